@@ -1,0 +1,91 @@
+package engine
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// RunRequest asks for a run. Exactly one of Path, Hash and Source says what.
+type RunRequest struct {
+	Workspace      string
+	Path           string
+	Hash           Hash
+	Source         string
+	Language       string // with Source
+	Lock           *string
+	Args           json.RawMessage // a JSON object; nil is {}
+	Tag            string
+	Priority       int16
+	ScheduledFor   time.Time
+	Timeout        time.Duration
+	Parent         *uuid.UUID
+	ID             *uuid.UUID // brought by the caller; pushing it twice is one job
+	IdempotencyKey string
+	Network        string
+	Trigger        string
+}
+
+// JobFilter selects jobs for a list. Zero fields do not filter.
+type JobFilter struct {
+	States        []JobState
+	Kinds         []JobKind
+	PathExact     string
+	PathStart     string
+	CreatedBy     string
+	Tag           string
+	Worker        string
+	Parent        *uuid.UUID
+	CreatedAfter  time.Time
+	CreatedBefore time.Time
+	HasNoParent   bool
+	Args          json.RawMessage // args contain this object
+	Result        json.RawMessage // result contains this object
+	Ascending     bool            // by creation time; newest first otherwise
+	Page          int             // from 1
+	PerPage       int             // 1..1000; zero: 30
+}
+
+// Update is what changed in a job since an earlier look; offsets count bytes.
+type Update struct {
+	View         *JobView // without logs
+	Logs         string   // from the asked offset on
+	LogOffset    int64    // where the next look starts
+	Stream       string   // result stream chunks from the asked offset on
+	StreamOffset int64
+}
+
+// Why explains why a job is not running.
+type Why struct {
+	State   JobState `json:"state"`
+	Reasons []string `json:"reasons"` // "scheduled for 2026-12-01T00:00:00Z", "no worker takes tag gpu", "12 jobs are ahead", ...
+	Ahead   int64    `json:"ahead"`   // queued jobs that would be claimed before it
+	// Workers that take the job's tag, and how many of their slots are free.
+	Workers   int `json:"workers"`
+	FreeSlots int `json:"free_slots"`
+}
+
+// ScriptFilter selects scripts for a list.
+type ScriptFilter struct {
+	PathExact    string
+	PathStart    string
+	CreatedBy    string
+	Language     string
+	ShowArchived bool
+	Page         int // from 1
+	PerPage      int // 1..1000; zero: 30
+}
+
+// Token is what can be shown of an API token; the secret itself is shown once, at creation.
+type Token struct {
+	Prefix    string     `json:"token_prefix"`
+	Label     string     `json:"label"`
+	Username  string     `json:"username"`
+	Email     string     `json:"email"`
+	Admin     bool       `json:"admin"`
+	Workspace string     `json:"workspace_id,omitempty"`
+	CreatedAt time.Time  `json:"created_at"`
+	LastUsed  *time.Time `json:"last_used_at"`
+	ExpiresAt *time.Time `json:"expiration"`
+}

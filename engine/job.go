@@ -1,0 +1,106 @@
+// Package engine holds the domain types: Job, Script, Path, Principal, Error. It does no I/O and imports none of its
+// sub-packages; the sub-packages (store, queue, dispatch, pool, catalog, auth, ...) import it.
+package engine
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// JobKind says what a job runs.
+type JobKind string
+
+// The kinds, with Windmill's names.
+const (
+	KindScript       JobKind = "script"       // a deployed script
+	KindPreview      JobKind = "preview"      // source sent with the request
+	KindDependencies JobKind = "dependencies" // resolves and builds a script's dependencies at deploy
+	KindNoop         JobKind = "noop"         // does nothing; measures the queue
+)
+
+// JobState is where a job is in its life:
+//
+//	queued -> running -> success | failure | canceled
+//	queued -> canceled
+//	running -> queued        (rescued from a dead worker, or retried)
+type JobState string
+
+// The states.
+const (
+	StateQueued   JobState = "queued"
+	StateRunning  JobState = "running"
+	StateSuccess  JobState = "success"
+	StateFailure  JobState = "failure"
+	StateCanceled JobState = "canceled"
+)
+
+// Job is one asked-for run. It is immutable once pushed; what changes is in Claim and Outcome.
+type Job struct {
+	ID             uuid.UUID // UUIDv7 unless the caller brought its own
+	Workspace      string
+	Kind           JobKind
+	Path           string  // of the runnable; "" for a nameless preview
+	Hash           Hash    // of the script version, 0 for previews
+	Language       string  // "" when the script decides
+	Source         string  // previews only
+	Lock           *string // previews only: a given lock; nil: resolve
+	Args           json.RawMessage
+	Tag            string
+	Priority       int16     // higher first
+	ScheduledFor   time.Time // zero: now
+	Timeout        time.Duration
+	Parent         *uuid.UUID
+	CreatedBy      string // username
+	Email          string
+	PermissionedAs string // "u/ann" or "g/team"
+	CreatedAt      time.Time
+	IdempotencyKey string // a second push with the same key in the workspace returns the first job
+	Network        string // "", "none", "host"
+	Trigger        string // how it came: "api", "cli", "webhook", "schedule", ...
+	TriggerPath    string
+}
+
+// Claim is a job in the hands of one worker. (Worker, Attempt) is the fence: a Finish with another pair is refused.
+type Claim struct {
+	Job     *Job
+	Worker  int32
+	Attempt int32
+	Started time.Time
+}
+
+// Outcome is how an attempt ended. Exactly one is written for a job.
+type Outcome struct {
+	ID         uuid.UUID
+	Worker     int32
+	Attempt    int32
+	State      JobState // StateSuccess, StateFailure or StateCanceled
+	Result     json.RawMessage
+	CanceledBy string
+	Reason     string // of a cancel
+	CPU        time.Duration
+	MemoryPeak int64 // bytes
+	// LogTail is the part of the log that is not stored yet; it is written in the same transaction.
+	LogTail string
+}
+
+// JobView is everything known of a job, for APIs.
+type JobView struct {
+	Job
+	State      JobState
+	Worker     int32
+	WorkerName string
+	Attempt    int32
+	StartedAt  *time.Time
+	FinishedAt *time.Time
+	Result     json.RawMessage // completed jobs
+	CanceledBy string
+	Reason     string
+	CPU        time.Duration
+	MemoryPeak int64
+	Logs       string // filled only when asked for
+}
+
+// NewJobID returns a time-ordered id.
+func NewJobID() uuid.UUID { return uuid.Must(uuid.NewV7()) }
