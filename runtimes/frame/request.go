@@ -1,0 +1,116 @@
+package frame
+
+import (
+	"encoding/json"
+	"fmt"
+	"unicode/utf8"
+)
+
+// Request is what a job's process needs to run once.
+type Request struct {
+	Source []byte            // not sent when empty
+	Path   string            // not sent when empty
+	Entry  string            // not sent when empty
+	Env    map[string]string // not sent when empty
+	Args   json.RawMessage   // empty: {}
+}
+
+// AppendTo appends the frames of r. It allocates only to grow dst.
+func (r *Request) AppendTo(dst []byte) ([]byte, error) {
+	if len(r.Source) > MaxPayload || len(r.Args) > MaxPayload || len(r.Path) > MaxPayload || len(r.Entry) > MaxPayload {
+		return dst, ErrTooLarge
+	}
+	if len(r.Source) > 0 {
+		dst = Append(dst, Source, r.Source)
+	}
+	if r.Path != "" {
+		dst = Append(dst, Path, r.Path)
+	}
+	if r.Entry != "" {
+		dst = Append(dst, Entry, r.Entry)
+	}
+	if len(r.Env) > 0 {
+		var err error
+		if dst, err = appendEnv(dst, r.Env); err != nil {
+			return dst, err
+		}
+	}
+	if len(r.Args) == 0 {
+		return Append(dst, Args, "{}"), nil
+	}
+	return Append(dst, Args, r.Args), nil
+}
+
+func appendEnv(dst []byte, env map[string]string) ([]byte, error) {
+	start := len(dst)
+	dst = AppendHeader(dst, Env, 0)
+	sep := byte('{')
+	for k, v := range env {
+		dst = append(dst, sep)
+		dst = appendQuoted(dst, k)
+		dst = append(dst, ':')
+		dst = appendQuoted(dst, v)
+		sep = ','
+	}
+	dst = append(dst, '}')
+	size := len(dst) - start - HeaderSize
+	if size > MaxPayload {
+		return dst[:start], ErrTooLarge
+	}
+	AppendHeader(dst[:start], Env, size) // in place: the room is there
+	return dst, nil
+}
+
+// appendQuoted appends s as a JSON string. Bytes that are not UTF-8 become U+FFFD.
+func appendQuoted(dst []byte, s string) []byte {
+	const hex = "0123456789abcdef"
+	dst = append(dst, '"')
+	for i := 0; i < len(s); {
+		c := s[i]
+		switch {
+		case c == '"' || c == '\\':
+			dst = append(dst, '\\', c)
+		case c == '\n':
+			dst = append(dst, '\\', 'n')
+		case c < ' ':
+			dst = append(dst, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
+		case c < utf8.RuneSelf:
+			dst = append(dst, c)
+		default:
+			r, size := utf8.DecodeRuneInString(s[i:])
+			dst = utf8.AppendRune(dst, r)
+			i += size
+			continue
+		}
+		i++
+	}
+	return append(dst, '"')
+}
+
+// ReadRequest reads frames up to the args: the job's side of the protocol, for processes written in Go.
+func ReadRequest(r *Reader) (Request, error) {
+	var q Request
+	for {
+		t, p, err := r.Next()
+		if err != nil {
+			return q, err
+		}
+		switch t {
+		case Source:
+			q.Source = append([]byte(nil), p...)
+		case Path:
+			q.Path = string(p)
+		case Entry:
+			q.Entry = string(p)
+		case Env:
+			if err := json.Unmarshal(p, &q.Env); err != nil {
+				return q, fmt.Errorf("frame: environment: %w", err)
+			}
+		case Args:
+			q.Args = append(json.RawMessage(nil), p...)
+			return q, nil
+		default:
+			return q, fmt.Errorf("%w: %q", ErrType, byte(t))
+		}
+	}
+}
