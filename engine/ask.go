@@ -89,3 +89,18 @@ type Token struct {
 	LastUsed  *time.Time `json:"last_used_at"`
 	ExpiresAt *time.Time `json:"expiration"`
 }
+
+// ScriptOptions says how a new version of a script joins its history.
+type ScriptOptions struct {
+	ParentHash *Hash // the version it replaces; nil: there is none, or AutoParent finds it
+	AutoParent bool  // the parent is the newest version at the path, whatever ParentHash says
+	SkipIfNoop bool  // answer the newest version when nothing would change
+}
+
+// TokenRequest asks for a new API token of the one who asks.
+type TokenRequest struct {
+	Label     string
+	Workspace string     // bind it to one; "" is any
+	Admin     bool       // keep the administrator's rights of the one who asks
+	ExpiresAt *time.Time // nil: never
+}

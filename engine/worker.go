@@ -1,0 +1,15 @@
+package engine
+
+import "time"
+
+// WorkerView is one live worker (a daemon process that takes jobs), for APIs.
+type WorkerView struct {
+	ID        int32
+	Name      string
+	Host      string
+	PID       int
+	Tags      []string
+	Slots     int // jobs it runs at the same time
+	Started   time.Time
+	Heartbeat time.Time
+}
