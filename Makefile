@@ -1,0 +1,123 @@
+# Millrace: `make run` and `make test` are all a newcomer needs; `make help` lists the rest.
+# Everything built or downloaded lies in .build, everything a running daemon keeps in .data; both can be deleted.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.NOTPARALLEL:
+.DEFAULT_GOAL := help
+
+GO ?= $(or $(shell command -v go),/usr/local/go/bin/go)
+BUILD := $(CURDIR)/.build
+DATA ?= .data
+GOLANGCI_VERSION := v2.15.0
+GOLANGCI := $(BUILD)/tools/golangci-lint-$(GOLANGCI_VERSION)
+FUZZTIME ?= 30s
+# The unprivileged packages: the race detector multiplies their time by five, and what forks slots gains nothing from it.
+RACE ?= ./cmd/... ./engine/... ./runtimes/... ./web/... ./sandbox/direct/...
+
+export GOFLAGS := -buildvcs=false
+export MILLRACE_GO := $(GO)
+
+# Sandboxes need root to build their walls. As a normal user the daemon and the test binaries go through sudo, while building
+# stays the user's; where sudo would need a password and nobody can be asked, they run as the user and say what they lack.
+AS_ROOT = $$([ $$(id -u) = 0 ] || ! command -v sudo >/dev/null || ! { sudo -n true 2>/dev/null || [ -t 0 ]; } || echo sudo -H -E)
+TEST_EXEC = $$([ $$(id -u) = 0 ] || ! sudo -n true 2>/dev/null || echo "sudo -n -H -E")
+
+SOURCES := $(shell find cmd engine runtimes sandbox web -name node_modules -prune -o \( -type d -o -type f ! -name '*_test.go' \) -print) go.mod go.sum
+FORKER := $(shell find sandbox/forker -type f ! -name '*.go')
+PYTHON := $(or $(MILLRACE_PYTHON),/usr/bin/python3)
+
+.PHONY: help
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z\/-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: ## install what is missing: PostgreSQL, gcc, Python, Bun, uv
+	@packaging/setup.sh
+
+.PHONY: build
+build: $(BUILD)/lib/forker $(BUILD)/bin/millrace $(BUILD)/bin/millrace-jail ## build everything into .build
+	@:
+
+.PHONY: run
+run: build ## start the daemon in the foreground, run the example once, stay up until Ctrl-C
+	@mkdir -p $(DATA)
+	@exec $(AS_ROOT) $(BUILD)/bin/millrace serve --data $(DATA) --example
+
+.PHONY: test
+test: build vet lint test/all test/race test/fuzz ## all checks and all tests
+	@echo "make test: everything passed"
+
+.PHONY: test/all
+test/all: build ## unit and integration tests, as root where possible
+	@exec="$(TEST_EXEC)"; $(GO) test -json -count=1 -timeout 10m $${exec:+-exec "$$exec"} ./... | $(GO) run ./cmd/internal/house/testsum
+
+.PHONY: test/race
+test/race: | setup ## the unprivileged packages under the race detector
+	@CGO_ENABLED=1 $(GO) test -json -race -short -count=1 -timeout 15m $(RACE) | $(GO) run ./cmd/internal/house/testsum -title "race detector"
+
+.PHONY: test/fuzz
+test/fuzz: ## every fuzz target for a few seconds
+	@$(MAKE) --no-print-directory fuzz FUZZTIME=4s
+
+.PHONY: fuzz
+fuzz: | setup ## every fuzz target for FUZZTIME (30s) each
+	@grep -rlE --include='*_test.go' '^func Fuzz' cmd engine runtimes sandbox web | while read -r file; do \
+	  for target in $$(grep -oE '^func Fuzz[A-Za-z0-9_]*' "$$file" | cut -c6-); do \
+	    echo "fuzz $$(dirname "$$file") $$target $(FUZZTIME)"; \
+	    $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "./$$(dirname "$$file")" >$(BUILD)/fuzz.log 2>&1 || { cat $(BUILD)/fuzz.log; exit 1; }; \
+	  done; \
+	done
+
+.PHONY: vet
+vet: | setup ## go vet
+	@$(GO) vet ./...
+
+.PHONY: lint
+lint: $(GOLANGCI) ## golangci-lint, and shell scripts parse
+	@$(GOLANGCI) run ./...
+	@for script in packaging/*.sh .ci/run sandbox/forker/*.sh; do bash -n "$$script"; done
+
+.PHONY: verify
+verify: ## the rules of the house: imports, homes of dependencies, file sizes, formatting
+	@$(GO) test -count=1 ./cmd/internal/house/
+	@test -z "$$(gofmt -l cmd engine runtimes sandbox web bench)" || { echo "run make fmt:"; gofmt -l cmd engine runtimes sandbox web bench; exit 1; }
+
+.PHONY: bench
+bench: build $(BUILD)/bin/bench ## measure; writes bench/results/latest.json and prints it beside the targets
+	@exec $(AS_ROOT) $(BUILD)/bin/bench $(BENCH)
+
+.PHONY: fmt
+fmt: ## gofmt
+	@gofmt -w cmd engine runtimes sandbox web bench
+
+.PHONY: clean
+clean: ## remove what was built (not .data)
+	rm -rf $(BUILD)
+
+# The version changes the binary only when it changes.
+VERSION := $(or $(shell git describe --tags --always --dirty 2>/dev/null),dev)
+.PHONY: FORCE
+$(BUILD)/version: FORCE
+	@mkdir -p $(@D); [ "$$(cat $@ 2>/dev/null)" = "$(VERSION)" ] || echo "$(VERSION)" >$@
+
+LDFLAGS := -s -w -X github.com/millrace/millrace/cmd/internal/cli.Version=$(VERSION)
+
+$(BUILD)/bin/millrace: $(SOURCES) $(BUILD)/version | setup
+	@echo "build millrace $(VERSION)"
+	@CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $@ ./cmd/millrace && touch $@
+
+$(BUILD)/bin/millrace-jail: $(SOURCES) | setup
+	@echo "build millrace-jail"
+	@CGO_ENABLED=1 $(GO) build -trimpath -ldflags '-s -w' -o $@ ./cmd/millrace-jail && touch $@
+
+$(BUILD)/bin/bench: $(SOURCES) $(shell find bench -name '*.go' ! -name '*_test.go') | setup
+	@CGO_ENABLED=0 $(GO) build -trimpath -o $@ ./bench && touch $@
+
+$(BUILD)/lib/forker: $(FORKER) | setup
+	@echo "build forker"
+	@bash sandbox/forker/build.sh $(BUILD)/lib $(PYTHON) && touch $@
+
+$(GOLANGCI): | setup
+	@echo "install golangci-lint $(GOLANGCI_VERSION) (once, a few minutes)"
+	@GOBIN=$(BUILD)/tools $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
+	@mv $(BUILD)/tools/golangci-lint $@
