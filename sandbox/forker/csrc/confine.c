@@ -1,0 +1,120 @@
+// What a cloned child does to itself before it becomes the job. Nothing here may be reordered lightly: mounts need
+// capabilities, files must belong to the job's uid, and the last steps cannot be undone.
+#define _GNU_SOURCE
+#include "forker.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <linux/capability.h>
+#include <linux/securebits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+int report_fd = -1;
+
+// fail reports why the job could not be started as asked and ends the child.
+_Noreturn void fail(const char *what, const char *path, int err) {
+	char text[MAX_TEXT];
+	int n = snprintf(text, sizeof text, "E%s%s%.120s: %s", what, *path ? " " : "", path, strerror(err));
+	if (n >= (int)sizeof text) n = sizeof text - 1;
+	ssize_t ignored = write(report_fd, text, n + 1);
+	(void)ignored;
+	_exit(127);
+}
+
+// share makes the work folder appear at path too, unless path is a link to it already.
+static void share(const char *path) {
+	struct stat st;
+	if (lstat(path, &st) || !S_ISDIR(st.st_mode)) return;
+	if (mount("/work", path, NULL, MS_BIND, NULL)) fail("mount", path, errno);
+}
+
+static void mount_all(const struct request *rq) {
+	char data[128];
+	snprintf(data, sizeof data, "mode=0700,uid=%u,gid=%u,size=%llu,nr_inodes=%u", rq->uid, rq->gid,
+	         (unsigned long long)rq->work_size, rq->inodes);
+	if (mount("tmpfs", "/work", "tmpfs", MS_NOSUID | MS_NODEV, data)) fail("mount", "/work", errno);
+	share("/tmp");
+	share("/dev/shm");
+	static const char *const proc[] = {"hidepid=2,subset=pid", "hidepid=2", NULL};
+	for (int i = 0;; i++) {
+		if (!mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, proc[i])) break;
+		if (!proc[i] || errno != EINVAL) fail("mount", "/proc", errno); // EINVAL: an older kernel
+	}
+	if (chdir("/work")) fail("chdir", "/work", errno);
+}
+
+static void limit(int what, const char *name, rlim_t want) {
+	struct rlimit now;
+	if (getrlimit(what, &now)) fail("getrlimit", name, errno);
+	if (now.rlim_max < want) want = now.rlim_max; // raising it would need CAP_SYS_RESOURCE
+	now = (struct rlimit){want, want};
+	if (setrlimit(what, &now)) fail("setrlimit", name, errno);
+}
+
+static void limit_all(const struct request *rq) {
+	limit(RLIMIT_CORE, "core", 0);
+	limit(RLIMIT_FSIZE, "fsize", RLIM_INFINITY);
+	if (rq->nofile) limit(RLIMIT_NOFILE, "nofile", rq->nofile);
+	if (rq->nproc) limit(RLIMIT_NPROC, "nproc", rq->nproc);
+	umask(022);
+	// Best effort: with it, memory pressure takes the job and never the forker.
+	int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+	if (fd >= 0) {
+		ssize_t ignored = write(fd, "1000", 4);
+		(void)ignored;
+		close(fd);
+	}
+}
+
+// drop_bounding takes all capabilities but keep out of the bounding set. Without CAP_SETPCAP it stays as it is; a job has no
+// other capability and no_new_privs, so nothing can be gained from it.
+void drop_bounding(uint64_t keep) {
+	for (int c = 0; c < 64; c++) {
+		if (keep >> c & 1) continue;
+		if (prctl(PR_CAPBSET_DROP, c, 0, 0, 0)) return; // EPERM, or EINVAL behind the last one
+	}
+}
+
+void drop_capabilities(void) {
+	struct __user_cap_header_struct head = {_LINUX_CAPABILITY_VERSION_3, 0};
+	struct __user_cap_data_struct none[2] = {{0, 0, 0}, {0, 0, 0}};
+	if (syscall(SYS_capset, &head, none)) fail("capset", "", errno);
+}
+
+static void become(const struct request *rq) {
+	if (prctl(PR_CAPBSET_READ, CAP_SYS_ADMIN, 0, 0, 0) == 1) drop_bounding(0);
+	// Being uid 0 of a rootless slot is then worth nothing either. Best effort: it needs CAP_SETPCAP.
+	prctl(PR_SET_SECUREBITS, SECBIT_NOROOT | SECBIT_NOROOT_LOCKED, 0, 0, 0);
+	if (rq->flags & F_ROOTLESS) return;
+	if (setgroups(0, NULL)) fail("setgroups", "", errno);
+	if (setresgid(rq->gid, rq->gid, rq->gid)) fail("setresgid", "", errno);
+	if (setresuid(rq->uid, rq->uid, rq->uid)) fail("setresuid", "", errno);
+}
+
+// confine returns when the calling process is a job that has lost every power it does not need.
+void confine(struct job *j) {
+	place_descriptors(j);
+	unpack(j);
+	setsid();
+	mount_all(&j->rq);
+	if (sethostname("millrace", 8)) fail("sethostname", "", errno);
+	limit_all(&j->rq);
+	become(&j->rq);
+	write_files(j);
+	drop_capabilities();
+	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0); // undone by exec, so it guards zygote children and the init
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)) fail("no_new_privs", "", errno);
+	if (filter_load()) fail("seccomp", "", errno);
+	sigset_t none;
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+}

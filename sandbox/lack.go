@@ -1,0 +1,19 @@
+package sandbox
+
+// Names of walls for Lack.What. The conformance suite leaves out what an isolator says it lacks.
+const (
+	LackMemory = "memory limits"
+	LackPids   = "process limits"
+	LackCPU    = "cpu limits"
+	LackWalls  = "isolation"
+)
+
+// Lacking says whether the wall called what is missing.
+func (s Strength) Lacking(what string) bool {
+	for _, l := range s.Lacks {
+		if l.What == what {
+			return true
+		}
+	}
+	return false
+}
