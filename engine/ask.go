@@ -7,9 +7,10 @@ import (
 	"github.com/google/uuid"
 )
 
-// RunRequest asks for a run. Exactly one of Path, Hash and Source says what.
+// RunRequest asks for a run. Exactly one of Path, Hash and Source says what, unless Kind is KindNoop.
 type RunRequest struct {
 	Workspace      string
+	Kind           JobKind // "": KindScript, or KindPreview with Source
 	Path           string
 	Hash           Hash
 	Source         string

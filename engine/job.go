@@ -82,7 +82,8 @@ type Outcome struct {
 	CPU        time.Duration
 	MemoryPeak int64 // bytes
 	// LogTail is the part of the log that is not stored yet; it is written in the same transaction.
-	LogTail string
+	LogTail   string
+	LogOffset int64 // where LogTail begins, in bytes
 }
 
 // JobView is everything known of a job, for APIs.

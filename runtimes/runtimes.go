@@ -141,6 +141,8 @@ type Launch struct {
 	Exec string
 	// Source is sent in the request (a zygote child or a booted interpreter compiles it).
 	Source []byte
+	// Entry is sent in the request: the function to call and whatever the language's wrapper needs with it.
+	Entry  string
 	Result string // ResultFrame or ResultOutput
 }
 

@@ -1,0 +1,145 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// config is what serve can be told; every flag has an environment variable of the same meaning (MILLRACE_DATA for --data).
+type config struct {
+	data        string
+	listen      string
+	databaseURL string
+	workspace   string
+	isolation   string
+	log         string
+	slots       int
+	tags        string
+	drain       time.Duration
+	retention   int
+	example     bool
+}
+
+const serveUsage = `Usage: millrace serve [flags]
+
+Starts the daemon. No flag is needed. Each flag can be given as an environment variable too: --data as MILLRACE_DATA,
+--database-url as MILLRACE_DATABASE_URL, and so on.
+
+`
+
+// parseConfig reads flags over environment over defaults. errHelp means that the usage was printed.
+func parseConfig(args []string, env func(string) string, out io.Writer) (config, error) {
+	var c config
+	fs := flag.NewFlagSet("serve", flag.ContinueOnError)
+	fs.SetOutput(out)
+	fs.Usage = func() {
+		_, _ = io.WriteString(out, serveUsage)
+		fs.PrintDefaults()
+	}
+	or := func(name, value string) string {
+		if v := env("MILLRACE_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))); v != "" {
+			return v
+		}
+		return value
+	}
+	fs.StringVar(&c.data, "data", or("data", defaultData()), "`folder` for the database, caches and the local socket")
+	fs.StringVar(&c.listen, "listen", or("listen", "127.0.0.1:8000"), "TCP `address` of the HTTP API")
+	fs.StringVar(&c.databaseURL, "database-url", or("database-url", ""), "PostgreSQL 15 to 18 to use, as a `URL`; empty: a private one in the data folder")
+	fs.StringVar(&c.workspace, "workspace", or("workspace", "main"), "workspace that is made at the first start")
+	fs.StringVar(&c.isolation, "isolation", or("isolation", "full"), "`full` (namespaces, cgroups, seccomp) or none (no walls at all: only for code you trust)")
+	fs.StringVar(&c.log, "log", or("log", "console"), "`json` or console")
+	slots := or("slots", "0")
+	fs.StringVar(&slots, "slots", slots, "jobs in sandboxes at the same time; 0: from the host's cores and memory")
+	fs.StringVar(&c.tags, "tags", or("tags", ""), "further worker tags to take, separated by commas")
+	drain := or("drain", "30s")
+	fs.StringVar(&drain, "drain", drain, "how long a stop waits for running jobs before it hands them back")
+	retention := or("retention-days", "30")
+	fs.StringVar(&retention, "retention-days", retention, "days that completed jobs are kept")
+	fs.BoolVar(&c.example, "example", or("example", "") != "", "run the example once when ready")
+	if err := fs.Parse(args); err != nil {
+		return c, err
+	}
+	if fs.NArg() > 0 {
+		return c, fmt.Errorf("serve takes no argument %q; see millrace serve --help", fs.Arg(0))
+	}
+	return c, c.check(slots, drain, retention)
+}
+
+func (c *config) check(slots, drain, retention string) error {
+	var errs []error
+	var err error
+	if c.slots, err = strconv.Atoi(slots); err != nil || c.slots < 0 {
+		errs = append(errs, fmt.Errorf("--slots %q: give a number of jobs, 0 for automatic", slots))
+	}
+	if c.drain, err = time.ParseDuration(drain); err != nil || c.drain < 0 {
+		errs = append(errs, fmt.Errorf("--drain %q: give a duration such as 30s", drain))
+	}
+	if c.retention, err = strconv.Atoi(retention); err != nil || c.retention < 1 {
+		errs = append(errs, fmt.Errorf("--retention-days %q: give a number of days, at least 1", retention))
+	}
+	if c.isolation != "full" && c.isolation != "none" {
+		errs = append(errs, fmt.Errorf("--isolation %q: use full or none", c.isolation))
+	}
+	if c.log != "json" && c.log != "console" {
+		errs = append(errs, fmt.Errorf("--log %q: use json or console", c.log))
+	}
+	if c.data, err = filepath.Abs(c.data); err != nil {
+		errs = append(errs, fmt.Errorf("--data: %w", err))
+	}
+	return errors.Join(errs...)
+}
+
+// defaultData is where packages keep it for root, and in the home folder for everybody else.
+func defaultData() string {
+	if os.Geteuid() == 0 {
+		return "/var/lib/millrace"
+	}
+	if home, err := os.UserHomeDir(); err == nil {
+		return filepath.Join(home, ".local", "share", "millrace")
+	}
+	return "millrace-data"
+}
+
+// The default budget: jobs wait for I/O as often as they compute, so a core bears several; each is expected to need this much
+// memory although it may use more.
+const (
+	slotsPerCore  = 4
+	memoryPerSlot = 512 << 20
+)
+
+// processSlots is the number of sandboxed jobs that run at once.
+func (c *config) processSlots() int {
+	if c.slots > 0 {
+		return c.slots
+	}
+	n := slotsPerCore * runtime.NumCPU()
+	if total := memoryTotal(); total > 0 {
+		n = min(n, int(total*3/4/memoryPerSlot))
+	}
+	return max(n, 1)
+}
+
+// memoryTotal reads the host's memory in bytes, 0 when it cannot.
+func memoryTotal() int64 {
+	b, err := os.ReadFile("/proc/meminfo")
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(b)) {
+		if rest, ok := strings.CutPrefix(line, "MemTotal:"); ok {
+			kb, err := strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(rest), "kB")), 10, 64)
+			if err == nil {
+				return kb << 10
+			}
+		}
+	}
+	return 0
+}

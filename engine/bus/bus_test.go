@@ -1,0 +1,79 @@
+package bus
+
+import (
+	"sync"
+	"testing"
+
+	"github.com/millrace/millrace/engine"
+)
+
+func TestSignalsMergeAndReachOnlyTheirJob(t *testing.T) {
+	t.Parallel()
+	b := New()
+	a, other := engine.NewJobID(), engine.NewJobID()
+	ca, stopA := b.Watch(a)
+	co, stopO := b.Watch(other)
+	defer stopO()
+	for range 5 {
+		b.Publish(a)
+	}
+	<-ca
+	select {
+	case <-ca:
+		t.Fatal("signals did not merge")
+	case <-co:
+		t.Fatal("a signal went to another job")
+	default:
+	}
+	stopA()
+	stopA()
+	b.Publish(a)
+	if len(b.of(a).subs[a]) != 0 {
+		t.Fatal("subscription left behind")
+	}
+}
+
+func TestConcurrentWatchers(t *testing.T) {
+	t.Parallel()
+	b := New()
+	id := engine.NewJobID()
+	var wg sync.WaitGroup
+	for range 50 {
+		c, stop := b.Watch(id)
+		wg.Go(func() {
+			<-c
+			stop()
+		})
+	}
+	b.Publish(id)
+	wg.Wait()
+}
+
+func TestRemembersTheLastCompletedJobs(t *testing.T) {
+	t.Parallel()
+	b := New()
+	id := engine.NewJobID()
+	c, stop := b.Watch(id)
+	defer stop()
+	b.PublishDone(&engine.JobView{Job: engine.Job{ID: id}, State: engine.StateSuccess})
+	<-c
+	if v, ok := b.Done(id); !ok || v.State != engine.StateSuccess {
+		t.Fatal("completed job not remembered")
+	}
+	big := engine.NewJobID()
+	b.PublishDone(&engine.JobView{Job: engine.Job{ID: big}, Result: make([]byte, recentMax+1)})
+	if _, ok := b.Done(big); ok {
+		t.Fatal("a large result is kept in memory")
+	}
+	for range recent {
+		other := engine.NewJobID()
+		other[15] = id[15]
+		b.PublishDone(&engine.JobView{Job: engine.Job{ID: other}})
+	}
+	if _, ok := b.Done(id); ok {
+		t.Fatal("the oldest job is not forgotten")
+	}
+	if n := len(b.of(id).done); n != recent {
+		t.Fatalf("%d jobs remembered, want %d", n, recent)
+	}
+}

@@ -1,0 +1,365 @@
+// Package dispatch decides when a job runs on this daemon. It never claims more jobs than it has free slots, and a claimed job
+// ends in exactly one Finish, in a hand-back, or, when the daemon dies, in a rescue by another.
+//
+// Jobs come on two ways. On the fast lane the queue asks TryReserve while it inserts a job; with a slot reserved the row is
+// born claimed and Deliver starts it, so no second trip to the database is needed. When slots are busy, or older jobs wait
+// (backlog), rows are left queued and the loop claims them in batches as slots get free.
+//
+// Slots are counted in lanes: "process" for jobs that need a sandbox, as many as the host's cores and memory bear, and "native"
+// for those that run inside the daemon. Counters are atomic because TryReserve is called by every request; the loop alone claims.
+package dispatch
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/panjf2000/ants/v2"
+	"github.com/rs/zerolog"
+
+	"github.com/millrace/millrace/engine"
+	"github.com/millrace/millrace/engine/execute"
+)
+
+// Queue is what the dispatcher needs of the queue.
+type Queue interface {
+	Claim(ctx context.Context, tags []string, n int) ([]*engine.Claim, error)
+	// Finish stores an outcome; false: another worker owns the job by now.
+	Finish(ctx context.Context, o engine.Outcome) (bool, error)
+	// FinishAndClaim does both in one transaction; the claim may be nil.
+	FinishAndClaim(ctx context.Context, o engine.Outcome, tags []string) (bool, *engine.Claim, error)
+	// HandBack makes claimed jobs queued again.
+	HandBack(ctx context.Context, claims []*engine.Claim) error
+	// Wake signals that rows may have become claimable.
+	Wake() <-chan struct{}
+}
+
+// Executor runs one claim; execute.Executor does.
+type Executor interface {
+	Execute(ctx context.Context, c *engine.Claim) (engine.Outcome, bool)
+	// Finished is called once an attempt is over here; o is nil when no outcome of it was stored.
+	Finished(c *engine.Claim, o *engine.Outcome)
+}
+
+// Config describes a dispatcher.
+type Config struct {
+	Executor     Executor
+	ProcessSlots int      // jobs in sandboxes at the same time
+	NativeSlots  int      // jobs inside the daemon at the same time; zero: 1024
+	ProcessTags  []string // tags this daemon takes into sandboxes
+	NativeTags   []string
+	Log          zerolog.Logger
+}
+
+// Dispatcher runs claimed jobs.
+type Dispatcher struct {
+	cfg   Config
+	queue Queue // set by Start
+	lanes []*lane
+	byTag map[string]*lane // read-only
+	pool  *ants.Pool
+
+	kick   chan struct{} // a slot got free while jobs wait
+	taking atomic.Bool   // false: take nothing new
+
+	mu      sync.Mutex
+	running map[uuid.UUID]context.CancelCauseFunc // guarded by mu
+
+	jobs   sync.WaitGroup // running jobs
+	loop   sync.WaitGroup
+	cancel context.CancelFunc // ends the loop
+}
+
+// lane is a kind of slots.
+type lane struct {
+	name    string
+	tags    []string
+	size    int64
+	free    atomic.Int64
+	backlog atomic.Bool // rows of these tags may wait in the database
+}
+
+// New returns a dispatcher that takes nothing before Start.
+func New(cfg Config) (*Dispatcher, error) {
+	if cfg.ProcessSlots < 1 {
+		return nil, errors.New("dispatch: ProcessSlots must be at least 1")
+	}
+	if cfg.NativeSlots == 0 {
+		cfg.NativeSlots = 1024
+	}
+	pool, err := ants.NewPool(cfg.ProcessSlots+cfg.NativeSlots, ants.WithDisablePurge(true))
+	if err != nil {
+		return nil, err
+	}
+	d := &Dispatcher{
+		cfg: cfg, pool: pool, byTag: map[string]*lane{}, kick: make(chan struct{}, 1), running: map[uuid.UUID]context.CancelCauseFunc{},
+	}
+	for _, l := range []*lane{
+		{name: "process", tags: cfg.ProcessTags, size: int64(cfg.ProcessSlots)},
+		{name: "native", tags: cfg.NativeTags, size: int64(cfg.NativeSlots)},
+	} {
+		l.free.Store(l.size)
+		l.backlog.Store(true) // rows of an earlier life may wait
+		d.lanes = append(d.lanes, l)
+		for _, t := range l.tags {
+			d.byTag[t] = l
+		}
+	}
+	return d, nil
+}
+
+// Tags lists what this daemon takes.
+func (d *Dispatcher) Tags() []string {
+	var out []string
+	for _, l := range d.lanes {
+		out = append(out, l.tags...)
+	}
+	return out
+}
+
+// Start begins to take jobs from q.
+func (d *Dispatcher) Start(_ context.Context, q Queue) error {
+	d.queue = q
+	ctx, cancel := context.WithCancel(context.Background())
+	d.cancel = cancel
+	d.taking.Store(true)
+	d.loop.Go(func() { d.run(ctx) })
+	return nil
+}
+
+// Drain takes no more jobs and waits for the running ones until ctx ends; those that still run then are stopped and handed
+// back to the queue.
+func (d *Dispatcher) Drain(ctx context.Context) {
+	if !d.taking.Swap(false) {
+		return
+	}
+	d.cancel()
+	d.loop.Wait()
+	done := make(chan struct{})
+	go func() {
+		d.jobs.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-ctx.Done():
+		d.mu.Lock()
+		for _, stop := range d.running {
+			stop(execute.ErrShutdown)
+		}
+		d.mu.Unlock()
+		<-done
+	}
+	d.pool.Release()
+}
+
+// TryReserve takes a slot for a job with this tag. False: the row must be left queued.
+func (d *Dispatcher) TryReserve(tag string) bool {
+	l := d.byTag[tag]
+	if l == nil || !d.taking.Load() {
+		return false
+	}
+	if l.backlog.Load() {
+		return false
+	}
+	if l.take(1) == 0 {
+		l.backlog.Store(true)
+		return false
+	}
+	return true
+}
+
+// Release gives back a reserved slot whose job was not inserted.
+func (d *Dispatcher) Release(tag string) {
+	if l := d.byTag[tag]; l != nil {
+		d.release(l)
+	}
+}
+
+// Deliver starts a job that was inserted claimed, in the slot that TryReserve took.
+func (d *Dispatcher) Deliver(c *engine.Claim) {
+	l := d.byTag[c.Job.Tag]
+	if l == nil {
+		d.cfg.Log.Error().Str("tag", c.Job.Tag).Msg("delivered a job of a tag that is not taken here")
+		return
+	}
+	d.start(l, c)
+}
+
+// take takes up to n slots and says how many it got.
+func (l *lane) take(n int64) int64 {
+	for {
+		free := l.free.Load()
+		got := min(n, free)
+		if got <= 0 {
+			return 0
+		}
+		if l.free.CompareAndSwap(free, free-got) {
+			return got
+		}
+	}
+}
+
+func (d *Dispatcher) release(l *lane) {
+	l.free.Add(1)
+	if l.backlog.Load() {
+		select {
+		case d.kick <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// run claims whenever rows may wait and slots are free.
+func (d *Dispatcher) run(ctx context.Context) {
+	for _, l := range d.lanes {
+		d.fill(ctx, l)
+	}
+	retry := time.NewTimer(time.Hour)
+	defer retry.Stop()
+	for {
+		woken := false
+		select {
+		case <-ctx.Done():
+			return
+		case <-d.queue.Wake():
+			woken = true
+		case <-d.kick:
+		case <-retry.C:
+			woken = true
+		}
+		for _, l := range d.lanes {
+			if woken || l.backlog.Load() {
+				if err := d.fill(ctx, l); err != nil && ctx.Err() == nil {
+					d.cfg.Log.Warn().Err(err).Str("lane", l.name).Msg("claim jobs; will try again")
+					retry.Reset(time.Second)
+				}
+			}
+		}
+	}
+}
+
+// fill claims as many jobs as l has free slots.
+func (d *Dispatcher) fill(ctx context.Context, l *lane) error {
+	for ctx.Err() == nil && len(l.tags) > 0 {
+		l.backlog.Store(true) // before looking: a slot that gets free meanwhile kicks the loop
+		n := l.take(l.size)
+		if n == 0 {
+			return nil
+		}
+		l.backlog.Store(false) // before the claim: a row left queued meanwhile sets it again
+		claims, err := d.queue.Claim(ctx, l.tags, int(n))
+		if err != nil {
+			l.backlog.Store(true)
+			l.free.Add(n)
+			return err
+		}
+		full := int64(len(claims)) == n
+		l.free.Add(n - int64(len(claims)))
+		if full {
+			l.backlog.Store(true)
+		}
+		for _, c := range claims {
+			d.start(l, c)
+		}
+		if !full {
+			return nil
+		}
+	}
+	return nil
+}
+
+// start runs c in a slot that is already taken.
+func (d *Dispatcher) start(l *lane, c *engine.Claim) {
+	d.jobs.Add(1)
+	if err := d.pool.Submit(func() { d.job(l, c) }); err != nil {
+		d.cfg.Log.Error().Err(err).Msg("submit job; the rescuer will find it")
+		d.jobs.Done()
+		d.release(l)
+	}
+}
+
+// job runs c and, while jobs wait, the next ones in the same slot.
+func (d *Dispatcher) job(l *lane, c *engine.Claim) {
+	defer d.jobs.Done()
+	defer d.release(l)
+	for c != nil {
+		out, done := d.execute(c)
+		if !done {
+			if err := d.queue.HandBack(context.Background(), []*engine.Claim{c}); err != nil {
+				d.cfg.Log.Warn().Err(err).Stringer("job", c.Job.ID).Msg("hand job back; the rescuer will find it")
+			}
+			d.cfg.Executor.Finished(c, nil)
+			return
+		}
+		c = d.finish(l, c, out)
+	}
+}
+
+func (d *Dispatcher) execute(c *engine.Claim) (engine.Outcome, bool) {
+	if c.Job.Kind == engine.KindNoop {
+		return d.cfg.Executor.Execute(context.Background(), c)
+	}
+	ctx, cancel := context.WithCancelCause(context.Background())
+	d.mu.Lock()
+	d.running[c.Job.ID] = cancel
+	d.mu.Unlock()
+	out, done := d.cfg.Executor.Execute(ctx, c)
+	d.mu.Lock()
+	delete(d.running, c.Job.ID)
+	d.mu.Unlock()
+	cancel(nil)
+	return out, done
+}
+
+// finish stores an outcome, trying until it is stored or the database is gone for long, and returns the next job for the slot.
+func (d *Dispatcher) finish(l *lane, c *engine.Claim, out engine.Outcome) (next *engine.Claim) {
+	var stored *engine.Outcome
+	defer func() { d.cfg.Executor.Finished(c, stored) }()
+	wait := 50 * time.Millisecond
+	for attempt := 0; ; attempt++ {
+		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		var accepted bool
+		var err error
+		if l.backlog.Load() && d.taking.Load() {
+			accepted, next, err = d.queue.FinishAndClaim(ctx, out, l.tags)
+		} else {
+			accepted, err = d.queue.Finish(ctx, out)
+		}
+		cancel()
+		switch {
+		case err == nil && !accepted:
+			d.cfg.Log.Warn().Stringer("job", out.ID).Int32("attempt", out.Attempt).Msg("outcome refused: the job belongs to another worker by now")
+			return next
+		case err == nil:
+			stored = &out
+			return next
+		case attempt == 20:
+			d.cfg.Log.Error().Err(err).Stringer("job", out.ID).Msg("outcome not stored; the rescuer will run the job again")
+			return nil
+		}
+		d.cfg.Log.Warn().Err(err).Stringer("job", out.ID).Msg("store outcome; will try again")
+		t := time.NewTimer(wait)
+		<-t.C
+		wait = min(2*wait, 2*time.Second)
+	}
+}
+
+// Cancel stops a running job of this daemon; false: it does not run here.
+func (d *Dispatcher) Cancel(id uuid.UUID, by, reason string) bool {
+	d.mu.Lock()
+	cancel, ok := d.running[id]
+	d.mu.Unlock()
+	if ok {
+		cancel(&execute.Canceled{By: by, Reason: reason})
+	}
+	return ok
+}
+
+// Stats counts slots of sandboxes.
+func (d *Dispatcher) Stats() (slots, free int) {
+	return int(d.lanes[0].size), int(d.lanes[0].free.Load())
+}

@@ -1,0 +1,266 @@
+// Package execute runs one claimed job from its claim to its outcome: it finds the code, prepares it, checks the arguments,
+// runs it in a slot and collects what it said. It never touches the queue; the dispatcher hands claims in and takes outcomes
+// out. Execute always returns an outcome: a job's mistakes and the host's troubles alike end as a job that says what happened.
+package execute
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/rs/zerolog"
+
+	"github.com/millrace/millrace/engine"
+	"github.com/millrace/millrace/engine/bus"
+	"github.com/millrace/millrace/engine/live"
+	"github.com/millrace/millrace/engine/pool"
+	"github.com/millrace/millrace/engine/prepare"
+	"github.com/millrace/millrace/runtimes"
+	"github.com/millrace/millrace/sandbox"
+)
+
+// scripts finds deployed code and keeps what a dependency job found out about it.
+type scripts interface {
+	ByHash(ctx context.Context, ws string, h engine.Hash) (*engine.Script, error)
+	SetLock(ctx context.Context, ws string, h engine.Hash, lock, errText string) error
+}
+
+// logs stores output.
+type logs interface {
+	AppendLog(ctx context.Context, id uuid.UUID, offset int64, text string) error
+	AppendStream(ctx context.Context, id uuid.UUID, offset int64, text string) error
+}
+
+// Config wires an Executor.
+type Config struct {
+	Scripts  scripts
+	Logs     logs
+	Live     *live.Logs
+	Bus      *bus.Bus
+	Prepare  *prepare.Preparer
+	Pool     *pool.Pool
+	Env      func(*engine.Job) map[string]string // the job's WM_* variables
+	Defaults sandbox.Limits
+	Log      zerolog.Logger
+}
+
+// Executor runs claims. It is safe for concurrent use.
+type Executor struct {
+	cfg        Config
+	validators validators
+}
+
+// New returns an Executor.
+func New(cfg Config) *Executor {
+	return &Executor{cfg: cfg}
+}
+
+// Canceled is the cause of a context that ends because somebody canceled the job.
+type Canceled struct{ By, Reason string }
+
+func (c *Canceled) Error() string { return "canceled by " + c.By }
+
+// ErrShutdown is the cause of a context that ends because this daemon stops: the job is handed back, not finished.
+var ErrShutdown = errors.New("the daemon is stopping")
+
+// Execute runs c. done is false when the job was not finished and must be handed back to the queue.
+func (x *Executor) Execute(ctx context.Context, c *engine.Claim) (out engine.Outcome, done bool) {
+	j := c.Job
+	out = engine.Outcome{ID: j.ID, Worker: c.Worker, Attempt: c.Attempt, State: engine.StateSuccess}
+	if j.Kind == engine.KindNoop {
+		out.Result = json.RawMessage("null")
+		return out, true
+	}
+	sink := x.openSink(j.ID)
+	defer func() {
+		if p := recover(); p != nil {
+			x.cfg.Log.Error().Interface("panic", p).Stringer("job", j.ID).Msg("job execution panicked")
+			x.fail(&out, &runtimes.Failure{Name: "InternalError", Message: "the server failed while it ran the job; its log has details"})
+		}
+		out.LogOffset, out.LogTail = sink.close()
+	}()
+	var err error
+	if j.Kind == engine.KindDependencies {
+		err = x.dependencies(ctx, j, sink, &out)
+	} else {
+		err = x.code(ctx, j, sink, &out)
+	}
+	if ctx.Err() == nil || out.Result != nil && err == nil && out.State == engine.StateSuccess {
+		if err != nil {
+			x.fail(&out, err)
+		}
+		return out, true
+	}
+	var canceled *Canceled
+	cause := context.Cause(ctx)
+	switch {
+	case errors.As(cause, &canceled):
+		out.State, out.CanceledBy, out.Reason = engine.StateCanceled, canceled.By, canceled.Reason
+		message := "canceled by " + canceled.By
+		if canceled.Reason != "" {
+			message += ": " + canceled.Reason
+		}
+		x.fail(&out, &runtimes.Failure{Name: "Canceled", Message: message})
+		out.State = engine.StateCanceled
+		return out, true
+	case errors.Is(cause, ErrShutdown):
+		return out, false
+	case err != nil:
+		x.fail(&out, err)
+	}
+	return out, true
+}
+
+// fail makes out a failure that says what err says.
+func (x *Executor) fail(out *engine.Outcome, err error) {
+	out.State = engine.StateFailure
+	var f *runtimes.Failure
+	if !errors.As(err, &f) {
+		f = &runtimes.Failure{Name: "InternalError", Message: err.Error()}
+		var coded *engine.Error
+		if errors.As(err, &coded) && coded.Code != engine.Internal {
+			f.Name = "Error"
+		} else {
+			x.cfg.Log.Error().Err(err).Stringer("job", out.ID).Msg("job could not be run")
+		}
+	}
+	b, mErr := json.Marshal(struct {
+		Error *runtimes.Failure `json:"error"`
+	}{f})
+	if mErr != nil {
+		b = []byte(fmt.Sprintf(`{"error":{"name":"InternalError","message":%q}}`, mErr.Error()))
+	}
+	out.Result = b
+}
+
+// program is the code of a job with what was stored beside it.
+type program struct {
+	runtimes.Program
+	lock   *string
+	schema json.RawMessage
+	env    map[string]string
+	limit  time.Duration
+}
+
+// find returns the code of j.
+func (x *Executor) find(ctx context.Context, j *engine.Job) (program, error) {
+	p := program{Program: runtimes.Program{
+		Workspace: j.Workspace, Language: j.Language, Path: j.Path, Source: j.Source, Network: sandbox.Network(j.Network),
+	}, lock: j.Lock}
+	if j.Hash != 0 {
+		s, err := x.cfg.Scripts.ByHash(ctx, j.Workspace, j.Hash)
+		if err != nil {
+			return p, err
+		}
+		if s.LockError != "" {
+			return p, &runtimes.Failure{Name: "DependencyError", Message: s.LockError}
+		}
+		p.Language, p.Source, p.lock, p.schema, p.limit = s.Language, s.Content, s.Lock, s.Schema, s.Timeout
+		p.env = scriptEnv(s)
+		if s.Network != "" {
+			p.Network = sandbox.Network(s.Network)
+		}
+	}
+	if j.Network != "" {
+		p.Network = sandbox.Network(j.Network)
+	}
+	if p.Network == "" {
+		p.Network = sandbox.NetworkHost
+	}
+	return p, nil
+}
+
+// code runs a script or a preview.
+func (x *Executor) code(ctx context.Context, j *engine.Job, sink *sink, out *engine.Outcome) error {
+	p, err := x.find(ctx, j)
+	if err != nil {
+		return err
+	}
+	limits := x.cfg.Defaults
+	if p.limit > 0 {
+		limits.Wall = p.limit
+	}
+	if j.Timeout > 0 {
+		limits.Wall = j.Timeout
+	}
+	ready, err := x.cfg.Prepare.Prepare(ctx, p.Program, p.lock, sink)
+	if err != nil {
+		return err
+	}
+	if err := x.validators.check(p.schema, j); err != nil {
+		return err
+	}
+	env := x.cfg.Env(j)
+	for k, v := range p.env {
+		env[k] = v
+	}
+	task := pool.Task{
+		Program: ready.Program, Call: runtimes.Call{Args: j.Args, Env: env}, Limits: limits, Binder: ready.Entry.Binder,
+		OnOutput: sink.output, OnStream: sink.stream,
+	}
+	res, err := x.run(ctx, ready.Launch, task)
+	if err != nil {
+		return err
+	}
+	out.CPU = res.Usage.CPUUser + res.Usage.CPUSystem
+	out.MemoryPeak = res.Usage.MemoryPeak
+	if res.Failure != nil {
+		return res.Failure
+	}
+	out.Result = res.Value
+	return checkJSON(res.Value)
+}
+
+// run runs a task on a worker; a slot that breaks before anything was started is replaced once.
+func (x *Executor) run(ctx context.Context, l runtimes.Launch, t pool.Task) (pool.Result, error) {
+	w, err := x.cfg.Pool.Acquire(ctx, l)
+	if err != nil {
+		return pool.Result{}, fmt.Errorf("open a sandbox: %w", err)
+	}
+	res, err := w.Run(ctx, t)
+	w.Release()
+	return res, err
+}
+
+// dependencies resolves and builds a deployed script and stores its lock.
+func (x *Executor) dependencies(ctx context.Context, j *engine.Job, sink *sink, out *engine.Outcome) error {
+	p, err := x.find(ctx, j)
+	if err != nil {
+		return err
+	}
+	entry, err := x.cfg.Prepare.Entry(p.Language)
+	if err != nil {
+		return err
+	}
+	if p.lock == nil {
+		lock, err := x.cfg.Prepare.Resolve(ctx, entry, p.Program, sink)
+		if err != nil {
+			return x.keepLockError(ctx, j, err)
+		}
+		p.lock = &lock
+	}
+	if _, err := x.cfg.Prepare.Prepare(ctx, p.Program, p.lock, sink); err != nil {
+		return x.keepLockError(ctx, j, err)
+	}
+	if err := x.cfg.Scripts.SetLock(ctx, j.Workspace, j.Hash, *p.lock, ""); err != nil {
+		return err
+	}
+	_, _ = io.WriteString(sink, "dependencies are ready\n")
+	out.Result, err = json.Marshal(map[string]string{"status": "ok", "lock": *p.lock})
+	return err
+}
+
+// keepLockError stores on the script why it cannot run, unless the trouble is not the script's.
+func (x *Executor) keepLockError(ctx context.Context, j *engine.Job, err error) error {
+	var f *runtimes.Failure
+	if ctx.Err() == nil && errors.As(err, &f) {
+		if sErr := x.cfg.Scripts.SetLock(ctx, j.Workspace, j.Hash, "", f.Message); sErr != nil {
+			return errors.Join(err, sErr)
+		}
+	}
+	return err
+}

@@ -1,0 +1,353 @@
+// Package jobs is what the outside asks of jobs: run one, wait for it, look at it, cancel it. It checks permissions, finds the
+// code, fills in what was not said, and leaves durability to the queue and execution to the dispatcher.
+package jobs
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/rs/zerolog"
+
+	"github.com/millrace/millrace/engine"
+	"github.com/millrace/millrace/engine/bus"
+	"github.com/millrace/millrace/engine/live"
+	"github.com/millrace/millrace/runtimes"
+)
+
+// Queue is what Jobs needs of engine/queue.
+type Queue interface {
+	Push(ctx context.Context, j *engine.Job) (engine.PushResult, error)
+	Cancel(ctx context.Context, ws string, id uuid.UUID, by, reason string) error
+	Get(ctx context.Context, ws string, id uuid.UUID) (*engine.JobView, error)
+	List(ctx context.Context, ws string, f engine.JobFilter) ([]*engine.JobView, error)
+	Counts(ctx context.Context, ws string) (queued, running int64, err error)
+	Why(ctx context.Context, ws string, id uuid.UUID) (*engine.Why, error)
+	Workers(ctx context.Context) ([]engine.WorkerView, error)
+	Logs(ctx context.Context, id uuid.UUID, offset int64) (text string, next int64, err error)
+	Stream(ctx context.Context, id uuid.UUID, offset int64) (text string, next int64, err error)
+}
+
+// Scripts finds deployed scripts.
+type Scripts interface {
+	Latest(ctx context.Context, ws, path string) (*engine.Script, error)
+	ByHash(ctx context.Context, ws string, h engine.Hash) (*engine.Script, error)
+}
+
+// Gate decides who may do what.
+type Gate interface {
+	Can(p engine.Principal, verb, ws, path string) error
+}
+
+// Config wires Jobs.
+type Config struct {
+	Queue    Queue
+	Scripts  Scripts
+	Gate     Gate
+	Registry *runtimes.Registry
+	Bus      *bus.Bus
+	Live     *live.Logs
+	Network  string // what a job without a network of its own gets
+	Log      zerolog.Logger
+}
+
+// Jobs is safe for concurrent use.
+type Jobs struct{ cfg Config }
+
+// New returns Jobs.
+func New(cfg Config) *Jobs { return &Jobs{cfg: cfg} }
+
+// Run asks for a run; it is durable when Run returns.
+func (s *Jobs) Run(ctx context.Context, p engine.Principal, r engine.RunRequest) (uuid.UUID, error) {
+	j, err := s.build(ctx, p, r)
+	if err != nil {
+		return uuid.Nil, err
+	}
+	res, err := s.cfg.Queue.Push(ctx, j)
+	return res.ID, err
+}
+
+// build makes the job that r asks for.
+func (s *Jobs) build(ctx context.Context, p engine.Principal, r engine.RunRequest) (*engine.Job, error) {
+	j := &engine.Job{
+		Workspace: r.Workspace, Kind: r.Kind, Path: r.Path, Language: r.Language, Source: r.Source, Lock: r.Lock, Args: r.Args, Tag: r.Tag,
+		Priority: r.Priority, ScheduledFor: r.ScheduledFor, Timeout: r.Timeout, Parent: r.Parent, CreatedBy: p.Username, Email: p.Email,
+		PermissionedAs: p.PermissionedAs(), CreatedAt: time.Now(), IdempotencyKey: r.IdempotencyKey, Network: r.Network, Trigger: r.Trigger,
+	}
+	if r.ID != nil {
+		j.ID = *r.ID
+	} else {
+		j.ID = engine.NewJobID()
+	}
+	if err := checkArgs(&j.Args); err != nil {
+		return nil, err
+	}
+	if err := checkNetwork(j.Network); err != nil {
+		return nil, err
+	}
+	if err := s.target(ctx, r, j); err != nil {
+		return nil, err
+	}
+	if err := s.cfg.Gate.Can(p, "run", r.Workspace, j.Path); err != nil {
+		return nil, err
+	}
+	if j.Network == "" && j.Kind != engine.KindScript {
+		j.Network = s.cfg.Network
+	}
+	return j, nil
+}
+
+// target fills in what runs.
+func (s *Jobs) target(ctx context.Context, r engine.RunRequest, j *engine.Job) error {
+	switch {
+	case j.Kind == engine.KindNoop:
+		if j.Tag == "" {
+			j.Tag = "noop"
+		}
+		return nil
+	case r.Source != "":
+		j.Kind = engine.KindPreview
+		entry, err := s.language(r.Language)
+		if err != nil {
+			return err
+		}
+		if j.Tag == "" {
+			j.Tag = entry.Info().Tag
+		}
+		return nil
+	}
+	script, err := s.script(ctx, r)
+	if err != nil {
+		return err
+	}
+	if j.Kind == "" {
+		j.Kind = engine.KindScript
+	}
+	j.Path, j.Hash, j.Language, j.Timeout = script.Path, script.Hash, script.Language, pick(j.Timeout, script.Timeout)
+	if j.Tag == "" {
+		j.Tag = script.Tag
+	}
+	if j.Kind == engine.KindDependencies {
+		j.Tag = "dependency"
+	}
+	if j.Tag == "" {
+		entry, err := s.language(script.Language)
+		if err != nil {
+			return err
+		}
+		j.Tag = entry.Info().Tag
+	}
+	return nil
+}
+
+func pick(a, b time.Duration) time.Duration {
+	if a > 0 {
+		return a
+	}
+	return b
+}
+
+func (s *Jobs) script(ctx context.Context, r engine.RunRequest) (*engine.Script, error) {
+	if r.Hash != 0 {
+		return s.cfg.Scripts.ByHash(ctx, r.Workspace, r.Hash)
+	}
+	if r.Path == "" {
+		return nil, &engine.Error{Code: engine.Invalid, Op: "job.run", Msg: "nothing to run", Hint: "give a path, a hash, or source and language"}
+	}
+	return s.cfg.Scripts.Latest(ctx, r.Workspace, r.Path)
+}
+
+func (s *Jobs) language(name string) (*runtimes.Entry, error) {
+	e, ok := s.cfg.Registry.Get(name)
+	if !ok {
+		var known []byte
+		for i, e := range s.cfg.Registry.All() {
+			if i > 0 {
+				known = append(known, ", "...)
+			}
+			known = append(known, e.Info().Name...)
+		}
+		return nil, &engine.Error{Code: engine.Invalid, Op: "job.run", Path: name, Msg: "not a language of this server", Hint: "it has " + string(known)}
+	}
+	return e, nil
+}
+
+func checkArgs(args *json.RawMessage) error {
+	b := bytes.TrimSpace(*args)
+	if len(b) == 0 || string(b) == "null" {
+		*args = json.RawMessage("{}")
+		return nil
+	}
+	if b[0] != '{' || !json.Valid(b) {
+		return &engine.Error{Code: engine.Invalid, Op: "job.run", Msg: "arguments must be a JSON object", Hint: `for example {"name": "value"}`}
+	}
+	*args = b
+	return nil
+}
+
+func checkNetwork(n string) error {
+	switch n {
+	case "", "none", "host":
+		return nil
+	}
+	return &engine.Error{Code: engine.Invalid, Op: "job.run", Path: n, Msg: "not a network mode", Hint: "use none or host"}
+}
+
+// Wait blocks until the job is completed; it returns ctx's error when ctx ends first.
+func (s *Jobs) Wait(ctx context.Context, p engine.Principal, ws string, id uuid.UUID) (*engine.JobView, error) {
+	if err := s.cfg.Gate.Can(p, "read", ws, ""); err != nil {
+		return nil, err
+	}
+	changed, stop := s.cfg.Bus.Watch(id)
+	defer stop()
+	poll := 25 * time.Millisecond
+	for first := true; ; first = false {
+		if v, ok := s.cfg.Bus.Done(id); ok && v.Workspace == ws {
+			return v, nil
+		}
+		_, here := s.cfg.Live.Get(id)
+		if !first && !here {
+			v, err := s.cfg.Queue.Get(ctx, ws, id)
+			if err != nil || v.FinishedAt != nil {
+				return v, err
+			}
+		}
+		t := time.NewTimer(poll)
+		select {
+		case <-ctx.Done():
+			t.Stop()
+			return nil, ctx.Err()
+		case <-changed:
+			t.Stop()
+		case <-t.C: // another daemon may run it: look, ever less often
+			poll = min(2*poll, time.Second)
+		}
+	}
+}
+
+// Get returns a job.
+func (s *Jobs) Get(ctx context.Context, p engine.Principal, ws string, id uuid.UUID, withLogs bool) (*engine.JobView, error) {
+	if err := s.cfg.Gate.Can(p, "read", ws, ""); err != nil {
+		return nil, err
+	}
+	v, err := s.cfg.Queue.Get(ctx, ws, id)
+	if err != nil || !withLogs {
+		return v, err
+	}
+	v.Logs, _, err = s.text(ctx, id, 0, s.cfg.Queue.Logs, logOf)
+	return v, err
+}
+
+// List returns the jobs that f selects.
+func (s *Jobs) List(ctx context.Context, p engine.Principal, ws string, f engine.JobFilter) ([]*engine.JobView, error) {
+	if err := s.cfg.Gate.Can(p, "read", ws, ""); err != nil {
+		return nil, err
+	}
+	return s.cfg.Queue.List(ctx, ws, f)
+}
+
+// Logs returns the log from offset on, and the offset that follows.
+func (s *Jobs) Logs(ctx context.Context, p engine.Principal, ws string, id uuid.UUID, offset int64) (string, int64, error) {
+	if _, err := s.Get(ctx, p, ws, id, false); err != nil {
+		return "", 0, err
+	}
+	return s.text(ctx, id, offset, s.cfg.Queue.Logs, logOf)
+}
+
+// Update returns what changed since the offsets.
+func (s *Jobs) Update(ctx context.Context, p engine.Principal, ws string, id uuid.UUID, logOffset, streamOffset int64) (*engine.Update, error) {
+	v, err := s.Get(ctx, p, ws, id, false) // before the texts: a completed view then has its whole log
+	if err != nil {
+		return nil, err
+	}
+	u := &engine.Update{View: v}
+	if u.Logs, u.LogOffset, err = s.text(ctx, id, logOffset, s.cfg.Queue.Logs, logOf); err != nil {
+		return nil, err
+	}
+	if u.Stream, u.StreamOffset, err = s.text(ctx, id, streamOffset, s.cfg.Queue.Stream, streamOf); err != nil {
+		return nil, err
+	}
+	return u, nil
+}
+
+func logOf(j *live.Job) *live.Text    { return &j.Log }
+func streamOf(j *live.Job) *live.Text { return &j.Stream }
+
+type reader func(ctx context.Context, id uuid.UUID, offset int64) (string, int64, error)
+
+// text joins what is stored with what is still in memory.
+func (s *Jobs) text(ctx context.Context, id uuid.UUID, offset int64, stored reader, of func(*live.Job) *live.Text) (string, int64, error) {
+	job, running := s.cfg.Live.Get(id)
+	if !running {
+		return stored(ctx, id, offset)
+	}
+	begin, tail := of(job).From(offset)
+	if begin == offset {
+		return string(tail), begin + int64(len(tail)), nil
+	}
+	head, _, err := stored(ctx, id, offset)
+	if err != nil {
+		return "", offset, err
+	}
+	if want := int(begin - offset); len(head) > want {
+		head = head[:want] // a flush came between the two looks
+	}
+	out := head + string(tail)
+	return out, offset + int64(len(out)), nil
+}
+
+// Watch signals every change of a job that this daemon runs, and ticks for jobs that run elsewhere.
+func (s *Jobs) Watch(ctx context.Context, p engine.Principal, ws string, id uuid.UUID) (<-chan struct{}, func(), error) {
+	if _, err := s.Get(ctx, p, ws, id, false); err != nil {
+		return nil, nil, err
+	}
+	changed, stop := s.cfg.Bus.Watch(id)
+	return changed, stop, nil
+}
+
+// Cancel ends a job: a queued one at once, a running one by killing it.
+func (s *Jobs) Cancel(ctx context.Context, p engine.Principal, ws string, id uuid.UUID, reason string) error {
+	v, err := s.cfg.Queue.Get(ctx, ws, id)
+	if err != nil {
+		return err
+	}
+	if err := s.cfg.Gate.Can(p, "run", ws, v.Path); err != nil {
+		return err
+	}
+	if v.FinishedAt != nil {
+		return &engine.Error{Code: engine.Conflict, Op: "job.cancel", Path: id.String(), Msg: "the job is completed already"}
+	}
+	err = s.cfg.Queue.Cancel(ctx, ws, id, p.Username, reason)
+	s.cfg.Bus.Publish(id)
+	return err
+}
+
+// Why explains why a job is not running.
+func (s *Jobs) Why(ctx context.Context, p engine.Principal, ws string, id uuid.UUID) (*engine.Why, error) {
+	if err := s.cfg.Gate.Can(p, "read", ws, ""); err != nil {
+		return nil, err
+	}
+	return s.cfg.Queue.Why(ctx, ws, id)
+}
+
+// Counts counts queued and running jobs of a workspace.
+func (s *Jobs) Counts(ctx context.Context, p engine.Principal, ws string) (queued, running int64, err error) {
+	if err := s.cfg.Gate.Can(p, "read", ws, ""); err != nil {
+		return 0, 0, err
+	}
+	return s.cfg.Queue.Counts(ctx, ws)
+}
+
+// Workers lists the live daemons of this database.
+func (s *Jobs) Workers(ctx context.Context) ([]engine.WorkerView, error) {
+	return s.cfg.Queue.Workers(ctx)
+}
+
+// IsNotFound reports whether err says that a thing is not there.
+func IsNotFound(err error) bool {
+	var e *engine.Error
+	return errors.As(err, &e) && e.Code == engine.NotFound
+}

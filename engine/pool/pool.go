@@ -1,0 +1,384 @@
+package pool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/millrace/millrace/runtimes"
+	"github.com/millrace/millrace/sandbox"
+)
+
+// Config describes a pool.
+type Config struct {
+	Isolator sandbox.Isolator
+	// MaxSlots bounds the open slots, idle ones included. It must be at least the number of jobs that run at once.
+	MaxSlots int
+	// Recycle closes a slot after this many jobs; zero: 5000. A zygote's children share its address layout, so it is renewed.
+	Recycle int
+	// IdleAfter closes slots that nobody used for this long, except the last of a kept class; zero: 10 minutes.
+	IdleAfter time.Duration
+	Log       zerolog.Logger
+}
+
+// Pool hands out workers.
+type Pool struct {
+	cfg Config
+
+	mu      sync.Mutex
+	classes map[string]*class // by template key; guarded by mu
+	open    int               // slots open or being opened; guarded by mu
+	waiting []chan struct{}   // acquirers that wait for any release, oldest first; guarded by mu
+	closed  bool              // guarded by mu
+
+	work   sync.WaitGroup
+	ctx    context.Context // ends at Stop
+	cancel context.CancelFunc
+}
+
+// class is the slots of one template (and, for processes started ahead, of one program).
+type class struct {
+	key   string
+	idle  []*entry // last used last; guarded by Pool.mu
+	kept  int      // slots that stay although idle; guarded by Pool.mu
+	slots int      // entries that exist or are being made, idle or not; guarded by Pool.mu
+	warms bool     // processes are started ahead
+}
+
+// entry is one slot with, perhaps, its next process.
+type entry struct {
+	class *class
+	slot  sandbox.Slot
+	used  time.Time
+	jobs  int
+	// next is the process started ahead; ready is closed when it waits for its request (or failed: next is nil then).
+	next  *started
+	ready chan struct{}
+}
+
+// New returns a pool; Stop must be called.
+func New(cfg Config) (*Pool, error) {
+	if cfg.Isolator == nil {
+		return nil, errors.New("pool: no isolator")
+	}
+	if cfg.MaxSlots < 1 {
+		return nil, errors.New("pool: MaxSlots must be at least 1")
+	}
+	if cfg.Recycle == 0 {
+		cfg.Recycle = 5000
+	}
+	if cfg.IdleAfter == 0 {
+		cfg.IdleAfter = 10 * time.Minute
+	}
+	p := &Pool{cfg: cfg, classes: map[string]*class{}}
+	p.ctx, p.cancel = context.WithCancel(context.Background())
+	return p, nil
+}
+
+// Start begins closing slots that stay idle.
+func (p *Pool) Start(context.Context) error {
+	p.work.Go(func() {
+		t := time.NewTicker(p.cfg.IdleAfter / 4)
+		defer t.Stop()
+		for {
+			select {
+			case <-p.ctx.Done():
+				return
+			case now := <-t.C:
+				p.closeIdle(now)
+			}
+		}
+	})
+	return nil
+}
+
+// Stop closes every slot and waits for it. Running jobs are killed.
+func (p *Pool) Stop() {
+	p.mu.Lock()
+	p.closed = true
+	p.mu.Unlock()
+	p.cancel()
+	p.mu.Lock()
+	var all []*entry
+	for _, c := range p.classes {
+		all = append(all, c.idle...)
+		c.idle = nil
+	}
+	waiting := p.waiting
+	p.waiting = nil
+	p.mu.Unlock()
+	for _, w := range waiting {
+		close(w)
+	}
+	for _, e := range all {
+		p.discard(e)
+	}
+	p.work.Wait()
+}
+
+// errStopped is returned by Acquire after Stop.
+var errStopped = errors.New("pool: stopped")
+
+// startsAhead reports whether the next process of a slot can be started before its job is known.
+func startsAhead(l runtimes.Launch) bool {
+	return l.Exec == "" && (l.Warm || len(l.Template.Zygote) > 0)
+}
+
+// take finds an idle entry of c, the readiest first.
+func (c *class) take() *entry {
+	best := -1
+	for i := len(c.idle) - 1; i >= 0; i-- {
+		e := c.idle[i]
+		if e.next != nil && isClosed(e.ready) {
+			best = i
+			break
+		}
+		if best < 0 || (e.next != nil && c.idle[best].next == nil) {
+			best = i
+		}
+	}
+	if best < 0 {
+		return nil
+	}
+	e := c.idle[best]
+	c.idle = append(c.idle[:best:best], c.idle[best+1:]...)
+	return e
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+// oldestIdle finds the entry that has been idle longest, in any class but except; kept entries only when nothing else is left.
+func (p *Pool) oldestIdle(except *class) *entry {
+	var found *entry
+	at := -1
+	for _, spare := range []bool{true, false} {
+		for _, c := range p.classes {
+			if c == except || len(c.idle) == 0 || (spare && len(c.idle) <= c.kept) {
+				continue
+			}
+			if e := c.idle[0]; found == nil || e.used.Before(found.used) {
+				found, at = e, 0
+			}
+		}
+		if found != nil {
+			break
+		}
+	}
+	if found != nil {
+		c := found.class
+		c.idle = append(c.idle[:at:at], c.idle[at+1:]...)
+	}
+	return found
+}
+
+// classKey tells classes apart: by template and, where processes are started ahead, by what is started.
+func classKey(l runtimes.Launch) string {
+	key := l.Template.Key()
+	if startsAhead(l) {
+		key += fmt.Sprintf(" %q %q", l.Spec.Argv, l.Spec.Env)
+	}
+	return key
+}
+
+func (p *Pool) classOf(l runtimes.Launch) *class {
+	key := classKey(l)
+	c := p.classes[key]
+	if c == nil {
+		c = &class{key: key, warms: startsAhead(l)}
+		p.classes[key] = c
+	}
+	return c
+}
+
+// Acquire returns a worker for l. It waits when the budget is used up and ends with ctx.
+func (p *Pool) Acquire(ctx context.Context, l runtimes.Launch) (*Worker, error) {
+	for {
+		p.mu.Lock()
+		if p.closed {
+			p.mu.Unlock()
+			return nil, errStopped
+		}
+		c := p.classOf(l)
+		if e := c.take(); e != nil {
+			p.mu.Unlock()
+			if isClosed(e.slot.Done()) {
+				p.drop(e)
+				continue
+			}
+			return &Worker{pool: p, entry: e, launch: l}, nil
+		}
+		if p.open < p.cfg.MaxSlots {
+			p.open++
+			c.slots++
+			p.mu.Unlock()
+			return p.openWorker(ctx, c, l)
+		}
+		if e := p.oldestIdle(c); e != nil {
+			e.class.slots--
+			c.slots++
+			p.mu.Unlock()
+			p.discard(e)
+			return p.openWorker(ctx, c, l)
+		}
+		w := make(chan struct{})
+		p.waiting = append(p.waiting, w)
+		p.mu.Unlock()
+		select {
+		case <-w:
+		case <-ctx.Done():
+			p.giveUp(w)
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// giveUp removes w from the waiting; if it was woken meanwhile the wake-up goes to the next.
+func (p *Pool) giveUp(w chan struct{}) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i, x := range p.waiting {
+		if x == w {
+			p.waiting = append(p.waiting[:i:i], p.waiting[i+1:]...)
+			return
+		}
+	}
+	p.wakeOne()
+}
+
+func (p *Pool) wakeOne() {
+	if len(p.waiting) > 0 {
+		close(p.waiting[0])
+		p.waiting = p.waiting[1:]
+	}
+}
+
+// openWorker opens a slot whose place in the budget is already counted.
+func (p *Pool) openWorker(ctx context.Context, c *class, l runtimes.Launch) (*Worker, error) {
+	slot, err := p.cfg.Isolator.Open(ctx, l.Template)
+	if err != nil {
+		p.mu.Lock()
+		p.open--
+		c.slots--
+		p.wakeOne()
+		p.mu.Unlock()
+		return nil, err
+	}
+	return &Worker{pool: p, entry: &entry{class: c, slot: slot}, launch: l}, nil
+}
+
+// Keep opens n slots of l ahead and keeps as many when the class is idle. Errors of single slots are returned joined.
+func (p *Pool) Keep(ctx context.Context, l runtimes.Launch, n int) error {
+	p.mu.Lock()
+	c := p.classOf(l)
+	c.kept = max(c.kept, n)
+	missing := max(0, min(c.kept-c.slots, p.cfg.MaxSlots-p.open))
+	p.open += missing
+	c.slots += missing
+	p.mu.Unlock()
+	var errs []error
+	for range missing {
+		w, err := p.openWorker(ctx, c, l)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		p.release(w.entry, l)
+	}
+	return errors.Join(errs...)
+}
+
+// release puts an entry back, starts its next process if the class does so, and wakes a waiter.
+func (p *Pool) release(e *entry, l runtimes.Launch) {
+	e.jobs++
+	e.used = time.Now()
+	if isClosed(e.slot.Done()) || e.jobs > p.cfg.Recycle {
+		p.drop(e)
+		return
+	}
+	if e.class.warms && e.next == nil {
+		e.next = newStarted()
+		e.ready = make(chan struct{})
+		p.work.Go(func() { p.startNext(e, l) })
+	}
+	p.mu.Lock()
+	if p.closed {
+		p.mu.Unlock()
+		p.discard(e)
+		return
+	}
+	e.class.idle = append(e.class.idle, e)
+	p.wakeOne()
+	p.mu.Unlock()
+}
+
+// drop closes an entry and gives its place back.
+func (p *Pool) drop(e *entry) {
+	p.discard(e)
+	p.mu.Lock()
+	p.open--
+	e.class.slots--
+	p.wakeOne()
+	p.mu.Unlock()
+}
+
+// discard closes an entry without giving its place back.
+func (p *Pool) discard(e *entry) {
+	if e.next != nil {
+		<-e.ready
+		e.next.close()
+	}
+	if err := e.slot.Close(); err != nil {
+		p.cfg.Log.Warn().Err(err).Msg("close slot")
+	}
+}
+
+// closeIdle closes what has been idle since before now - IdleAfter, down to the kept slots of each class.
+func (p *Pool) closeIdle(now time.Time) {
+	var old []*entry
+	p.mu.Lock()
+	for key, c := range p.classes {
+		for len(c.idle) > c.kept && now.Sub(c.idle[0].used) > p.cfg.IdleAfter {
+			old = append(old, c.idle[0])
+			c.idle = c.idle[1:]
+		}
+		if c.slots == 0 && c.kept == 0 {
+			delete(p.classes, key)
+		}
+	}
+	p.mu.Unlock()
+	for _, e := range old {
+		p.drop(e)
+	}
+}
+
+// Stats is a look at the pool.
+type Stats struct {
+	Open, Idle, Warm int
+}
+
+// Stats counts slots: open, idle among them, and idle with a process that waits.
+func (p *Pool) Stats() Stats {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s := Stats{Open: p.open}
+	for _, c := range p.classes {
+		s.Idle += len(c.idle)
+		for _, e := range c.idle {
+			if e.next != nil && isClosed(e.ready) {
+				s.Warm++
+			}
+		}
+	}
+	return s
+}

@@ -1,0 +1,225 @@
+package pool
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/millrace/millrace/runtimes"
+	"github.com/millrace/millrace/runtimes/frame"
+	"github.com/millrace/millrace/sandbox"
+)
+
+// Worker is a slot in the hands of one job.
+type Worker struct {
+	pool   *Pool
+	entry  *entry
+	launch runtimes.Launch
+}
+
+// Task is one run.
+type Task struct {
+	Program runtimes.Program
+	Call    runtimes.Call
+	Limits  sandbox.Limits  // zero fields: defaults
+	Binder  runtimes.Binder // nil when the call goes by frames
+	// OnOutput and OnStream get output and result-stream chunks as they come; the slice is valid during the call.
+	OnOutput func([]byte)
+	OnStream func([]byte)
+}
+
+// Result is how a run ended.
+type Result struct {
+	Value   json.RawMessage   // nil when Failure is set
+	Failure *runtimes.Failure // what went wrong
+	Usage   sandbox.Usage
+	Stopped string // why the run was stopped from outside: "timeout", "output", "canceled"; "" otherwise
+}
+
+// The reasons in Result.Stopped.
+const (
+	StoppedTimeout  = "timeout"
+	StoppedOutput   = "output"
+	StoppedCanceled = "canceled"
+)
+
+// Release gives the slot back; a process that was not run is kept for the next job.
+func (w *Worker) Release() {
+	if w.entry != nil {
+		w.pool.release(w.entry, w.launch)
+		w.entry = nil
+	}
+}
+
+// run is the state of one Run.
+type run struct {
+	w      *Worker
+	t      Task
+	s      *started
+	limits sandbox.Limits
+	reason atomic.Value // string: why it was stopped
+	tail   tail         // the end of the output
+}
+
+// stop kills the process for a reason; the first reason wins.
+func (r *run) stop(reason string) {
+	r.reason.CompareAndSwap(nil, reason)
+	_ = r.s.proc.Kill()
+}
+
+func (r *run) stopped() string {
+	s, _ := r.reason.Load().(string)
+	return s
+}
+
+// Run runs t to its end. An error means that the slot failed the job, not that the job failed: it can be tried elsewhere.
+// A cancelled ctx kills the process and is reported as StoppedCanceled.
+func (w *Worker) Run(ctx context.Context, t Task) (Result, error) {
+	r := &run{w: w, t: t, limits: t.Limits.WithDefaults()}
+	if err := r.begin(ctx); err != nil {
+		return Result{}, err
+	}
+	defer r.s.close()
+	request, err := r.request()
+	if err != nil {
+		return Result{Failure: &runtimes.Failure{Name: "ArgumentError", Message: err.Error()}}, nil
+	}
+	timer := time.AfterFunc(r.limits.Wall, func() { r.stop(StoppedTimeout) })
+	defer timer.Stop()
+	unwatch := context.AfterFunc(ctx, func() { r.stop(StoppedCanceled) })
+	defer unwatch()
+
+	var work sync.WaitGroup
+	work.Go(r.readOutput)
+	if len(request) > 0 {
+		if len(request) <= 16<<10 {
+			_, _ = r.s.proc.Conn().Write(request)
+		} else {
+			work.Go(func() { _, _ = r.s.proc.Conn().Write(request) })
+		}
+	}
+	reply := r.readReplies()
+	exit, err := r.s.proc.Wait(context.WithoutCancel(ctx))
+	work.Wait()
+	if err != nil && r.stopped() == "" && reply.Value == nil && reply.Failure == nil {
+		return Result{}, fmt.Errorf("the sandbox broke while the job ran: %w", err)
+	}
+	return r.judge(reply, exit), nil
+}
+
+// begin uses the process that was started ahead if it fits, or starts one.
+func (r *run) begin(ctx context.Context) error {
+	e := r.w.entry
+	if e.next != nil {
+		select {
+		case <-e.ready:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		next := e.next
+		e.next = nil
+		if next.proc != nil && next.err == nil && sameWalls(r.limits, r.w.launch.Spec.Limits.WithDefaults()) {
+			r.s = next
+			return nil
+		}
+		next.close()
+	}
+	spec := r.w.launch.Spec
+	if r.t.Binder != nil {
+		bound, err := r.t.Binder.Bind(r.w.launch, r.t.Program, r.t.Call)
+		if err != nil {
+			return err
+		}
+		spec = bound
+	}
+	spec.Limits = r.limits
+	if r.w.launch.Exec != "" {
+		f, err := os.Open(r.w.launch.Exec)
+		if err != nil {
+			return fmt.Errorf("open program: %w", err)
+		}
+		defer func() { _ = f.Close() }()
+		spec.Exec = f
+	}
+	r.s = newStarted()
+	if err := r.s.start(ctx, e.slot, spec, r.w.launch.Warm); err != nil {
+		r.s.close()
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		return fmt.Errorf("start process: %w", err)
+	}
+	return nil
+}
+
+// sameWalls reports whether a process started with b serves a job that wants a; time and output are watched from here.
+func sameWalls(a, b sandbox.Limits) bool {
+	a.Wall, a.Output = b.Wall, b.Output
+	return a == b
+}
+
+func (r *run) request() ([]byte, error) {
+	if r.t.Binder != nil {
+		return nil, nil
+	}
+	q := frame.Request{
+		Source: r.w.launch.Source, Path: r.t.Program.Path, Entry: r.w.launch.Entry, Env: r.t.Call.Env, Args: r.t.Call.Args,
+	}
+	return q.AppendTo(make([]byte, 0, len(q.Source)+len(q.Args)+1024))
+}
+
+// readOutput passes output on until every holder of the pipe is gone, and stops a process that says too much.
+func (r *run) readOutput() {
+	buf := make([]byte, 16<<10)
+	var total int64
+	for {
+		n, err := r.s.proc.Output().Read(buf)
+		if n > 0 {
+			p := buf[:n]
+			if over := total + int64(n) - r.limits.Output; over > 0 {
+				p = p[:max(0, int64(n)-over)]
+				r.stop(StoppedOutput)
+			}
+			total += int64(n)
+			if len(p) > 0 {
+				r.tail.add(p)
+				if r.t.OnOutput != nil {
+					r.t.OnOutput(p)
+				}
+			}
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// readReplies reads frames until the result, the failure, or the end.
+func (r *run) readReplies() Result {
+	for {
+		reply, err := r.s.frames.Reply()
+		switch {
+		case err == nil && reply.Type == frame.Chunk:
+			if r.t.OnStream != nil {
+				r.t.OnStream(reply.Data)
+			}
+		case err == nil && reply.Type == frame.Result:
+			return Result{Value: reply.Data}
+		case err == nil && reply.Type == frame.Failure:
+			return Result{Failure: reply.Failure}
+		case errors.Is(err, frame.ErrTooLarge):
+			r.stop(StoppedOutput)
+			return Result{Failure: &runtimes.Failure{Name: "ResultTooLarge", Message: "the result is larger than 64 MiB"}}
+		case errors.Is(err, frame.ErrType):
+			r.stop(StoppedOutput)
+			return Result{Failure: &runtimes.Failure{Name: "ProtocolError", Message: "the job wrote to descriptor 3, which is reserved"}}
+		case err != nil: // the end, or a connection broken by a kill: Wait knows more
+			return Result{}
+		}
+	}
+}
