@@ -1,0 +1,70 @@
+package api
+
+import (
+	"context"
+	"io"
+
+	"github.com/google/uuid"
+
+	"github.com/millrace/millrace/engine"
+	"github.com/millrace/millrace/web/session"
+)
+
+// What the API asks of the engine. Every method checks for itself what the Principal may do in the workspace, and
+// returns *engine.Error values; an unknown workspace is NotFound.
+
+// Jobs runs jobs and shows them.
+type Jobs interface {
+	Run(ctx context.Context, p engine.Principal, r engine.RunRequest) (uuid.UUID, error)
+	// Wait returns when the job is completed, or ctx's error when that ends first. It never cancels the job.
+	Wait(ctx context.Context, p engine.Principal, ws string, id uuid.UUID) (*engine.JobView, error)
+	Get(ctx context.Context, p engine.Principal, ws string, id uuid.UUID, withLogs bool) (*engine.JobView, error)
+	List(ctx context.Context, p engine.Principal, ws string, f engine.JobFilter) ([]*engine.JobView, error)
+	// Logs returns the log from a byte offset on, and the offset of its end.
+	Logs(ctx context.Context, p engine.Principal, ws string, id uuid.UUID, offset int64) (string, int64, error)
+	Update(ctx context.Context, p engine.Principal, ws string, id uuid.UUID, logOffset, streamOffset int64) (*engine.Update, error)
+	// Watch returns a channel that is signalled after any change of the job, and a function that ends watching.
+	Watch(ctx context.Context, p engine.Principal, ws string, id uuid.UUID) (<-chan struct{}, func(), error)
+	Cancel(ctx context.Context, p engine.Principal, ws string, id uuid.UUID, reason string) error
+	Why(ctx context.Context, p engine.Principal, ws string, id uuid.UUID) (*engine.Why, error)
+	Counts(ctx context.Context, p engine.Principal, ws string) (queued, running int64, err error)
+	Workers(ctx context.Context) ([]engine.WorkerView, error)
+}
+
+// Scripts keeps the versions of scripts.
+type Scripts interface {
+	// Create returns the version's hash and whether it is new (false: SkipIfNoop found nothing to change).
+	Create(ctx context.Context, p engine.Principal, ws string, s *engine.Script, o engine.ScriptOptions) (engine.Hash, bool, error)
+	Latest(ctx context.Context, p engine.Principal, ws, path string) (*engine.Script, error)
+	ByHash(ctx context.Context, p engine.Principal, ws string, h engine.Hash) (*engine.Script, error)
+	List(ctx context.Context, p engine.Principal, ws string, f engine.ScriptFilter) ([]*engine.Script, error)
+	History(ctx context.Context, p engine.Principal, ws, path string) ([]*engine.Script, error)
+	Archive(ctx context.Context, p engine.Principal, ws, path string) error
+	Delete(ctx context.Context, p engine.Principal, ws string, h engine.Hash) error
+}
+
+// Tokens makes and forgets API tokens.
+type Tokens interface {
+	Create(ctx context.Context, p engine.Principal, r engine.TokenRequest) (secret string, t engine.Token, err error)
+	List(ctx context.Context, p engine.Principal) ([]engine.Token, error)
+	Delete(ctx context.Context, p engine.Principal, prefix string) error
+}
+
+// Workspaces lists and makes workspaces.
+type Workspaces interface {
+	Exists(ctx context.Context, id string) (bool, error)
+	List(ctx context.Context, p engine.Principal) ([]engine.Workspace, error)
+	Create(ctx context.Context, p engine.Principal, w engine.Workspace) error
+}
+
+// Health tells whether the daemon lives and whether it can take jobs now.
+type Health interface {
+	Live() error
+	Ready(ctx context.Context) error
+}
+
+// Authenticator judges credentials; see package session.
+type Authenticator = session.Authenticator
+
+// Metrics writes metrics in Prometheus' text format.
+type Metrics func(w io.Writer)

@@ -1,0 +1,162 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"math"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/valyala/fasthttp"
+
+	"github.com/millrace/millrace/engine"
+)
+
+// Preview is the body of a preview: source to run without deploying it.
+type Preview struct {
+	Content  string          `json:"content"`
+	Language string          `json:"language"`
+	Path     string          `json:"path,omitempty" doc:"a name for the job"`
+	Args     json.RawMessage `json:"args,omitempty"`
+	Lock     *string         `json:"lock,omitempty" doc:"given dependencies; absent: they are resolved"`
+	Tag      string          `json:"tag,omitempty"`
+	Network  string          `json:"network,omitempty" doc:"none or host"`
+	Timeout  int64           `json:"timeout,omitempty" doc:"seconds"`
+}
+
+// maxTimeout bounds what a request can ask for; a run that needs longer is a service, not a job.
+const maxTimeout = 30 * 24 * 3600
+
+// runRequest reads the options that all runs share.
+func (h *API) runRequest(a *Ask) (engine.RunRequest, error) {
+	o := a.options()
+	r := engine.RunRequest{Workspace: a.Workspace, Trigger: "api", Tag: o.text("tag"), Parent: o.id("parent_job"), ID: o.id("job_id")}
+	r.ScheduledFor = o.time("scheduled_for")
+	if n, given := o.whole("scheduled_in_secs", 0, 100*365*24*3600); given {
+		r.ScheduledFor = time.Now().Add(time.Duration(n) * time.Second)
+	}
+	if n, given := o.whole("timeout", 1, maxTimeout); given {
+		r.Timeout = time.Duration(n) * time.Second
+	}
+	if n, given := o.whole("priority", math.MinInt16, math.MaxInt16); given {
+		r.Priority = int16(n)
+	}
+	limit, limited := o.whole("queue_limit", 0, math.MaxInt64)
+	if o.err != nil {
+		return r, o.err
+	}
+	r.IdempotencyKey = string(a.Request.Header.Peek("Idempotency-Key"))
+	if len(r.IdempotencyKey) > 255 {
+		return r, invalid("Idempotency-Key is over 255 bytes")
+	}
+	if a.windmillCLI() || string(a.Request.Header.Peek("X-Millrace-Client")) == "cli" {
+		r.Trigger = "cli"
+	}
+	if limited {
+		queued, _, err := h.jobs.Counts(a.Base, a.Who, a.Workspace)
+		if err != nil {
+			return r, err
+		}
+		if queued > limit {
+			return r, engine.Errorf(engine.TooMany, "run", "%d jobs are queued, queue_limit is %d", queued, limit)
+		}
+	}
+	return r, nil
+}
+
+func (h *API) deployedRequest(a *Ask, byHash bool) (engine.RunRequest, error) {
+	r, err := h.runRequest(a)
+	if err != nil {
+		return r, err
+	}
+	if byHash {
+		r.Hash, err = a.hash()
+	} else if r.Path, err = a.param("path"); err == nil {
+		err = engine.CheckPath("run", r.Path)
+	}
+	if err != nil {
+		return r, err
+	}
+	r.Args, err = readArgs(a.RequestCtx)
+	return r, err
+}
+
+func (h *API) previewRequest(a *Ask) (engine.RunRequest, error) {
+	r, err := h.runRequest(a)
+	if err != nil {
+		return r, err
+	}
+	var p Preview
+	if err := a.body(&p); err != nil {
+		return r, err
+	}
+	if p.Content == "" || p.Language == "" {
+		return r, invalid("a preview needs content and language")
+	}
+	if p.Timeout < 0 || p.Timeout > maxTimeout {
+		return r, invalid("timeout must be from 0 to %d seconds", maxTimeout)
+	}
+	if p.Timeout > 0 {
+		r.Timeout = time.Duration(p.Timeout) * time.Second
+	}
+	if p.Tag != "" {
+		r.Tag = p.Tag
+	}
+	r.Source, r.Language, r.Path, r.Lock, r.Network = p.Content, p.Language, p.Path, p.Lock, p.Network
+	r.Args, err = jsonArgs(p.Args, false)
+	return r, err
+}
+
+// ask runs what request describes and answers with the job's id.
+func (h *API) ask(request func(*Ask) (engine.RunRequest, error)) func(*Ask) error {
+	return func(a *Ask) error {
+		r, err := request(a)
+		if err != nil {
+			return err
+		}
+		id, err := h.jobs.Run(a.Base, a.Who, r)
+		if err != nil {
+			return err
+		}
+		Text(a.RequestCtx, statusNew, id.String())
+		return nil
+	}
+}
+
+// askAndWait runs what request describes and answers with the result.
+func (h *API) askAndWait(request func(*Ask) (engine.RunRequest, error)) func(*Ask) error {
+	return func(a *Ask) error {
+		r, err := request(a)
+		if err != nil {
+			return err
+		}
+		id, err := h.jobs.Run(a.Base, a.Who, r)
+		if err != nil {
+			return err
+		}
+		a.Response.Header.Set("X-Millrace-Job", id.String())
+		return h.wait(a, id)
+	}
+}
+
+func (h *API) wait(a *Ask, id uuid.UUID) error {
+	ctx, cancel := context.WithTimeout(a.Base, h.waitTimeout)
+	defer cancel()
+	v, err := h.jobs.Wait(ctx, a.Who, a.Workspace, id)
+	switch {
+	case err == nil:
+		return writeResult(a.RequestCtx, v)
+	case errors.Is(err, context.DeadlineExceeded) && ctx.Err() != nil:
+		Text(a.RequestCtx, fasthttp.StatusGatewayTimeout, "Timeout: job "+id.String()+" goes on but has no result after "+
+			h.waitTimeout.String()+"; ask /api/w/"+a.Workspace+"/jobs_u/completed/get_result_maybe/"+id.String())
+		return nil
+	case a.Base.Err() != nil:
+		return engine.Errorf(engine.Unavailable, "wait", "the daemon is stopping; job %s is kept", id)
+	}
+	return err
+}
+
+func (h *API) byPath(a *Ask) (engine.RunRequest, error) { return h.deployedRequest(a, false) }
+
+func (h *API) byHash(a *Ask) (engine.RunRequest, error) { return h.deployedRequest(a, true) }

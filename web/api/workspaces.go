@@ -1,0 +1,108 @@
+package api
+
+import (
+	"github.com/millrace/millrace/engine"
+)
+
+// WorkspaceID is the body that names a workspace.
+type WorkspaceID struct {
+	ID string `json:"id"`
+}
+
+// NewWorkspace asks for a workspace.
+type NewWorkspace struct {
+	ID       string `json:"id"`
+	Name     string `json:"name,omitempty"`
+	Username string `json:"username,omitempty" doc:"accepted; usernames are the same everywhere"`
+}
+
+// Memberships are the workspaces open to the one who asks.
+type Memberships struct {
+	Email      string       `json:"email"`
+	Workspaces []Membership `json:"workspaces"`
+}
+
+// Membership is one of them.
+type Membership struct {
+	ID       string `json:"id"`
+	Name     string `json:"name"`
+	Username string `json:"username"`
+	Disabled bool   `json:"disabled"`
+}
+
+func (h *API) workspaceRoutes() []Route {
+	return []Route{
+		{Method: "POST", Path: "/api/workspaces/exists", Name: "existsWorkspace", Group: "workspaces", Access: User,
+			Summary: "Whether there is a workspace", Body: JSONOf(WorkspaceID{}), Answer: JSONOf(true), Handle: h.workspaceExists},
+		{Method: "GET", Path: "/api/workspaces/list", Name: "listWorkspaces", Group: "workspaces", Access: User,
+			Summary: "Workspaces open to the one who asks", Answer: JSONOf([]engine.Workspace{}), Handle: h.listWorkspaces},
+		{Method: "GET", Path: "/api/workspaces/users", Name: "listUserWorkspaces", Group: "workspaces", Access: User,
+			Summary: "The same, with the username in each", Answer: JSONOf(Memberships{}), Handle: h.listMemberships},
+		{Method: "POST", Path: "/api/workspaces/create", Name: "createWorkspace", Group: "workspaces", Access: Admin, Status: statusNew,
+			Summary: "Makes a workspace", Body: JSONOf(NewWorkspace{}), Answer: TextOf("its id"), Handle: h.createWorkspace},
+	}
+}
+
+func (h *API) workspaceExists(a *Ask) error {
+	var w WorkspaceID
+	if err := a.body(&w); err != nil {
+		return err
+	}
+	exists, err := h.workspaces.Exists(a.Base, w.ID)
+	if err != nil {
+		return err
+	}
+	return JSON(a.RequestCtx, exists)
+}
+
+func (h *API) openWorkspaces(a *Ask) ([]engine.Workspace, error) {
+	list, err := h.workspaces.List(a.Base, a.Who)
+	if err != nil {
+		return nil, err
+	}
+	open := []engine.Workspace{}
+	for _, w := range list {
+		if a.Who.Workspace == "" || a.Who.Workspace == w.ID {
+			open = append(open, w)
+		}
+	}
+	return open, nil
+}
+
+func (h *API) listWorkspaces(a *Ask) error {
+	open, err := h.openWorkspaces(a)
+	if err != nil {
+		return err
+	}
+	return JSON(a.RequestCtx, open)
+}
+
+func (h *API) listMemberships(a *Ask) error {
+	open, err := h.openWorkspaces(a)
+	if err != nil {
+		return err
+	}
+	m := Memberships{Email: a.Who.Email, Workspaces: []Membership{}}
+	for _, w := range open {
+		m.Workspaces = append(m.Workspaces, Membership{ID: w.ID, Name: w.Name, Username: a.Who.Username})
+	}
+	return JSON(a.RequestCtx, m)
+}
+
+func (h *API) createWorkspace(a *Ask) error {
+	var n NewWorkspace
+	if err := a.body(&n); err != nil {
+		return err
+	}
+	if err := engine.CheckWorkspace("workspace.create", n.ID); err != nil {
+		return err
+	}
+	if n.Name == "" {
+		n.Name = n.ID
+	}
+	if err := h.workspaces.Create(a.Base, a.Who, engine.Workspace{ID: n.ID, Name: n.Name, Owner: a.Who.Email}); err != nil {
+		return err
+	}
+	Text(a.RequestCtx, statusNew, n.ID)
+	return nil
+}
