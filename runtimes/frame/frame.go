@@ -67,8 +67,13 @@ type Reader struct {
 // NewReader returns a Reader of r.
 func NewReader(r io.Reader) *Reader { return &Reader{in: bufio.NewReaderSize(r, 4096)} }
 
-// Reset makes r read from src and forgets what was buffered, so that Readers can be pooled.
-func (r *Reader) Reset(src io.Reader) { r.in.Reset(src) }
+// Reset makes r read from src and forgets what was buffered, so that Readers can be pooled. It keeps no large buffer.
+func (r *Reader) Reset(src io.Reader) {
+	r.in.Reset(src)
+	if cap(r.buf) > 64<<10 {
+		r.buf = nil
+	}
+}
 
 // Next reads one frame; the payload is valid until the next call. io.EOF: the stream ended between two frames.
 // io.ErrUnexpectedEOF: it ended inside one.
