@@ -1,0 +1,25 @@
+-- name: ServerVersion
+select current_setting('server_version_num')::int4, current_setting('server_version');
+
+-- name: MigrationLock
+select pg_advisory_lock($1);
+
+-- name: MigrationUnlock
+select pg_advisory_unlock($1);
+
+-- name: MigrationTable
+create table if not exists migration (
+    number   int4 primary key,
+    name     text not null,
+    checksum text not null,
+    applied  timestamptz not null default now()
+);
+
+-- name: MigrationList
+select number, name, checksum from migration order by number;
+
+-- name: MigrationInsert
+insert into migration (number, name, checksum) values ($1, $2, $3);
+
+-- name: Notify
+select pg_notify($1, $2);
