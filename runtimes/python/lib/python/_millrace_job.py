@@ -1,0 +1,253 @@
+"""One job: reads the request from descriptor 3, runs the script, answers with one frame, ends the process.
+
+Frames: a type byte, the payload's length (uint32, little-endian), the payload. In: S source, P path, N entry, V environment,
+A arguments (the last). Out: T chunk of a stream, then R result or E failure, once.
+"""
+import asyncio
+import atexit
+import gc
+import inspect
+import io
+import json
+import linecache
+import os
+import struct
+import sys
+import threading
+import traceback
+import types
+
+import _millrace_values as values
+
+FD = 3
+MAX_PAYLOAD = 64 << 20
+_header = struct.Struct("<BI")
+
+
+class Failure(Exception):
+    """An error of ours rather than of the script: it has a name of its own and no stack."""
+
+    def __init__(self, name, message):
+        super().__init__(message)
+        self.name = name
+
+
+def _read_request():
+    """Returns {type byte: payload}; ends the process when the server has gone before asking."""
+    buf, request, at = bytearray(), {}, 0
+    while True:
+        while len(buf) - at >= 5:
+            kind, size = _header.unpack_from(buf, at)
+            if len(buf) - at - 5 < size:
+                break
+            request[kind] = bytes(buf[at + 5 : at + 5 + size])
+            at += 5 + size
+            if kind == 65:  # 'A'
+                return request
+        piece = os.read(FD, 1 << 16 if len(buf) < 1 << 16 else 1 << 20)
+        if not piece:
+            os._exit(0)
+        buf += piece
+
+
+def _send(kind, payload):
+    if len(payload) > MAX_PAYLOAD:
+        raise Failure("ResultError", "the result is %d bytes of JSON; the most is 64 MiB" % len(payload))
+    data = memoryview(_header.pack(ord(kind), len(payload)) + payload)
+    while data:
+        data = data[os.write(FD, data) :]
+
+
+def renew():
+    """Makes different what a fork leaves equal. random reseeds itself (at-fork hook), OpenSSL and the rest do not always."""
+    modules = sys.modules
+    tempfile = modules.get("tempfile")
+    if tempfile is not None:
+        tempfile._name_sequence = tempfile.tempdir = None
+    uuid = modules.get("uuid")
+    if uuid is not None:
+        uuid._node = uuid._last_timestamp = None
+    ssl = modules.get("ssl")
+    if ssl is not None:
+        ssl.RAND_add(os.urandom(32), 32.0)
+    if "numpy.random" in modules:
+        modules["numpy.random"].seed()
+
+
+def _load(source, filename):
+    """Compiles and executes the script as the module "main"; returns its namespace."""
+    linecache.cache[filename] = (len(source), None, source.splitlines(True), filename)
+    code = compile(source, filename, "exec", dont_inherit=True)
+    module = types.ModuleType("main")
+    module.__file__ = filename
+    sys.modules["main"] = module
+    exec(code, module.__dict__)
+    return module.__dict__
+
+
+def _stream(gen):
+    """Sends what gen yields as it comes. The result is what it returns, or else all the text."""
+    parts = []
+    while True:
+        try:
+            item = next(gen)
+        except StopIteration as stop:
+            return "".join(parts) if stop.value is None else stop.value
+        parts.append(_chunk(item))
+
+
+async def _stream_async(gen):
+    parts = []
+    async for item in gen:
+        parts.append(_chunk(item))
+    return "".join(parts)
+
+
+def _chunk(item):
+    text = item if isinstance(item, str) else values.encode(item).decode()
+    _send("T", text.encode("utf-8", "replace"))
+    return text
+
+
+async def _await(value):
+    value = await value
+    return await _stream_async(value) if inspect.isasyncgen(value) else value
+
+
+def _call(function, args):
+    positional, named = values.bind(function, args)
+    result = function(*positional, **named)
+    if inspect.isgenerator(result):
+        return _stream(result)
+    if inspect.isasyncgen(result):
+        return asyncio.run(_stream_async(result))
+    if inspect.isawaitable(result):
+        return asyncio.run(_await(result))
+    return result
+
+
+def _user_frames(shown, filename, seen):
+    """Drops the frames of this wrapper and of libraries from a TracebackException and from what caused it."""
+    if shown is None or id(shown) in seen:
+        return
+    seen.add(id(shown))
+    kept = [f for f in shown.stack if f.filename == filename]
+    shown.stack = traceback.StackSummary.from_list(kept)
+    for other in (shown.__cause__, shown.__context__, *(getattr(shown, "exceptions", None) or ())):
+        _user_frames(other, filename, seen)
+
+
+def _stack(error, filename):
+    try:
+        shown = traceback.TracebackException(type(error), error, error.__traceback__, compact=True)
+        _user_frames(shown, filename, set())
+        return "".join(shown.format()).strip()
+    except Exception:  # a broken __str__, or memory is short
+        return ""
+
+
+def _message(error):
+    try:
+        return str(error)
+    except Exception as e:
+        return "(the error's text cannot be made: %s)" % type(e).__name__
+
+
+def _failure(error, filename):
+    """The JSON object that tells of error."""
+    if isinstance(error, Failure):
+        return {"name": error.name, "message": str(error), "stack": ""}
+    if isinstance(error, (values.ArgumentError, values.ResultError)):
+        return {"name": type(error).__name__, "message": str(error), "stack": ""}
+    name, message = type(error).__name__, _message(error)
+    if isinstance(error, SystemExit):
+        code = 0 if error.code is None else error.code
+        message = "the script ended itself by sys.exit(%s) before it returned a result" % (code,)
+    elif isinstance(error, MemoryError) and not message:
+        message = "out of memory"
+    out = {"name": name, "message": message, "stack": _stack(error, filename)}
+    try:
+        extra = values.encode(vars(error)) if getattr(error, "__dict__", None) else b""
+        if 0 < len(extra) <= 1 << 16:
+            out["extra"] = json.loads(extra)
+    except Exception:
+        pass  # an attribute that is no data: the error itself is what matters
+    return out
+
+
+def _finish():
+    """What the interpreter does at its end, of which os._exit would cheat the script."""
+    if threading.active_count() > 1:
+        threading._shutdown()
+    atexit._run_exitfuncs()
+
+
+def _flush():
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except Exception:
+            pass  # closed by the script
+
+
+def _display(path):
+    if not path:
+        return "main.py"
+    return path if path.endswith(".py") else path + ".py"
+
+
+def _run(request, finish=_finish):
+    """Runs the script; returns the kind and payload of the answer."""
+    filename = _display(request.get(80, b"").decode())
+    try:
+        environment = request.get(86)
+        if environment:
+            for k, v in json.loads(environment).items():
+                if "\0" not in k and "\0" not in v and "=" not in k and k:
+                    os.environ[k] = v
+        args = json.loads(request[65])
+        namespace = _load(request.get(83, b"").decode(), filename)
+        entry = request.get(78, b"main").decode().split("\n", 1)[0] or "main"
+        function = namespace.get(entry)
+        if not callable(function):
+            raise Failure("NameError", "the script defines no function %s" % entry)
+        payload = values.encode(_call(function, args))
+        finish()
+        if len(payload) > MAX_PAYLOAD:
+            raise Failure("ResultError", "the result is %d bytes of JSON; the most is 64 MiB" % len(payload))
+        return "R", payload
+    except BaseException as error:
+        out = _failure(error, filename)
+        try:
+            return "E", values.encode(out)
+        except Exception:
+            return "E", json.dumps({"name": type(error).__name__, "message": "(no message)", "stack": ""}).encode()
+
+
+def run_job():
+    """Runs the one job of this process. Does not return."""
+    status = 1
+    try:
+        renew()
+        kind, payload = _run(_read_request())
+        _flush()
+        _send(kind, payload)
+        status = 0 if kind == "R" else 1
+    except BaseException as error:  # the server has gone: nobody is left to tell but the log
+        print("millrace: the answer could not be sent: %r" % (error,), file=sys.stderr)
+    finally:
+        os._exit(status)
+
+
+def rehearse(source):
+    """Runs the parts of a job on a script that nobody asked for, so that children find them warm."""
+    request = {83: source.encode(), 80: b"warm", 78: b"main", 86: b"{}", 65: b'{"a": {"x": [1, 2.5, "s", null]}}'}
+    # The main that is rehearsed returns a lambda, so that the slow encoder and the failure are rehearsed too.
+    real, sys.stderr = sys.stderr, io.StringIO()
+    try:
+        for source in (request[83], request[83], b"def main(a): return {'x': a, 'y': [1.5, True, None]}", b"def main(:"):
+            _run({**request, 83: source}, finish=gc.collect)  # not what ends a process: this one lives on
+    finally:
+        sys.stderr = real
+        sys.modules.pop("main", None)
+        linecache.clearcache()
