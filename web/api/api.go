@@ -19,6 +19,7 @@ import (
 
 	"github.com/millrace/millrace/engine"
 	"github.com/millrace/millrace/web/session"
+	"github.com/millrace/millrace/web/wire"
 )
 
 // Config is what the API needs. All but Metrics and WaitTimeout must be given.
@@ -113,7 +114,7 @@ func (h *API) runRoutes() []Route {
 		{Method: "POST", Path: j + "run/h/{hash}", Name: "runScriptByHash", Group: "run", Access: User, Params: runParams, Status: statusNew,
 			Summary: "Runs one version of a script", Body: args, Answer: id, Handle: h.ask(h.byHash)},
 		{Method: "POST", Path: j + "run/preview", Name: "runScriptPreview", Group: "run", Access: User, Params: runParams, Status: statusNew,
-			Summary: "Runs source that is not deployed", Body: JSONOf(Preview{}), Answer: id, Handle: h.ask(h.previewRequest)},
+			Summary: "Runs source that is not deployed", Body: JSONOf(wire.Preview{}), Answer: id, Handle: h.ask(h.previewRequest)},
 		{Method: "POST", Path: j + "run_wait_result/p/{path:*}", Name: "runWaitResultScriptByPath", Group: "run", Access: User, Params: runParams,
 			Summary: "Runs a script and answers its result", Body: args, Answer: result, Handle: h.askAndWait(h.byPath)},
 		{Method: "GET", Path: j + "run_wait_result/p/{path:*}", Name: "runWaitResultScriptByPathGet", Group: "run", Access: User, Params: get,
@@ -123,7 +124,7 @@ func (h *API) runRoutes() []Route {
 		{Method: "GET", Path: j + "run_wait_result/h/{hash}", Name: "runWaitResultScriptByHashGet", Group: "run", Access: User, Params: get,
 			Summary: "The same with arguments in the query", Answer: result, Handle: h.askAndWait(h.byHash)},
 		{Method: "POST", Path: j + "run_wait_result/preview", Name: "runWaitResultScriptPreview", Group: "run", Access: User, Params: runParams,
-			Summary: "Runs source that is not deployed and answers its result", Body: JSONOf(Preview{}), Answer: result, Handle: h.askAndWait(h.previewRequest)},
+			Summary: "Runs source that is not deployed and answers its result", Body: JSONOf(wire.Preview{}), Answer: result, Handle: h.askAndWait(h.previewRequest)},
 	}
 }
 
@@ -131,6 +132,9 @@ func (h *API) runRoutes() []Route {
 func (h *API) Mount(r *router.Router, routes []Route) {
 	for _, rt := range routes {
 		r.Handle(rt.Method, rt.Path, h.enter(rt))
+		if rt.Method == fasthttp.MethodGet && rt.Access == Public {
+			r.Handle(fasthttp.MethodHead, rt.Path, h.enter(rt)) // for probes; other routes may cost something
+		}
 	}
 }
 

@@ -9,15 +9,8 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/millrace/millrace/engine"
+	"github.com/millrace/millrace/web/wire"
 )
-
-// Product tells what runs.
-type Product struct {
-	Name       string `json:"name"`
-	Version    string `json:"version"`
-	Compatible string `json:"compatible" doc:"what Windmill's clients are told"`
-	API        string `json:"api" doc:"where the OpenAPI document is"`
-}
 
 // compatible satisfies the version test of Windmill's clients (>= 1.585, no other 'v' in front).
 const compatible = "CE v1.819.0"
@@ -30,8 +23,8 @@ func (h *API) healthRoutes() []Route {
 				return nil
 			}},
 		{Method: "GET", Path: "/api/millrace/version", Name: "millraceVersion", Group: "health", Access: Public,
-			Summary: "What runs here", Answer: JSONOf(Product{}), Handle: func(a *Ask) error {
-				return JSON(a.RequestCtx, Product{Name: "millrace", Version: h.version, Compatible: compatible, API: "/api/openapi.json"})
+			Summary: "What runs here", Answer: JSONOf(wire.Product{}), Handle: func(a *Ask) error {
+				return JSON(a.RequestCtx, wire.Product{Name: "millrace", Version: h.version, Compatible: compatible, API: "/api/openapi.json"})
 			}},
 		{Method: "GET", Path: "/api/health", Name: "live", Group: "health", Access: Public,
 			Summary: "200 while the daemon lives", Answer: TextOf("ok"), Handle: h.live},

@@ -6,20 +6,8 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/engine"
+	"github.com/millrace/millrace/web/wire"
 )
-
-// Count is a number of jobs.
-type Count struct {
-	DatabaseLength int64 `json:"database_length"`
-	Running        int64 `json:"running,omitempty" doc:"of the queue only: jobs that run now"`
-	Suspended      int64 `json:"suspended"`
-	AtLeast        bool  `json:"at_least,omitempty" doc:"there are more; counting stopped here"`
-}
-
-// Position is how many queued jobs were asked for before a moment.
-type Position struct {
-	Position int `json:"position"`
-}
 
 var (
 	queueStates     = []engine.JobState{engine.StateQueued, engine.StateRunning}
@@ -51,17 +39,17 @@ func (h *API) listRoutes() []Route {
 	const w = "/api/w/{workspace}/jobs/"
 	return []Route{
 		{Method: "GET", Path: w + "list", Name: "listJobs", Group: "jobs", Access: User, Params: filterParams,
-			Summary: "Jobs, newest first, without arguments, results and logs", Answer: JSONOf([]Job{}), Handle: h.listJobs(allStates)},
+			Summary: "Jobs, newest first, without arguments, results and logs", Answer: JSONOf([]wire.Job{}), Handle: h.listJobs(allStates)},
 		{Method: "GET", Path: w + "queue/list", Name: "listQueue", Group: "jobs", Access: User, Params: filterParams,
-			Summary: "Queued and running jobs", Answer: JSONOf([]Job{}), Handle: h.listJobs(queueStates)},
+			Summary: "Queued and running jobs", Answer: JSONOf([]wire.Job{}), Handle: h.listJobs(queueStates)},
 		{Method: "GET", Path: w + "completed/list", Name: "listCompletedJobs", Group: "jobs", Access: User, Params: filterParams,
-			Summary: "Completed jobs", Answer: JSONOf([]Job{}), Handle: h.listJobs(completedStates)},
+			Summary: "Completed jobs", Answer: JSONOf([]wire.Job{}), Handle: h.listJobs(completedStates)},
 		{Method: "GET", Path: w + "queue/count", Name: "getQueueCount", Group: "jobs", Access: User,
-			Summary: "How many jobs are queued and running", Answer: JSONOf(Count{}), Handle: h.countQueue},
+			Summary: "How many jobs are queued and running", Answer: JSONOf(wire.Count{}), Handle: h.countQueue},
 		{Method: "GET", Path: w + "queue/position/{millis}", Name: "getQueuePosition", Group: "jobs", Access: User,
-			Summary: "How many queued jobs were asked for before a moment (Unix milliseconds)", Answer: JSONOf(Position{}), Handle: h.queuePosition},
+			Summary: "How many queued jobs were asked for before a moment (Unix milliseconds)", Answer: JSONOf(wire.Position{}), Handle: h.queuePosition},
 		{Method: "GET", Path: w + "completed/count", Name: "countCompletedJobs", Group: "jobs", Access: User,
-			Summary: "How many jobs are completed; counts to 10,000", Answer: JSONOf(Count{}), Handle: h.countCompleted},
+			Summary: "How many jobs are completed; counts to 10,000", Answer: JSONOf(wire.Count{}), Handle: h.countCompleted},
 	}
 }
 
@@ -72,7 +60,7 @@ func (h *API) listJobs(base []engine.JobState) func(*Ask) error {
 		if err != nil {
 			return err
 		}
-		list := []*Job{}
+		list := []*wire.Job{}
 		if possible {
 			views, err := h.jobs.List(a.Base, a.Who, a.Workspace, f)
 			if err != nil {
@@ -160,7 +148,7 @@ func (h *API) countQueue(a *Ask) error {
 	if err != nil {
 		return err
 	}
-	return JSON(a.RequestCtx, Count{DatabaseLength: queued + running, Running: running})
+	return JSON(a.RequestCtx, wire.Count{DatabaseLength: queued + running, Running: running})
 }
 
 const (
@@ -177,10 +165,10 @@ func (h *API) countCompleted(a *Ask) error {
 		}
 		n += int64(len(views))
 		if len(views) < countStep {
-			return JSON(a.RequestCtx, Count{DatabaseLength: n})
+			return JSON(a.RequestCtx, wire.Count{DatabaseLength: n})
 		}
 	}
-	return JSON(a.RequestCtx, Count{DatabaseLength: n, AtLeast: true})
+	return JSON(a.RequestCtx, wire.Count{DatabaseLength: n, AtLeast: true})
 }
 
 func (h *API) queuePosition(a *Ask) error {
@@ -197,5 +185,5 @@ func (h *API) queuePosition(a *Ask) error {
 	if err != nil {
 		return err
 	}
-	return JSON(a.RequestCtx, Position{Position: len(views)})
+	return JSON(a.RequestCtx, wire.Position{Position: len(views)})
 }

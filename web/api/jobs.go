@@ -7,20 +7,8 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/millrace/millrace/engine"
+	"github.com/millrace/millrace/web/wire"
 )
-
-// Maybe is how a poll for a result is answered.
-type Maybe struct {
-	Started   bool             `json:"started"`
-	Completed bool             `json:"completed"`
-	Success   *bool            `json:"success,omitempty"`
-	Result    *json.RawMessage `json:"result,omitempty"`
-}
-
-// CancelBody is the body of a cancel.
-type CancelBody struct {
-	Reason string `json:"reason"`
-}
 
 func (h *API) jobRoutes() []Route {
 	noLogs := query("no_logs", "boolean", "leave the logs out")
@@ -28,7 +16,7 @@ func (h *API) jobRoutes() []Route {
 	const u = "/api/w/{workspace}/jobs_u/"
 	return []Route{
 		{Method: "GET", Path: u + "get/{id}", Name: "getJob", Group: "jobs", Access: User, Params: []Param{noLogs},
-			Summary: "A job with its arguments, logs and, once completed, its result", Answer: JSONOf(Job{}), Handle: h.getJob},
+			Summary: "A job with its arguments, logs and, once completed, its result", Answer: JSONOf(wire.Job{}), Handle: h.getJob},
 		{Method: "GET", Path: u + "get_args/{id}", Name: "getJobArgs", Group: "jobs", Access: User,
 			Summary: "The arguments of a job", Answer: AnyJSON("an object"), Handle: h.getJobArgs},
 		{Method: "GET", Path: u + "get_logs/{id}", Name: "getJobLogs", Group: "jobs", Access: User,
@@ -37,13 +25,13 @@ func (h *API) jobRoutes() []Route {
 		{Method: "GET", Path: u + "get_root_job_id/{id}", Name: "getRootJobId", Group: "jobs", Access: User,
 			Summary: "The job at the start of a job's chain of parents", Answer: JSONOf(uuid.UUID{}), Handle: h.getRootJob},
 		{Method: "GET", Path: u + "completed/get/{id}", Name: "getCompletedJob", Group: "jobs", Access: User,
-			Summary: "A completed job; 404 before that", Answer: JSONOf(Job{}), Handle: h.getCompleted},
+			Summary: "A completed job; 404 before that", Answer: JSONOf(wire.Job{}), Handle: h.getCompleted},
 		{Method: "GET", Path: u + "completed/get_result/{id}", Name: "getCompletedJobResult", Group: "jobs", Access: User,
 			Summary: "The result of a completed job, byte for byte; 404 before that", Answer: AnyJSON("the result"), Handle: h.getResult},
 		{Method: "GET", Path: u + "completed/get_result_maybe/{id}", Name: "getCompletedJobResultMaybe", Group: "jobs", Access: User,
 			Params:  []Param{started},
-			Summary: "Whether a job is completed, and its result if it is", Answer: JSONOf(Maybe{}), Handle: h.getResultMaybe},
-		{Method: "POST", Path: u + "queue/cancel/{id}", Name: "cancelQueuedJob", Group: "jobs", Access: User, Body: JSONOf(CancelBody{}),
+			Summary: "Whether a job is completed, and its result if it is", Answer: JSONOf(wire.Maybe{}), Handle: h.getResultMaybe},
+		{Method: "POST", Path: u + "queue/cancel/{id}", Name: "cancelQueuedJob", Group: "jobs", Access: User, Body: JSONOf(wire.CancelBody{}),
 			Summary: "Cancels a queued or running job", Answer: TextOf("the job's id"), Handle: h.cancelJob},
 		{Method: "GET", Path: "/api/w/{workspace}/jobs/why/{id}", Name: "whyJob", Group: "jobs", Access: User,
 			Summary: "Why a job is not running", Answer: JSONOf(engine.Why{}), Handle: h.whyJob},
@@ -167,7 +155,7 @@ func (h *API) getResultMaybe(a *Ask) error {
 	if err != nil {
 		return err
 	}
-	m := Maybe{Started: v.StartedAt != nil || v.State == engine.StateRunning, Completed: done(v.State)}
+	m := wire.Maybe{Started: v.StartedAt != nil || v.State == engine.StateRunning, Completed: done(v.State)}
 	if m.Completed {
 		r, err := resultOf(v)
 		if err != nil {
@@ -184,7 +172,7 @@ func (h *API) cancelJob(a *Ask) error {
 	if err != nil {
 		return err
 	}
-	var c CancelBody
+	var c wire.CancelBody
 	if len(a.PostBody()) > 0 {
 		if err := a.body(&c); err != nil {
 			return err

@@ -4,57 +4,12 @@ import (
 	"encoding/json"
 	"time"
 
-	"github.com/google/uuid"
-
 	"github.com/millrace/millrace/engine"
+	"github.com/millrace/millrace/web/wire"
 )
 
-// Job is a job as clients read it, with Windmill's field names. Type is "QueuedJob" until the job is completed, then
-// "CompletedJob"; the fields that only one of the two has are absent in the other.
-type Job struct {
-	ID             uuid.UUID        `json:"id"`
-	Type           string           `json:"type" doc:"QueuedJob or CompletedJob"`
-	Status         engine.JobState  `json:"status" doc:"queued, running, success, failure or canceled"`
-	WorkspaceID    string           `json:"workspace_id"`
-	JobKind        engine.JobKind   `json:"job_kind"`
-	ScriptPath     *string          `json:"script_path"`
-	ScriptHash     string           `json:"script_hash,omitempty"`
-	Language       string           `json:"language,omitempty"`
-	RawCode        string           `json:"raw_code,omitempty" doc:"previews only"`
-	Args           json.RawMessage  `json:"args,omitempty"`
-	Tag            string           `json:"tag"`
-	Priority       int16            `json:"priority,omitempty"`
-	ParentJob      *uuid.UUID       `json:"parent_job,omitempty"`
-	CreatedBy      string           `json:"created_by"`
-	Email          string           `json:"email"`
-	PermissionedAs string           `json:"permissioned_as"`
-	CreatedAt      time.Time        `json:"created_at"`
-	ScheduledFor   time.Time        `json:"scheduled_for"`
-	StartedAt      *time.Time       `json:"started_at,omitempty"`
-	CompletedAt    *time.Time       `json:"completed_at,omitempty"`
-	Running        *bool            `json:"running,omitempty"`
-	Success        *bool            `json:"success,omitempty"`
-	DurationMS     *float64         `json:"duration_ms,omitempty"`
-	Canceled       bool             `json:"canceled"`
-	CanceledBy     string           `json:"canceled_by,omitempty"`
-	CanceledReason string           `json:"canceled_reason,omitempty"`
-	Result         *json.RawMessage `json:"result,omitempty"`
-	Logs           string           `json:"logs,omitempty"`
-	MemPeak        int64            `json:"mem_peak,omitempty" doc:"KiB"`
-	CPUMS          float64          `json:"cpu_ms,omitempty" doc:"processor time used"`
-	Timeout        int64            `json:"timeout,omitempty" doc:"seconds"`
-	Worker         string           `json:"worker,omitempty"`
-	Attempt        int32            `json:"attempt,omitempty"`
-	Trigger        string           `json:"trigger_kind,omitempty"`
-	TriggerPath    string           `json:"trigger,omitempty"`
-	VisibleToOwner bool             `json:"visible_to_owner"`
-	IsFlowStep     bool             `json:"is_flow_step"`
-	IsSkipped      bool             `json:"is_skipped"`
-	Deleted        bool             `json:"deleted"`
-}
-
 // viewJob makes the full view; listJob leaves out what can be large.
-func viewJob(v *engine.JobView) (*Job, error) {
+func viewJob(v *engine.JobView) (*wire.Job, error) {
 	j := listJob(v)
 	j.Args, j.RawCode, j.Logs = v.Args, v.Source, v.Logs
 	if len(j.Args) == 0 {
@@ -70,8 +25,8 @@ func viewJob(v *engine.JobView) (*Job, error) {
 	return j, nil
 }
 
-func listJob(v *engine.JobView) *Job {
-	j := &Job{
+func listJob(v *engine.JobView) *wire.Job {
+	j := &wire.Job{
 		ID: v.ID, Type: "QueuedJob", Status: v.State, WorkspaceID: v.Workspace, JobKind: v.Kind, Language: v.Language,
 		Tag: v.Tag, Priority: v.Priority, ParentJob: v.Parent, CreatedBy: v.CreatedBy, Email: v.Email,
 		PermissionedAs: v.PermissionedAs, CreatedAt: v.CreatedAt, ScheduledFor: v.ScheduledFor, StartedAt: v.StartedAt,

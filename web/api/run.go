@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"math"
 	"time"
@@ -11,19 +10,8 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/millrace/millrace/engine"
+	"github.com/millrace/millrace/web/wire"
 )
-
-// Preview is the body of a preview: source to run without deploying it.
-type Preview struct {
-	Content  string          `json:"content"`
-	Language string          `json:"language"`
-	Path     string          `json:"path,omitempty" doc:"a name for the job"`
-	Args     json.RawMessage `json:"args,omitempty"`
-	Lock     *string         `json:"lock,omitempty" doc:"given dependencies; absent: they are resolved"`
-	Tag      string          `json:"tag,omitempty"`
-	Network  string          `json:"network,omitempty" doc:"none or host"`
-	Timeout  int64           `json:"timeout,omitempty" doc:"seconds"`
-}
 
 // maxTimeout bounds what a request can ask for; a run that needs longer is a service, not a job.
 const maxTimeout = 30 * 24 * 3600
@@ -87,7 +75,7 @@ func (h *API) previewRequest(a *Ask) (engine.RunRequest, error) {
 	if err != nil {
 		return r, err
 	}
-	var p Preview
+	var p wire.Preview
 	if err := a.body(&p); err != nil {
 		return r, err
 	}

@@ -3,22 +3,13 @@ package api
 import (
 	"encoding/json"
 	"path"
-	"time"
 	"unicode/utf8"
 
 	"github.com/valyala/fasthttp"
 
 	"github.com/millrace/millrace/engine"
+	"github.com/millrace/millrace/web/wire"
 )
-
-// Version is an entry of a script's history.
-type Version struct {
-	Hash      string    `json:"script_hash"`
-	CreatedAt time.Time `json:"created_at"`
-	CreatedBy string    `json:"created_by"`
-	Message   string    `json:"deployment_msg,omitempty"`
-	Archived  bool      `json:"archived"`
-}
 
 func (h *API) scriptRoutes() []Route {
 	const s = "/api/w/{workspace}/scripts/"
@@ -29,27 +20,27 @@ func (h *API) scriptRoutes() []Route {
 	create := []Param{query("skip_if_noop", "boolean", "make no new version when nothing changes")}
 	return []Route{
 		{Method: "POST", Path: s + "create", Name: "createScript", Group: "scripts", Access: User, Params: create, Status: statusNew,
-			Summary: "Deploys a new version of a script", Body: JSONOf(NewScript{}), Answer: TextOf("the version's hash"), Handle: h.createScript},
+			Summary: "Deploys a new version of a script", Body: JSONOf(wire.NewScript{}), Answer: TextOf("the version's hash"), Handle: h.createScript},
 		{Method: "GET", Path: s + "list", Name: "listScripts", Group: "scripts", Access: User, Params: list,
-			Summary: "Scripts, without content", Answer: JSONOf([]Script{}), Handle: h.listScripts},
+			Summary: "Scripts, without content", Answer: JSONOf([]wire.Script{}), Handle: h.listScripts},
 		{Method: "GET", Path: s + "list_paths", Name: "listScriptPaths", Group: "scripts", Access: User,
 			Summary: "Paths of all scripts", Answer: JSONOf([]string{}), Handle: h.listScriptPaths},
 		{Method: "GET", Path: s + "get/p/{path:*}", Name: "getScriptByPath", Group: "scripts", Access: User,
-			Summary: "The newest version of a script", Answer: JSONOf(Script{}), Handle: h.scriptByPath},
+			Summary: "The newest version of a script", Answer: JSONOf(wire.Script{}), Handle: h.scriptByPath},
 		{Method: "GET", Path: s + "get/h/{hash}", Name: "getScriptByHash", Group: "scripts", Access: User,
-			Summary: "One version of a script", Answer: JSONOf(Script{}), Handle: h.scriptByHash},
+			Summary: "One version of a script", Answer: JSONOf(wire.Script{}), Handle: h.scriptByHash},
 		{Method: "GET", Path: s + "raw/p/{path:*}", Name: "rawScriptByPath", Group: "scripts", Access: User,
 			Summary: "The source of a script; a file ending after the path is accepted", Answer: TextOf("source"), Handle: h.rawScript},
 		{Method: "GET", Path: s + "exists/p/{path:*}", Name: "existsScriptByPath", Group: "scripts", Access: User,
 			Summary: "Whether there is a script at the path", Answer: JSONOf(true), Handle: h.scriptExists},
 		{Method: "GET", Path: s + "history/p/{path:*}", Name: "getScriptHistoryByPath", Group: "scripts", Access: User,
-			Summary: "Versions of a script, newest first", Answer: JSONOf([]Version{}), Handle: h.scriptHistory},
+			Summary: "Versions of a script, newest first", Answer: JSONOf([]wire.Version{}), Handle: h.scriptHistory},
 		{Method: "POST", Path: s + "archive/p/{path:*}", Name: "archiveScriptByPath", Group: "scripts", Access: User,
 			Summary: "Archives a script", Answer: TextOf("the path"), Handle: h.archiveByPath},
 		{Method: "POST", Path: s + "archive/h/{hash}", Name: "archiveScriptByHash", Group: "scripts", Access: User,
-			Summary: "Archives a script by its newest version", Answer: JSONOf(Script{}), Handle: h.archiveByHash},
+			Summary: "Archives a script by its newest version", Answer: JSONOf(wire.Script{}), Handle: h.archiveByHash},
 		{Method: "POST", Path: s + "delete/h/{hash}", Name: "deleteScriptByHash", Group: "scripts", Access: User,
-			Summary: "Deletes one version for good", Answer: JSONOf(Script{}), Handle: h.deleteByHash},
+			Summary: "Deletes one version for good", Answer: JSONOf(wire.Script{}), Handle: h.deleteByHash},
 	}
 }
 
@@ -58,7 +49,7 @@ func (h *API) createScript(a *Ask) error {
 	if len(body) == 0 || !utf8.Valid(body) {
 		return invalid("the body must be a JSON object in UTF-8")
 	}
-	var n NewScript
+	var n wire.NewScript
 	s, err := readScript(body, &n)
 	if err != nil {
 		return err
@@ -198,9 +189,9 @@ func (h *API) scriptHistory(a *Ask) error {
 	if err != nil {
 		return err
 	}
-	list := make([]Version, 0, len(found))
+	list := make([]wire.Version, 0, len(found))
 	for _, s := range found {
-		list = append(list, Version{Hash: s.Hash.String(), CreatedAt: s.CreatedAt, CreatedBy: s.CreatedBy, Message: s.Message, Archived: s.Archived})
+		list = append(list, wire.Version{Hash: s.Hash.String(), CreatedAt: s.CreatedAt, CreatedBy: s.CreatedBy, Message: s.Message, Archived: s.Archived})
 	}
 	return JSON(a.RequestCtx, list)
 }

@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -13,22 +12,8 @@ import (
 
 	"github.com/millrace/millrace/engine"
 	"github.com/millrace/millrace/web/stream"
+	"github.com/millrace/millrace/web/wire"
 )
-
-// Update is what changed in a job, as answered to polls and sent as an event.
-type Update struct {
-	Type            string           `json:"type,omitempty" doc:"events only: update, notfound, timeout or error"`
-	Running         bool             `json:"running"`
-	Completed       bool             `json:"completed"`
-	NewLogs         string           `json:"new_logs,omitempty"`
-	LogOffset       int64            `json:"log_offset"`
-	NewResultStream string           `json:"new_result_stream,omitempty"`
-	StreamOffset    int64            `json:"stream_offset"`
-	MemPeak         int64            `json:"mem_peak,omitempty" doc:"KiB"`
-	OnlyResult      *json.RawMessage `json:"only_result,omitempty"`
-	Job             *Job             `json:"job,omitempty" doc:"events only: the completed job without logs"`
-	Error           string           `json:"error,omitempty"`
-}
 
 const (
 	pollPatience = 2 * time.Second       // how long a poll without news is kept
@@ -52,9 +37,9 @@ func (h *API) updateRoutes() []Route {
 	const u = "/api/w/{workspace}/jobs_u/"
 	return []Route{
 		{Method: "GET", Path: u + "getupdate/{id}", Name: "getJobUpdates", Group: "jobs", Access: User, Params: params,
-			Summary: "What changed since the client looked; waits up to 2 s for news", Answer: JSONOf(Update{}), Handle: h.getUpdate},
+			Summary: "What changed since the client looked; waits up to 2 s for news", Answer: JSONOf(wire.Update{}), Handle: h.getUpdate},
 		{Method: "GET", Path: u + "getupdate_sse/{id}", Name: "getJobUpdatesSSE", Group: "jobs", Access: User, Params: events,
-			Summary: "Logs, result stream and completion of a job as server-sent events", Answer: Shape{Type: typeSSE, Value: Update{}}, Handle: h.getUpdateSSE},
+			Summary: "Logs, result stream and completion of a job as server-sent events", Answer: Shape{Type: typeSSE, Value: wire.Update{}}, Handle: h.getUpdateSSE},
 	}
 }
 
@@ -98,14 +83,14 @@ func (h *API) follow(a *Ask) (*follow, error) {
 }
 
 // look asks for what is new. The offsets move on when the news is told.
-func (f *follow) look() (Update, *engine.Update, error) {
+func (f *follow) look() (wire.Update, *engine.Update, error) {
 	from := f.log
 	if f.utf16LogOffset {
 		from = 0
 	}
 	u, err := f.h.jobs.Update(f.base, f.who, f.workspace, f.id, from, f.stream)
 	if err != nil {
-		return Update{}, nil, err
+		return wire.Update{}, nil, err
 	}
 	logs, end := u.Logs, u.LogOffset
 	if f.utf16LogOffset {
@@ -115,7 +100,7 @@ func (f *follow) look() (Update, *engine.Update, error) {
 		logs = ""
 	}
 	v := u.View
-	return Update{Running: v.State == engine.StateRunning, Completed: done(v.State), NewLogs: logs, LogOffset: end,
+	return wire.Update{Running: v.State == engine.StateRunning, Completed: done(v.State), NewLogs: logs, LogOffset: end,
 		NewResultStream: u.Stream, StreamOffset: u.StreamOffset, MemPeak: v.MemoryPeak / 1024}, u, nil
 }
 
@@ -134,7 +119,7 @@ func skipUTF16(s string, n int64) (rest string, length int64) {
 	return rest, length
 }
 
-func (f *follow) news(u Update) bool {
+func (f *follow) news(u wire.Update) bool {
 	return u.Completed || u.Running != f.running || u.NewLogs != "" || u.NewResultStream != ""
 }
 
@@ -257,7 +242,7 @@ func (f *follow) pause() error {
 	}
 }
 
-func (f *follow) tell(w *stream.Writer, u Update, full *engine.Update) error {
+func (f *follow) tell(w *stream.Writer, u wire.Update, full *engine.Update) error {
 	u.Type = "update"
 	f.log, f.stream, f.running = u.LogOffset, u.StreamOffset, u.Running
 	if u.Completed {
@@ -284,7 +269,7 @@ func (f *follow) tell(w *stream.Writer, u Update, full *engine.Update) error {
 
 // apologise tells the client what the log tells in full.
 func (f *follow) apologise(w *stream.Writer, cause error) error {
-	u, code := Update{Type: "error", Error: "the job cannot be followed now; try again"}, engine.CodeOf(cause)
+	u, code := wire.Update{Type: "error", Error: "the job cannot be followed now; try again"}, engine.CodeOf(cause)
 	if code != engine.Internal {
 		_, head := statusOf(code)
 		u.Error, cause = head+": "+describe(cause), nil

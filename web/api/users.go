@@ -6,52 +6,18 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/millrace/millrace/engine"
+	"github.com/millrace/millrace/web/wire"
 )
-
-// Me is who asks, outside a workspace.
-type Me struct {
-	Email        string `json:"email"`
-	Username     string `json:"username"`
-	Name         string `json:"name"`
-	LoginType    string `json:"login_type" doc:"socket, token or job"`
-	SuperAdmin   bool   `json:"super_admin"`
-	IsSuperAdmin bool   `json:"is_super_admin"`
-	Verified     bool   `json:"verified"`
-	Disabled     bool   `json:"disabled"`
-}
-
-// Member is who asks, in a workspace.
-type Member struct {
-	WorkspaceID   string   `json:"workspace_id"`
-	Email         string   `json:"email"`
-	Username      string   `json:"username"`
-	Name          string   `json:"name"`
-	IsAdmin       bool     `json:"is_admin"`
-	IsSuperAdmin  bool     `json:"is_super_admin"`
-	Operator      bool     `json:"operator"`
-	Disabled      bool     `json:"disabled"`
-	Groups        []string `json:"groups"`
-	Folders       []string `json:"folders"`
-	FoldersOwners []string `json:"folders_owners"`
-}
-
-// NewToken asks for a token.
-type NewToken struct {
-	Label       string     `json:"label,omitempty"`
-	Expiration  *time.Time `json:"expiration,omitempty"`
-	WorkspaceID string     `json:"workspace_id,omitempty" doc:"bind it to a workspace"`
-	Admin       *bool      `json:"admin,omitempty" doc:"false: without the administrator's rights of the one who asks"`
-}
 
 func (h *API) userRoutes() []Route {
 	ephemeral := query("exclude_ephemeral", "boolean", "accepted; tokens of jobs are never listed")
 	return []Route{
 		{Method: "GET", Path: "/api/users/whoami", Name: "globalWhoami", Group: "users", Access: User,
-			Summary: "Who asks", Answer: JSONOf(Me{}), Handle: h.whoami},
+			Summary: "Who asks", Answer: JSONOf(wire.Me{}), Handle: h.whoami},
 		{Method: "GET", Path: "/api/w/{workspace}/users/whoami", Name: "whoami", Group: "users", Access: User,
-			Summary: "Who asks, in a workspace", Answer: JSONOf(Member{}), Handle: h.whoamiHere},
+			Summary: "Who asks, in a workspace", Answer: JSONOf(wire.Member{}), Handle: h.whoamiHere},
 		{Method: "POST", Path: "/api/users/tokens/create", Name: "createToken", Group: "users", Access: User, Status: statusNew,
-			Summary: "Makes a token; the answer is the only time it is shown", Body: JSONOf(NewToken{}), Answer: TextOf("the token"), Handle: h.createToken},
+			Summary: "Makes a token; the answer is the only time it is shown", Body: JSONOf(wire.NewToken{}), Answer: TextOf("the token"), Handle: h.createToken},
 		{Method: "GET", Path: "/api/users/tokens/list", Name: "listTokens", Group: "users", Access: User, Params: join([]Param{ephemeral}, pageParams),
 			Summary: "Tokens of the one who asks", Answer: JSONOf([]engine.Token{}), Handle: h.listTokens},
 		{Method: "DELETE", Path: "/api/users/tokens/delete/{prefix}", Name: "deleteToken", Group: "users", Access: User,
@@ -64,7 +30,7 @@ func (h *API) whoami(a *Ask) error {
 		// Windmill's command line takes this 401 as the sign to ask again inside its workspace.
 		return engine.Errorf(engine.Unauthorized, "whoami", "this token is bound to workspace %s; ask /api/w/%s/users/whoami", a.Who.Workspace, a.Who.Workspace)
 	}
-	return JSON(a.RequestCtx, Me{Email: a.Who.Email, Username: a.Who.Username, Name: a.Who.Username, LoginType: a.Who.Via,
+	return JSON(a.RequestCtx, wire.Me{Email: a.Who.Email, Username: a.Who.Username, Name: a.Who.Username, LoginType: a.Who.Via,
 		SuperAdmin: a.Who.Admin, IsSuperAdmin: a.Who.Admin, Verified: true})
 }
 
@@ -76,12 +42,12 @@ func (h *API) whoamiHere(a *Ask) error {
 	if !exists {
 		return notFound("workspace %s", a.Workspace)
 	}
-	return JSON(a.RequestCtx, Member{WorkspaceID: a.Workspace, Email: a.Who.Email, Username: a.Who.Username, Name: a.Who.Username,
+	return JSON(a.RequestCtx, wire.Member{WorkspaceID: a.Workspace, Email: a.Who.Email, Username: a.Who.Username, Name: a.Who.Username,
 		IsAdmin: a.Who.Admin, IsSuperAdmin: a.Who.Admin, Groups: []string{"all"}, Folders: []string{}, FoldersOwners: []string{}})
 }
 
 func (h *API) createToken(a *Ask) error {
-	var n NewToken
+	var n wire.NewToken
 	if len(a.PostBody()) > 0 {
 		if err := a.body(&n); err != nil {
 			return err

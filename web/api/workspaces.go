@@ -2,49 +2,24 @@ package api
 
 import (
 	"github.com/millrace/millrace/engine"
+	"github.com/millrace/millrace/web/wire"
 )
-
-// WorkspaceID is the body that names a workspace.
-type WorkspaceID struct {
-	ID string `json:"id"`
-}
-
-// NewWorkspace asks for a workspace.
-type NewWorkspace struct {
-	ID       string `json:"id"`
-	Name     string `json:"name,omitempty"`
-	Username string `json:"username,omitempty" doc:"accepted; usernames are the same everywhere"`
-}
-
-// Memberships are the workspaces open to the one who asks.
-type Memberships struct {
-	Email      string       `json:"email"`
-	Workspaces []Membership `json:"workspaces"`
-}
-
-// Membership is one of them.
-type Membership struct {
-	ID       string `json:"id"`
-	Name     string `json:"name"`
-	Username string `json:"username"`
-	Disabled bool   `json:"disabled"`
-}
 
 func (h *API) workspaceRoutes() []Route {
 	return []Route{
 		{Method: "POST", Path: "/api/workspaces/exists", Name: "existsWorkspace", Group: "workspaces", Access: User,
-			Summary: "Whether there is a workspace", Body: JSONOf(WorkspaceID{}), Answer: JSONOf(true), Handle: h.workspaceExists},
+			Summary: "Whether there is a workspace", Body: JSONOf(wire.WorkspaceID{}), Answer: JSONOf(true), Handle: h.workspaceExists},
 		{Method: "GET", Path: "/api/workspaces/list", Name: "listWorkspaces", Group: "workspaces", Access: User,
 			Summary: "Workspaces open to the one who asks", Answer: JSONOf([]engine.Workspace{}), Handle: h.listWorkspaces},
 		{Method: "GET", Path: "/api/workspaces/users", Name: "listUserWorkspaces", Group: "workspaces", Access: User,
-			Summary: "The same, with the username in each", Answer: JSONOf(Memberships{}), Handle: h.listMemberships},
+			Summary: "The same, with the username in each", Answer: JSONOf(wire.Memberships{}), Handle: h.listMemberships},
 		{Method: "POST", Path: "/api/workspaces/create", Name: "createWorkspace", Group: "workspaces", Access: Admin, Status: statusNew,
-			Summary: "Makes a workspace", Body: JSONOf(NewWorkspace{}), Answer: TextOf("its id"), Handle: h.createWorkspace},
+			Summary: "Makes a workspace", Body: JSONOf(wire.NewWorkspace{}), Answer: TextOf("its id"), Handle: h.createWorkspace},
 	}
 }
 
 func (h *API) workspaceExists(a *Ask) error {
-	var w WorkspaceID
+	var w wire.WorkspaceID
 	if err := a.body(&w); err != nil {
 		return err
 	}
@@ -82,15 +57,15 @@ func (h *API) listMemberships(a *Ask) error {
 	if err != nil {
 		return err
 	}
-	m := Memberships{Email: a.Who.Email, Workspaces: []Membership{}}
+	m := wire.Memberships{Email: a.Who.Email, Workspaces: []wire.Membership{}}
 	for _, w := range open {
-		m.Workspaces = append(m.Workspaces, Membership{ID: w.ID, Name: w.Name, Username: a.Who.Username})
+		m.Workspaces = append(m.Workspaces, wire.Membership{ID: w.ID, Name: w.Name, Username: a.Who.Username})
 	}
 	return JSON(a.RequestCtx, m)
 }
 
 func (h *API) createWorkspace(a *Ask) error {
-	var n NewWorkspace
+	var n wire.NewWorkspace
 	if err := a.body(&n); err != nil {
 		return err
 	}

@@ -1,0 +1,109 @@
+// Package wire holds the JSON shapes of the HTTP API, with Windmill's field names: what web/api writes, web/client reads and
+// web/openapi describes. Only data; the doc tags become descriptions in the OpenAPI document.
+package wire
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/millrace/millrace/engine"
+)
+
+// Job is a job as clients read it, with Windmill's field names. Type is "QueuedJob" until the job is completed, then
+// "CompletedJob"; the fields that only one of the two has are absent in the other.
+type Job struct {
+	ID             uuid.UUID        `json:"id"`
+	Type           string           `json:"type" doc:"QueuedJob or CompletedJob"`
+	Status         engine.JobState  `json:"status" doc:"queued, running, success, failure or canceled"`
+	WorkspaceID    string           `json:"workspace_id"`
+	JobKind        engine.JobKind   `json:"job_kind"`
+	ScriptPath     *string          `json:"script_path"`
+	ScriptHash     string           `json:"script_hash,omitempty"`
+	Language       string           `json:"language,omitempty"`
+	RawCode        string           `json:"raw_code,omitempty" doc:"previews only"`
+	Args           json.RawMessage  `json:"args,omitempty"`
+	Tag            string           `json:"tag"`
+	Priority       int16            `json:"priority,omitempty"`
+	ParentJob      *uuid.UUID       `json:"parent_job,omitempty"`
+	CreatedBy      string           `json:"created_by"`
+	Email          string           `json:"email"`
+	PermissionedAs string           `json:"permissioned_as"`
+	CreatedAt      time.Time        `json:"created_at"`
+	ScheduledFor   time.Time        `json:"scheduled_for"`
+	StartedAt      *time.Time       `json:"started_at,omitempty"`
+	CompletedAt    *time.Time       `json:"completed_at,omitempty"`
+	Running        *bool            `json:"running,omitempty"`
+	Success        *bool            `json:"success,omitempty"`
+	DurationMS     *float64         `json:"duration_ms,omitempty"`
+	Canceled       bool             `json:"canceled"`
+	CanceledBy     string           `json:"canceled_by,omitempty"`
+	CanceledReason string           `json:"canceled_reason,omitempty"`
+	Result         *json.RawMessage `json:"result,omitempty"`
+	Logs           string           `json:"logs,omitempty"`
+	MemPeak        int64            `json:"mem_peak,omitempty" doc:"KiB"`
+	CPUMS          float64          `json:"cpu_ms,omitempty" doc:"processor time used"`
+	Timeout        int64            `json:"timeout,omitempty" doc:"seconds"`
+	Worker         string           `json:"worker,omitempty"`
+	Attempt        int32            `json:"attempt,omitempty"`
+	Trigger        string           `json:"trigger_kind,omitempty"`
+	TriggerPath    string           `json:"trigger,omitempty"`
+	VisibleToOwner bool             `json:"visible_to_owner"`
+	IsFlowStep     bool             `json:"is_flow_step"`
+	IsSkipped      bool             `json:"is_skipped"`
+	Deleted        bool             `json:"deleted"`
+}
+
+// Maybe is how a poll for a result is answered.
+type Maybe struct {
+	Started   bool             `json:"started"`
+	Completed bool             `json:"completed"`
+	Success   *bool            `json:"success,omitempty"`
+	Result    *json.RawMessage `json:"result,omitempty"`
+}
+
+// CancelBody is the body of a cancel.
+type CancelBody struct {
+	Reason string `json:"reason"`
+}
+
+// Count is a number of jobs.
+type Count struct {
+	DatabaseLength int64 `json:"database_length"`
+	Running        int64 `json:"running,omitempty" doc:"of the queue only: jobs that run now"`
+	Suspended      int64 `json:"suspended"`
+	AtLeast        bool  `json:"at_least,omitempty" doc:"there are more; counting stopped here"`
+}
+
+// Position is how many queued jobs were asked for before a moment.
+type Position struct {
+	Position int `json:"position"`
+}
+
+// Update is what changed in a job, as answered to polls and sent as an event.
+type Update struct {
+	Type            string           `json:"type,omitempty" doc:"events only: update, notfound, timeout or error"`
+	Running         bool             `json:"running"`
+	Completed       bool             `json:"completed"`
+	NewLogs         string           `json:"new_logs,omitempty"`
+	LogOffset       int64            `json:"log_offset"`
+	NewResultStream string           `json:"new_result_stream,omitempty"`
+	StreamOffset    int64            `json:"stream_offset"`
+	MemPeak         int64            `json:"mem_peak,omitempty" doc:"KiB"`
+	OnlyResult      *json.RawMessage `json:"only_result,omitempty"`
+	Job             *Job             `json:"job,omitempty" doc:"events only: the completed job without logs"`
+	Error           string           `json:"error,omitempty"`
+}
+
+// Preview is the body of a preview: source to run without deploying it.
+type Preview struct {
+	Content  string          `json:"content"`
+	Language string          `json:"language"`
+	Path     string          `json:"path,omitempty" doc:"a name for the job"`
+	Args     json.RawMessage `json:"args,omitempty"`
+	Lock     *string         `json:"lock,omitempty" doc:"given dependencies; absent: they are resolved"`
+	Tag      string          `json:"tag,omitempty"`
+	Network  string          `json:"network,omitempty" doc:"none or host"`
+	Timeout  int64           `json:"timeout,omitempty" doc:"seconds"`
+}

@@ -1,0 +1,29 @@
+package wire
+
+import (
+	"time"
+)
+
+// Worker is a live worker as clients read it.
+type Worker struct {
+	ID        int32     `json:"id"`
+	Name      string    `json:"worker"`
+	Instance  string    `json:"worker_instance" doc:"host and process"`
+	Host      string    `json:"host"`
+	PID       int       `json:"pid"`
+	Group     string    `json:"worker_group"`
+	Tags      []string  `json:"custom_tags"`
+	Slots     int       `json:"slots"`
+	StartedAt time.Time `json:"started_at"`
+	PingAt    time.Time `json:"ping_at"`
+	LastPing  int64     `json:"last_ping" doc:"seconds ago"`
+	WMVersion string    `json:"wm_version"`
+}
+
+// Product tells what runs.
+type Product struct {
+	Name       string `json:"name"`
+	Version    string `json:"version"`
+	Compatible string `json:"compatible" doc:"what Windmill's clients are told"`
+	API        string `json:"api" doc:"where the OpenAPI document is"`
+}
