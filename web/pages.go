@@ -66,6 +66,11 @@ func (s *Server) landing(a *api.Ask) error {
 
 func showPage(a *api.Ask, manual *docs.Manual) error {
 	name, _ := a.UserValue("page").(string)
+	if picture, found := manual.Image(name); found {
+		a.Response.Header.Set("Content-Security-Policy", pagePolicy)
+		api.Bytes(a.RequestCtx, fasthttp.StatusOK, "image/svg+xml", picture)
+		return nil
+	}
 	html, found := manual.Page(name)
 	status := fasthttp.StatusOK
 	if !found {

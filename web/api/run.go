@@ -96,6 +96,16 @@ func (h *API) previewRequest(a *Ask) (engine.RunRequest, error) {
 	return r, err
 }
 
+func (h *API) noopRequest(a *Ask) (engine.RunRequest, error) {
+	r, err := h.runRequest(a)
+	if err != nil {
+		return r, err
+	}
+	r.Kind = engine.KindNoop
+	r.Args, err = readArgs(a.RequestCtx)
+	return r, err
+}
+
 // ask runs what request describes and answers with the job's id.
 func (h *API) ask(request func(*Ask) (engine.RunRequest, error)) func(*Ask) error {
 	return func(a *Ask) error {

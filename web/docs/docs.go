@@ -19,7 +19,7 @@ import (
 	"github.com/yuin/goldmark/util"
 )
 
-//go:embed *.md
+//go:embed *.md *.svg
 var files embed.FS
 
 //go:embed page.html
@@ -30,6 +30,7 @@ var frame = template.Must(template.New("page").Parse(pageHTML))
 // Manual is the rendered manual. It does not change and is safe for concurrent use.
 type Manual struct {
 	pages   map[string][]byte
+	images  map[string][]byte
 	missing []byte
 }
 
@@ -51,6 +52,25 @@ func (m *Manual) Page(name string) ([]byte, bool) {
 		return p, true
 	}
 	return m.missing, false
+}
+
+// Image returns a picture (SVG) by its file's name.
+func (m *Manual) Image(name string) ([]byte, bool) {
+	b, ok := m.images[name]
+	return b, ok
+}
+
+func (m *Manual) readImages(from fs.FS) error {
+	names, err := fs.Glob(from, "*.svg")
+	if err != nil {
+		return fmt.Errorf("list pictures: %w", err)
+	}
+	for _, name := range names {
+		if m.images[name], err = fs.ReadFile(from, name); err != nil {
+			return fmt.Errorf("read picture: %w", err)
+		}
+	}
+	return nil
 }
 
 func render(from fs.FS) (*Manual, error) {
@@ -80,7 +100,10 @@ func render(from fs.FS) (*Manual, error) {
 	})
 	md := goldmark.New(goldmark.WithExtensions(extension.GFM), goldmark.WithParserOptions(parser.WithAutoHeadingID(),
 		parser.WithASTTransformers(util.Prioritized(links{}, 100))))
-	m := &Manual{pages: map[string][]byte{}}
+	m := &Manual{pages: map[string][]byte{}, images: map[string][]byte{}}
+	if err := m.readImages(from); err != nil {
+		return nil, err
+	}
 	for _, e := range nav {
 		var body bytes.Buffer
 		if err := md.Convert(sources[e.Name], &body); err != nil {
@@ -134,6 +157,9 @@ type links struct{}
 func (links) Transform(doc *ast.Document, _ text.Reader, _ parser.Context) {
 	// Walk fails only when the function does, and this one does not.
 	_ = ast.Walk(doc, func(n ast.Node, entering bool) (ast.WalkStatus, error) {
+		if p, ok := n.(*ast.Image); ok && entering && !bytes.ContainsAny(p.Destination, ":/") {
+			p.Destination = append([]byte("/docs/"), p.Destination...)
+		}
 		if l, ok := n.(*ast.Link); ok && entering {
 			file, part, _ := strings.Cut(string(l.Destination), "#")
 			if name, ok := strings.CutSuffix(file, ".md"); ok && !strings.ContainsAny(name, ":/") {

@@ -1,0 +1,28 @@
+package client
+
+import (
+	"github.com/millrace/millrace/engine"
+	"github.com/millrace/millrace/web/wire"
+)
+
+// The shapes that methods take and return, so that callers need no other package.
+type (
+	Job          = wire.Job
+	Maybe        = wire.Maybe
+	Update       = wire.Update
+	Count        = wire.Count
+	Preview      = wire.Preview
+	Script       = wire.Script
+	NewScript    = wire.NewScript
+	LockText     = wire.LockText
+	Version      = wire.Version
+	Me           = wire.Me
+	Member       = wire.Member
+	NewToken     = wire.NewToken
+	NewWorkspace = wire.NewWorkspace
+	Worker       = wire.Worker
+	Product      = wire.Product
+	Token        = engine.Token
+	Why          = engine.Why
+	Workspace    = engine.Workspace
+)
