@@ -51,7 +51,7 @@ def import_own():
     """Imports the modules beside this file without leaving their folder on the path."""
     sys.path.insert(0, HERE)
     try:
-        import _millrace_job as job
+        import millrace_job as job
         forker = None
         if "--once" not in sys.argv:
             import _millrace_forker as forker

@@ -17,7 +17,7 @@ import threading
 import traceback
 import types
 
-import _millrace_values as values
+import millrace_values as values
 
 FD = 3
 MAX_PAYLOAD = 64 << 20
