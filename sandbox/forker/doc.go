@@ -31,15 +31,16 @@
 // What must exist in the slot's root, which may be read-only:
 //
 //	/work      an empty directory: every job mounts its own tmpfs here (mode 0700, owned by the job's uid)
-//	/proc      a directory (mounted or not): every job mounts its own, hidepid=2,subset=pid where the kernel can. So proc must be
-//	           mountable: masked and read-only paths are fine as long as jobs stay in the slot's user namespace, which they do
+//	/proc      mounted: every job mounts its own over it, hidepid=2,subset=pid where the kernel can, and the kernel allows that
+//	           only where a proc is visible already. Masked and read-only paths in it are fine
 //	/dev/null  plus, for the programs' sake, zero, full, random, urandom and the links fd, stdin, stdout, stderr to /proc/self/fd
 //	/tmp       a symlink to /work (costs a job nothing), or a directory (then every job binds its /work over it)
 //	/dev/shm   likewise; may be missing
 //	/millrace  holding forker and, if --bpf names it, the filter
 //
 // /tmp and /dev/shm are thus the same private folder as /work: nothing that a job writes there survives it, and one size limit
-// bounds all. Cgroup namespace, cgroup limits, network and read-only mounts are the container's business: a job inherits them.
+// bounds all. oom_score_adj of the slot should not be made negative with CAP_SYS_RESOURCE: jobs raise theirs to 1000, but could
+// lower it again to what it was. Cgroup namespace, cgroup limits, network and read-only mounts are the container's business: a job inherits them.
 //
 // The uid and gid of jobs are Options.UID and Options.GID, as seen inside the slot; both must be mapped and not 0.
 //

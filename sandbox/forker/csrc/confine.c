@@ -49,7 +49,6 @@ static void mount_all(const struct request *rq) {
 		if (!mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, proc[i])) break;
 		if (!proc[i] || errno != EINVAL) fail("mount", "/proc", errno); // EINVAL: an older kernel
 	}
-	if (chdir("/work")) fail("chdir", "/work", errno);
 }
 
 static void limit(int what, const char *name, rlim_t want) {
@@ -84,10 +83,18 @@ void drop_bounding(uint64_t keep) {
 	}
 }
 
-void drop_capabilities(void) {
+// keep_capabilities leaves the process those of keep that it has.
+int keep_capabilities(uint64_t keep) {
 	struct __user_cap_header_struct head = {_LINUX_CAPABILITY_VERSION_3, 0};
-	struct __user_cap_data_struct none[2] = {{0, 0, 0}, {0, 0, 0}};
-	if (syscall(SYS_capset, &head, none)) fail("capset", "", errno);
+	struct __user_cap_data_struct set[2];
+	if (keep && syscall(SYS_capget, &head, set)) return -1;
+	for (int i = 0; i < 2; i++) {
+		uint32_t some = (uint32_t)(keep >> 32 * i);
+		set[i].permitted = some ? set[i].permitted & some : 0;
+		set[i].effective = set[i].permitted;
+		set[i].inheritable = 0;
+	}
+	return syscall(SYS_capset, &head, set);
 }
 
 static void become(const struct request *rq) {
@@ -109,8 +116,9 @@ void confine(struct job *j) {
 	if (sethostname("millrace", 8)) fail("sethostname", "", errno);
 	limit_all(&j->rq);
 	become(&j->rq);
+	if (chdir("/work")) fail("chdir", "/work", errno); // root without CAP_DAC_OVERRIDE could not
 	write_files(j);
-	drop_capabilities();
+	if (keep_capabilities(0)) fail("capset", "", errno);
 	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0); // undone by exec, so it guards zygote children and the init
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)) fail("no_new_privs", "", errno);
 	if (filter_load()) fail("seccomp", "", errno);

@@ -72,7 +72,7 @@ void write_files(struct job *j);
 _Noreturn void launch(struct job *j);
 _Noreturn void fail(const char *what, const char *path, int err);
 void drop_bounding(uint64_t keep);
-void drop_capabilities(void);
+int keep_capabilities(uint64_t keep);
 void filter_build(void);
 int filter_load(void);
 

@@ -19,6 +19,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#define CAP(name) (1ULL << CAP_##name)
+#define NEEDED (CAP(SYS_ADMIN) | CAP(SETUID) | CAP(SETGID) | CAP(KILL) | CAP(SETPCAP))
+
 enum { CONTROL = 3, EX_SETUP = 70 };
 
 static _Noreturn void die(const char *what) {
@@ -65,7 +68,8 @@ static void set_up(const char *bpf) {
 	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL)) die("make mounts private");
 	link_shm();
 	spare_from_oom();
-	drop_bounding(1ULL << CAP_SYS_ADMIN | 1ULL << CAP_SETUID | 1ULL << CAP_SETGID | 1ULL << CAP_KILL | 1ULL << CAP_SETPCAP);
+	drop_bounding(NEEDED);
+	if (keep_capabilities(NEEDED)) die("capset");
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)) die("no_new_privs");
 	if (bpf) load_filter(bpf);
 }
@@ -98,7 +102,7 @@ int main(int argc, char **argv) {
 		die(zygote[0]);
 	}
 	close(CONTROL);
-	drop_capabilities();
+	if (keep_capabilities(0)) die("capset");
 	for (;;) {
 		int status;
 		pid_t pid = wait(&status);
