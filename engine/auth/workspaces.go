@@ -1,0 +1,104 @@
+package auth
+
+import (
+	"context"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/millrace/millrace/engine"
+	"github.com/millrace/millrace/engine/store"
+)
+
+// Workspaces lists and makes workspaces and their members.
+type Workspaces struct{ a *Auth }
+
+// Workspaces returns the workspaces.
+func (a *Auth) Workspaces() *Workspaces { return &Workspaces{a} }
+
+// Exists tells whether there is a workspace.
+func (w *Workspaces) Exists(_ context.Context, id string) (bool, error) {
+	return w.a.house.Load().workspaces[id], nil
+}
+
+// List returns the workspaces that p may read.
+func (w *Workspaces) List(ctx context.Context, p engine.Principal) ([]engine.Workspace, error) {
+	all, err := w.a.cfg.DB.WorkspaceList(ctx)
+	if err != nil {
+		return nil, failed("workspace.list", err)
+	}
+	out := []engine.Workspace{}
+	for _, ws := range all {
+		if w.a.Can(p, Read, ws.ID, "") == nil {
+			out = append(out, ws)
+		}
+	}
+	return out, nil
+}
+
+// Create makes a workspace of which p becomes an administrator. Only administrators of the instance may.
+func (w *Workspaces) Create(ctx context.Context, p engine.Principal, ws engine.Workspace) error {
+	const op = "workspace.create"
+	if err := w.a.Can(p, Admin, "", ""); err != nil {
+		return err
+	}
+	if err := engine.CheckWorkspace(op, ws.ID); err != nil {
+		return err
+	}
+	if ws.Name == "" {
+		ws.Name = ws.ID
+	}
+	if ws.Owner == "" {
+		ws.Owner = p.Email
+	}
+	for _, s := range []string{ws.Name, ws.Owner} {
+		if len(s) > 255 || !utf8.ValidString(s) || strings.ContainsRune(s, 0) {
+			return &engine.Error{Code: engine.Invalid, Op: op, Path: ws.ID, Msg: "name and owner are texts of at most 255 bytes"}
+		}
+	}
+	err := w.a.cfg.DB.WorkspaceInsert(ctx, ws, p.Username)
+	if store.IsConflict(err, "") {
+		return &engine.Error{Code: engine.Conflict, Op: op, Path: ws.ID, Msg: "there is such a workspace already"}
+	}
+	if err != nil {
+		return failed(op, err)
+	}
+	return w.reload(ctx, op)
+}
+
+// SetMember gives a user a role (store.RoleAdmin, store.RoleDeveloper) in a workspace.
+func (w *Workspaces) SetMember(ctx context.Context, p engine.Principal, m store.Member, email string) error {
+	const op = "member.set"
+	if err := w.a.Can(p, Admin, m.Workspace, ""); err != nil {
+		return err
+	}
+	if m.Role != store.RoleAdmin && m.Role != store.RoleDeveloper {
+		return engine.Errorf(engine.Invalid, op, "role %q is not one of admin, developer", m.Role)
+	}
+	if err := engine.CheckPath(op, "u/"+m.Username+"/x"); err != nil || strings.Contains(m.Username, "/") {
+		return engine.Errorf(engine.Invalid, op, "%q is not a username", m.Username)
+	}
+	if err := w.a.cfg.DB.MemberPut(ctx, m, email); err != nil {
+		return failed(op, err)
+	}
+	return w.reload(ctx, op)
+}
+
+// RemoveMember takes a user out of a workspace.
+func (w *Workspaces) RemoveMember(ctx context.Context, p engine.Principal, ws, username string) error {
+	const op = "member.remove"
+	if err := w.a.Can(p, Admin, ws, ""); err != nil {
+		return err
+	}
+	if err := w.a.cfg.DB.MemberDelete(ctx, ws, username); err != nil {
+		return failed(op, err)
+	}
+	return w.reload(ctx, op)
+}
+
+// reload makes a change count here before its NOTIFY comes around.
+func (w *Workspaces) reload(ctx context.Context, op string) error {
+	if err := w.a.load(ctx); err != nil {
+		return failed(op, err)
+	}
+	return nil
+}

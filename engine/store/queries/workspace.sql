@@ -1,0 +1,20 @@
+-- Statements over workspace and member.
+
+-- name: WorkspaceList
+select id, name, owner, created_at from workspace order by id;
+
+-- name: WorkspaceInsert
+insert into workspace (id, name, owner) values ($1, $2, $3);
+
+-- name: WorkspaceNotify
+select pg_notify('auth', 'workspace');
+
+-- name: MemberList
+select workspace, username, role from member;
+
+-- name: MemberPut
+insert into member (workspace, username, email, role) values ($1, $2, $3, $4)
+on conflict (workspace, username) do update set email = excluded.email, role = excluded.role;
+
+-- name: MemberDelete
+delete from member where workspace = $1 and username = $2;
