@@ -181,6 +181,9 @@ func (s *Server) release() {
 		s.logs.close()
 	}
 	if s.lock != nil {
+		if s.place.socket != "" && filepath.Dir(s.place.socket) != s.place.dir {
+			_ = os.Remove(s.place.socket) // the folder elsewhere; it is empty once postgres is gone
+		}
 		s.lock.Close() // drops the flock
 	}
 }
