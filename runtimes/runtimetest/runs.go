@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -19,6 +20,7 @@ import (
 	"github.com/millrace/millrace/runtimes"
 	"github.com/millrace/millrace/runtimes/build"
 	"github.com/millrace/millrace/sandbox"
+	"github.com/millrace/millrace/sandbox/direct"
 )
 
 // common are the cases that every language must have, with what they must show. A language that cannot says why in
@@ -95,13 +97,9 @@ func newDriver(t *testing.T, rt runtimes.Runtime, o Options) *Driver {
 	}
 	iso := o.Isolator
 	if iso == nil {
-		iso = plainIsolator(t)
+		iso = direct.New("")
 	}
-	cache := os.Getenv("MILLRACE_TEST_CACHE") // a folder kept between runs saves downloads and compilations
-	if cache == "" {
-		cache = t.TempDir()
-	}
-	b, err := build.New(build.Config{Isolator: iso, CacheDir: cache, Log: zerolog.New(zerolog.NewTestWriter(t))})
+	b, err := build.New(build.Config{Isolator: iso, CacheDir: Cache(t, rt.Info().Name), Log: zerolog.New(zerolog.NewTestWriter(t))})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,8 +110,39 @@ func libFolder() string {
 	if lib := os.Getenv("MILLRACE_LIB"); lib != "" {
 		return lib
 	}
+	return filepath.Join(buildFolder(), "lib")
+}
+
+// buildFolder is where this source tree's build leaves its output.
+func buildFolder() string {
 	_, file, _, _ := runtime.Caller(0)
-	return filepath.Join(filepath.Dir(file), "..", "..", ".build", "lib")
+	return filepath.Join(filepath.Dir(file), "..", "..", ".build")
+}
+
+// Cache is a folder for what recipes of a language download and compile. It is kept between test runs, where this source tree
+// has a .build folder or MILLRACE_TEST_CACHE names one, and used by one test at a time.
+func Cache(t *testing.T, language string) string {
+	t.Helper()
+	dir := os.Getenv("MILLRACE_TEST_CACHE")
+	if _, err := os.Stat(buildFolder()); dir == "" && err == nil {
+		dir = filepath.Join(buildFolder(), "testcache")
+	}
+	if dir == "" {
+		return t.TempDir()
+	}
+	dir = filepath.Join(dir, language)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	lock, err := os.OpenFile(dir+".lock", os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = lock.Close() })
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	return dir
 }
 
 // program is the program of a case.
