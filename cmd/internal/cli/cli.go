@@ -19,6 +19,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -120,6 +121,7 @@ func (c *call) main(ctx context.Context, args []string) int {
 		c.help(*cmd)
 		return exitOK
 	case err != nil:
+		c.json = c.json || slices.Contains(rest, "--json") // which may stand behind the mistake
 		return c.fail(cmd, &usageError{err.Error()})
 	}
 	if err := do(ctx); err != nil {

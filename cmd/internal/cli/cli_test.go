@@ -1,0 +1,266 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/millrace/millrace/cmd/internal/clitest"
+	"github.com/millrace/millrace/runtimes"
+	"github.com/millrace/millrace/web/client"
+)
+
+var update = flag.Bool("update", false, "write what the commands print into testdata")
+
+func TestMain(m *testing.M) {
+	time.Local = time.UTC
+	os.Exit(m.Run())
+}
+
+// tongue is a language that is only asked for its name and its tools.
+type tongue struct {
+	runtimes.Runtime
+	info runtimes.Info
+}
+
+func (l tongue) Info() runtimes.Info { return l.info }
+
+func (l tongue) Detect(context.Context, string) (runtimes.Host, error) {
+	return runtimes.Host{Version: "3.11", Tool: "/usr/bin/python3"}, nil
+}
+
+func testConfig() Config {
+	r := runtimes.NewRegistry()
+	r.Register(tongue{info: runtimes.Info{Name: "python3", Title: "Python", Extensions: []string{".py"}}})
+	r.Register(tongue{info: runtimes.Info{Name: "bash", Title: "Bash", Extensions: []string{".sh"}}})
+	return Config{Registry: r}
+}
+
+// runs decides what scripts do in the golden files.
+func runs(what string, args json.RawMessage) clitest.Outcome {
+	switch {
+	case strings.Contains(what, "fail"):
+		return clitest.Outcome{Logs: "about to fail\n", Failed: true,
+			Result: `{"error": {"name": "ValueError", "message": "no such mill", "stack": "main.py, line 3, in main"}}`}
+	case strings.Contains(what, "silent"):
+		return clitest.Outcome{Failed: true, Result: "null"}
+	}
+	return clitest.Outcome{Logs: "hello\n", Result: `{"got": ` + string(args) + `}`}
+}
+
+// TestGolden runs the commands of testdata/*.txt, each file against a daemon of its own, and compares what they print.
+func TestGolden(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no golden files: %v", err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
+			want, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			file, err := filepath.Abs(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := replay(t, string(want))
+			if *update {
+				if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			} else if got != string(want) {
+				t.Errorf("got:\n%s\nwant:\n%s\n(go test ./cmd/internal/cli -update accepts it)", got, want)
+			}
+		})
+	}
+}
+
+// replay runs the lines that begin with "$ " and puts what they print below them. Lines that begin with "#" stay, with
+// "#!" they set the scene: "#! tcp" talks over TCP, "#! env NAME=VALUE", "#! broken PATH" breaks its dependencies.
+func replay(t *testing.T, text string) string {
+	d := clitest.New(t)
+	d.Run = runs
+	dir := t.TempDir()
+	t.Chdir(dir)
+	for name, content := range map[string]string{"hello.py": "def main(): pass\n", "fail.py": "def main(): fail()\n",
+		"notes.txt": "nothing\n", "args.json": `{"from": "file"}` + "\n"} {
+		if err := os.WriteFile(name, []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	env := map[string]string{"MILLRACE_SOCKET": d.Socket}
+	var out strings.Builder
+	for line := range strings.Lines(text) {
+		line = strings.TrimRight(line, "\n")
+		if scene, ok := strings.CutPrefix(line, "#! "); ok {
+			verb, rest, _ := strings.Cut(scene, " ")
+			switch verb {
+			case "tcp":
+				env = map[string]string{"MILLRACE_SERVER": d.URL}
+				d.Token = "mr_right"
+			case "env":
+				name, value, _ := strings.Cut(rest, "=")
+				env[name] = value
+			case "broken":
+				d.LockError[rest] = "no package called nosuchthing"
+			default:
+				t.Fatalf("unknown scene %q", line)
+			}
+		}
+		if strings.HasPrefix(line, "#") {
+			fmt.Fprintf(&out, "%s\n", line)
+		}
+		if command, ok := strings.CutPrefix(line, "$ millrace"); ok {
+			stdout, stderr, status := do(t.Context(), words(command), `{"from": "standard input"}`, env)
+			fmt.Fprintf(&out, "\n%s\n%s%s[exit %d]\n", line, marked("", stdout), marked("! ", stderr), status)
+		}
+	}
+	clean := strings.NewReplacer(d.Socket, "SOCKET", d.URL, "URL", dir, "DIR")
+	return clean.Replace(out.String())
+}
+
+// marked puts a mark before every line; standard error has one.
+func marked(mark, text string) string {
+	if text == "" {
+		return ""
+	}
+	return mark + strings.ReplaceAll(strings.TrimSuffix(text, "\n"), "\n", "\n"+mark) + "\n"
+}
+
+// words splits a command line at spaces, except within single quotes.
+func words(s string) []string {
+	var out []string
+	for i, part := range strings.Split(s, "'") {
+		if i%2 == 1 {
+			out = append(out, part)
+		} else {
+			out = append(out, strings.Fields(part)...)
+		}
+	}
+	return out
+}
+
+// do runs one command line.
+func do(ctx context.Context, args []string, stdin string, env map[string]string) (stdout, stderr string, status int) {
+	var o, e bytes.Buffer
+	c := &call{cfg: testConfig(), stdin: strings.NewReader(stdin), stdout: &o, stderr: &e, env: func(name string) string { return env[name] }}
+	status = c.main(ctx, args)
+	return o.String(), e.String(), status
+}
+
+// TestInterrupt: Ctrl-C during a run cancels the job.
+func TestInterrupt(t *testing.T) {
+	d := clitest.New(t)
+	d.Run = func(string, json.RawMessage) clitest.Outcome {
+		return clitest.Outcome{Logs: "working\n", Forever: true}
+	}
+	d.Scripts["f/demo/long"] = client.NewScript{Path: "f/demo/long"}
+	ctx, interrupt := context.WithCancel(t.Context())
+	r, w := io.Pipe()
+	done := make(chan error, 1)
+	c := &call{cfg: testConfig(), stdout: io.Discard, stderr: w, env: func(string) string { return "" }}
+	go func() {
+		status := c.main(ctx, []string{"run", "f/demo/long", "--socket", d.Socket})
+		var err error
+		if status != exitFailed {
+			err = fmt.Errorf("status %d", status)
+		}
+		done <- errors.Join(err, w.Close())
+	}()
+	seen := make([]byte, len("working\n"))
+	if _, err := io.ReadFull(r, seen); err != nil || string(seen) != "working\n" {
+		t.Fatalf("log %q, %v", seen, err)
+	}
+	interrupt()
+	rest, err := io.ReadAll(r)
+	if err != nil || !strings.Contains(string(rest), "interrupted; job 00000000-0000-7000-8000-000000000001 is canceled") {
+		t.Errorf("said %q, %v", rest, err)
+	}
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	d.Lock()
+	defer d.Unlock()
+	if len(d.Canceled) != 1 {
+		t.Errorf("canceled %v", d.Canceled)
+	}
+}
+
+// TestJSONContract: with --json every command prints exactly one JSON value, whatever happens.
+func TestJSONContract(t *testing.T) {
+	d := clitest.New(t)
+	d.Run = runs
+	t.Chdir(t.TempDir())
+	if err := os.WriteFile("a.py", []byte("x"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	const job = "00000000-0000-7000-8000-000000000001"
+	for _, line := range []string{
+		"script push a.py f/a/b", "script list", "script get f/a/b", "script get f/no/no", "script history f/a/b", "run f/a/b", "run f/no/no",
+		"run f/a/b --async", "run a.py", "run a.py -d nonsense", "job list", "job get " + job, "job get x", "job logs " + job, "job logs --follow " + job,
+		"job why " + job, "job cancel " + job, "token create", "token list", "token delete mr_abc", "version", "version extra",
+		"script archive f/a/b", "script list --limit 0", "script list --nosuchflag", "doctor --data . --database-url postgres://x",
+	} {
+		stdout, stderr, status := do(t.Context(), append(strings.Fields(line), "--json"), "", map[string]string{"MILLRACE_SOCKET": d.Socket})
+		var value any
+		dec := json.NewDecoder(strings.NewReader(stdout))
+		if err := dec.Decode(&value); err != nil {
+			t.Errorf("%s: no JSON: %v: %q (%q)", line, err, stdout, stderr)
+		} else if dec.Decode(&value) != io.EOF {
+			t.Errorf("%s: more than one value: %q", line, stdout)
+		}
+		if fields, ok := value.(map[string]any); ok && status != 0 && fields["error"] == nil && fields["result"] == nil && fields["checks"] == nil {
+			t.Errorf("%s: exit %d without a reason: %q", line, status, stdout)
+		}
+	}
+}
+
+func TestDoctor(t *testing.T) {
+	stdout, stderr, status := do(t.Context(), []string{"doctor", "--data", t.TempDir(), "--database-url", "postgres://x"}, "", nil)
+	if status != exitFailed { // no helpers were named
+		t.Errorf("status %d, %s", status, stderr)
+	}
+	for _, want := range []string{"kernel     ok       version", "python3          Python 3.11 (/usr/bin/python3)", "missing  helpers", "-> make build",
+		"fdatasync", "isolation of jobs: ", "1 missing: the daemon can not work here"} {
+		if !strings.Contains(stdout, want) {
+			t.Errorf("no %q in:\n%s", want, stdout)
+		}
+	}
+}
+
+func TestFindsTheDaemon(t *testing.T) {
+	d := clitest.New(t)
+	home := t.TempDir()
+	t.Chdir(t.TempDir())
+	for name, place := range map[string]struct {
+		dir string
+		env map[string]string
+	}{
+		"checkout": {".data", nil},
+		"home":     {filepath.Join(home, ".local", "share", "millrace"), map[string]string{"HOME": home}},
+		"data":     {"elsewhere", map[string]string{"MILLRACE_DATA": "elsewhere"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if err := os.MkdirAll(filepath.Join(place.dir, "run"), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Symlink(d.Socket, socketIn(place.dir)); err != nil {
+				t.Fatal(err)
+			}
+			defer os.RemoveAll(place.dir)
+			if stdout, stderr, status := do(t.Context(), []string{"token", "list"}, "", place.env); status != 0 || !strings.Contains(stdout, "mr_abc") {
+				t.Errorf("status %d: %s%s", status, stdout, stderr)
+			}
+		})
+	}
+}
