@@ -236,3 +236,59 @@ func garbage(t *testing.T, message []byte, fds int, want forker.Op, failed bool)
 		}
 	}
 }
+
+// TestOverlap: the forker keeps several children apart by id, which starting one ahead needs.
+func TestOverlap(t *testing.T) {
+	needRoot(t)
+	conn := rawSlot(t)
+	devnull, err := unix.Open("/dev/null", unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(devnull)
+	send := func(r forker.Request) forker.Reply {
+		t.Helper()
+		r.UID, r.GID = 1000, 1000
+		head, body, err := forker.Encode(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var rights []byte
+		if r.Op == forker.OpStart {
+			rights = unix.UnixRights(devnull, devnull)
+		}
+		if _, _, err := conn.WriteMsgUnix(append(head[:], body...), rights, nil); err != nil {
+			t.Fatal(err)
+		}
+		buf := make([]byte, 300)
+		n, err := conn.Read(buf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		reply, err := forker.Decode(buf[:n])
+		if err != nil {
+			t.Fatal(err)
+		}
+		return reply
+	}
+	sleeper := sandbox.Spec{Argv: []string{"/bin/sleep", "600"}}
+	for id := uint32(1); id <= 16; id++ {
+		if r := send(forker.Request{Op: forker.OpStart, ID: id, Spec: sleeper}); r.Op != forker.OpStarted || r.ID != id {
+			t.Fatalf("start %d: %+v", id, r)
+		}
+	}
+	if r := send(forker.Request{Op: forker.OpStart, ID: 3, Spec: sleeper}); r.Op != forker.OpRefused || r.ID != 3 {
+		t.Errorf("an id in use: %+v", r)
+	}
+	if r := send(forker.Request{Op: forker.OpStart, ID: 17, Spec: sleeper}); r.Op != forker.OpRefused {
+		t.Errorf("one too many: %+v", r)
+	}
+	for _, id := range []uint32{7, 1, 16} {
+		if r := send(forker.Request{Op: forker.OpKill, ID: id}); r.Op != forker.OpExit || r.ID != id || r.Value != 9 {
+			t.Errorf("kill %d: %+v", id, r)
+		}
+	}
+	if r := send(forker.Request{Op: forker.OpStart, ID: 18, Spec: sleeper}); r.Op != forker.OpStarted {
+		t.Errorf("after room was made: %+v", r)
+	}
+}
