@@ -29,8 +29,8 @@ const DefaultParent = "/millrace"
 
 const mountpoint = "/sys/fs/cgroup"
 
-// overheadPids are the processes of a slot that are not the job's: init, forker, the job's own init.
-const overheadPids = 4
+// overheadPids are the processes of a slot that are not of the job: the init and the forker.
+const overheadPids = 2
 
 // Group is the control group of one slot. Its methods may be called from one goroutine at a time.
 type Group interface {
@@ -63,13 +63,18 @@ func Open(parent string) (*Tree, []sandbox.Lack) {
 	case cgroups.Legacy, cgroups.Hybrid:
 		return t.openV1()
 	default:
-		return t, []sandbox.Lack{lack("memory, process and CPU limits", "no cgroup file system is mounted at "+mountpoint)}
+		return t, none("no cgroup file system is mounted at " + mountpoint)
 	}
 }
 
 // None is a tree for callers that must not or can not use control groups; Usable is false.
 func None(why string) (*Tree, []sandbox.Lack) {
-	return &Tree{}, []sandbox.Lack{lack("memory, process and CPU limits", why)}
+	return &Tree{}, none(why)
+}
+
+// none is the lack of all groups. The number of processes is then bounded by the forker, with a resource limit.
+func none(why string) []sandbox.Lack {
+	return []sandbox.Lack{lack(sandbox.LackMemory, why), lack(sandbox.LackCPU, why)}
 }
 
 func lack(what, why string) sandbox.Lack {

@@ -70,7 +70,7 @@ func TestGroup(t *testing.T) {
 	if got := memory(); got != strconv.Itoa(64<<20) {
 		t.Errorf("memory limit %s", got)
 	}
-	if got := limit(t, g.Path(), [2]string{"pids", "pids.max"}, "pids.max"); got != "24" {
+	if got := limit(t, g.Path(), [2]string{"pids", "pids.max"}, "pids.max"); got != "22" {
 		t.Errorf("pids limit %s", got)
 	}
 	for _, m := range []int64{512 << 20, 32 << 20} { // up and down: memory and swap must change in the right order

@@ -17,9 +17,9 @@ var needed = []struct {
 	name cgroup1.Name
 	what string
 }{
-	{cgroup1.Memory, "memory limits"},
-	{cgroup1.Pids, "process limits"},
-	{cgroup1.Cpu, "CPU limits"},
+	{cgroup1.Memory, sandbox.LackMemory},
+	{cgroup1.Pids, sandbox.LackPids},
+	{cgroup1.Cpu, sandbox.LackCPU},
 	{cgroup1.Freezer, "killing a slot that forks faster than it is killed"},
 }
 

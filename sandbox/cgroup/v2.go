@@ -18,11 +18,11 @@ func (t *Tree) openV2() (*Tree, []sandbox.Lack) {
 	var lacks []sandbox.Lack
 	data, err := os.ReadFile(filepath.Join(mountpoint, "cgroup.controllers"))
 	if err != nil {
-		return t, []sandbox.Lack{lack("memory, process and CPU limits", err.Error())}
+		return t, none(err.Error())
 	}
 	offered := strings.Fields(string(data))
 	for _, n := range []struct{ name, what string }{
-		{"memory", "memory limits"}, {"pids", "process limits"}, {"cpu", "CPU limits"},
+		{"memory", sandbox.LackMemory}, {"pids", sandbox.LackPids}, {"cpu", sandbox.LackCPU},
 	} {
 		if !slices.Contains(offered, n.name) {
 			lacks = append(lacks, lack(n.what, fmt.Sprintf("the cgroup controller %s is not enabled", n.name)))
@@ -33,7 +33,7 @@ func (t *Tree) openV2() (*Tree, []sandbox.Lack) {
 	}
 	probe := cgroup2.Resources{Memory: &cgroup2.Memory{}, Pids: &cgroup2.Pids{}, CPU: &cgroup2.CPU{}}
 	if _, err := cgroup2.NewManager(mountpoint, t.parent, &probe); err != nil {
-		return t, []sandbox.Lack{lack("memory, process and CPU limits", fmt.Sprintf("no write access to the cgroup tree: %v", err))}
+		return t, none(fmt.Sprintf("no write access to the cgroup tree: %v", err))
 	}
 	t.usable = true
 	return t, nil

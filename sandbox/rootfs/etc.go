@@ -45,8 +45,16 @@ func (b *Base) makeEtc(network sandbox.Network) error {
 	if err := os.RemoveAll(dir); err != nil {
 		return err
 	}
+	b.etcBinds = nil
 	c := copier{root: "/etc", to: dir}
 	for _, name := range copied {
+		if c.bindable(name) {
+			if err := os.MkdirAll(filepath.Join(dir, name), 0o755); err != nil {
+				return err
+			}
+			b.etcBinds = append(b.etcBinds, Mount{Source: filepath.Join("/etc", name), Target: filepath.Join("/etc", name)})
+			continue
+		}
 		if err := c.copy(name); err != nil {
 			return err
 		}
@@ -109,9 +117,41 @@ func writeFile(path string, data []byte) error {
 	return err
 }
 
+// smallDir is up to how many entries a folder is copied; a larger one is quicker bound, and then follows the host's.
+const smallDir = 16
+
 type copier struct {
 	root, to string
 	files    int
+}
+
+// bindable tells whether name is a large folder that means the same inside a slot as outside: it is open to everybody and no
+// link in it points where a slot has nothing.
+func (c *copier) bindable(name string) bool {
+	src := filepath.Join(c.root, name)
+	if st, err := os.Lstat(src); err != nil || !st.IsDir() || st.Mode().Perm()&0o005 != 0o005 {
+		return false
+	}
+	n := 0
+	err := filepath.WalkDir(src, func(path string, e fs.DirEntry, err error) error {
+		n++
+		if err != nil || e.Type()&os.ModeSymlink == 0 {
+			return err
+		}
+		target, err := os.Readlink(path)
+		if err == nil && !c.keeps(resolved(path, target)) {
+			err = fs.ErrInvalid
+		}
+		return err
+	})
+	return err == nil && n > smallDir
+}
+
+func resolved(link, target string) string {
+	if filepath.IsAbs(target) {
+		return filepath.Clean(target)
+	}
+	return filepath.Join(filepath.Dir(link), target)
 }
 
 // copy brings name and what is below it from root to to.
@@ -154,11 +194,7 @@ func (c *copier) link(src, dst string) error {
 	if err != nil {
 		return nil
 	}
-	at := target
-	if !filepath.IsAbs(at) {
-		at = filepath.Join(filepath.Dir(src), target)
-	}
-	if c.keeps(filepath.Clean(at)) {
+	if c.keeps(resolved(src, target)) {
 		if err := os.MkdirAll(filepath.Dir(dst), 0o755); err != nil {
 			return err
 		}
@@ -193,5 +229,8 @@ func (c *copier) file(src, dst string) error {
 	if strings.Contains(string(data[:min(len(data), 4096)]), "PRIVATE KEY") {
 		return nil // some tools keep keys beside certificates, readable or not
 	}
-	return writeFile(dst, data)
+	if err := os.MkdirAll(filepath.Dir(dst), 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(dst, data, 0o644)
 }

@@ -46,9 +46,10 @@ type Mount struct {
 
 // Base holds what all slots of one helper share.
 type Base struct {
-	dir    string // holds etc-host, etc-none and dev
-	forker string
-	filter string
+	dir      string // holds etc-host, etc-none and dev
+	forker   string
+	filter   string
+	etcBinds []Mount // parts of /etc that are the host's own
 }
 
 // NewBase generates the shared parts below dir, which must be the caller's own and searchable by everybody. Forker and filter
@@ -111,8 +112,9 @@ func (b *Base) Skeleton(root string, network sandbox.Network, binds []Mount) ([]
 			mounts = append(mounts, Mount{Source: "/" + name, Target: "/" + name})
 		}
 	}
+	mounts = append(mounts, Mount{Source: filepath.Join(b.dir, "etc-"+string(network)), Target: "/etc"})
+	mounts = append(mounts, b.etcBinds...)
 	mounts = append(mounts,
-		Mount{Source: filepath.Join(b.dir, "etc-"+string(network)), Target: "/etc"},
 		Mount{Source: filepath.Join(b.dir, "dev"), Target: "/dev"},
 		Mount{Source: b.forker, Target: ForkerPath},
 		Mount{Source: b.filter, Target: FilterPath})

@@ -1,0 +1,225 @@
+package jail
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"sync"
+
+	"github.com/rs/zerolog"
+	"golang.org/x/sync/semaphore"
+
+	"github.com/millrace/millrace/sandbox"
+)
+
+// Host is what the server needs of the machine.
+type Host interface {
+	Strength() sandbox.Strength
+	// Open makes a slot; its template has passed the checks of this package, its binds have not been checked.
+	Open(context.Context, sandbox.Template, sandbox.Limits) (Place, error)
+	Remove(path string) error
+}
+
+// Place is an open slot.
+type Place interface {
+	ID() string
+	// Users are the uid and gid of jobs as seen inside.
+	Users() (uid, gid int)
+	// Files are what the daemon gets; peak and events may be nil. The server closes its copies after sending them.
+	Files() (control, log, peak, events *os.File)
+	SetLimits(sandbox.Limits) error
+	Kill() error
+	Close() error
+}
+
+// Bounds of what one daemon can have the helper do at the same time. Opening takes tens of milliseconds of CPU time.
+const (
+	maxOpening = 4
+	maxWorking = 64
+)
+
+// Serve answers requests on conn until it ends, then destroys every slot. It returns nil when the client hung up.
+func Serve(ctx context.Context, conn *net.UnixConn, host Host, log zerolog.Logger) error {
+	s := &server{conn: packet{conn}, host: host, log: log, slots: map[string]*held{},
+		opening: semaphore.NewWeighted(maxOpening), working: semaphore.NewWeighted(maxWorking)}
+	ctx, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
+	err := s.read(ctx)
+	stop()
+	cancel()
+	_ = conn.Close()
+	s.requests.Wait()
+	return errors.Join(err, s.destroyAll())
+}
+
+type server struct {
+	conn     packet
+	host     Host
+	log      zerolog.Logger
+	opening  *semaphore.Weighted
+	working  *semaphore.Weighted
+	requests sync.WaitGroup
+
+	sendMu sync.Mutex // one reply at a time, so that a write deadline belongs to one
+
+	mu    sync.Mutex
+	slots map[string]*held
+}
+
+// held is a slot of this client. Its mutex puts requests for the slot in a row.
+type held struct {
+	mu    sync.Mutex
+	place Place
+}
+
+func (s *server) read(ctx context.Context) error {
+	buf := make([]byte, maxMessage+1)
+	for {
+		data, files, err := s.conn.receive(buf)
+		if err != nil {
+			if ctx.Err() != nil || errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) {
+				return nil
+			}
+			return err
+		}
+		if len(files) > 0 { // a client never sends any
+			closeAll(files)
+			return fmt.Errorf("%w: unexpected descriptors", errMalformed)
+		}
+		r, err := decodeRequest(data)
+		if err != nil {
+			return err
+		}
+		if err := s.working.Acquire(ctx, 1); err != nil {
+			return nil
+		}
+		s.requests.Go(func() {
+			defer s.working.Release(1)
+			s.answer(ctx, r)
+		})
+	}
+}
+
+// answer does what r asks and sends exactly one reply.
+func (s *server) answer(ctx context.Context, r request) {
+	var files []*os.File
+	out, err := reply{}, r.check()
+	if err == nil {
+		out, files, err = s.do(ctx, r)
+	}
+	out.ID = r.ID
+	if err != nil {
+		out = reply{ID: r.ID, Error: err.Error()}
+		s.log.Warn().Err(err).Str("op", clip(r.Op)).Msg("request refused")
+	}
+	s.sendMu.Lock()
+	defer s.sendMu.Unlock()
+	defer closeAll(files)
+	if err := s.conn.send(out, files...); err != nil && ctx.Err() == nil {
+		s.log.Warn().Err(err).Msg("reply lost")
+		_ = s.conn.conn.Close() // the client waits for it in vain, and its slots must not outlive it
+	}
+}
+
+func (s *server) do(ctx context.Context, r request) (reply, []*os.File, error) {
+	switch r.Op {
+	case opHello:
+		strength := s.host.Strength()
+		return reply{Strength: &strength}, nil, nil
+	case opOpen:
+		return s.open(ctx, r)
+	case opLimits:
+		return reply{}, nil, s.with(r.Slot, func(p Place) error { return p.SetLimits(*r.Limits) })
+	case opKill:
+		return reply{}, nil, s.with(r.Slot, func(p Place) error { return p.Kill() })
+	case opClose:
+		return reply{}, nil, s.close(r.Slot)
+	default: // opRemove: check has let no other pass
+		return reply{}, nil, s.host.Remove(r.Path)
+	}
+}
+
+func (s *server) open(ctx context.Context, r request) (reply, []*os.File, error) {
+	if err := s.opening.Acquire(ctx, 1); err != nil {
+		return reply{}, nil, err
+	}
+	defer s.opening.Release(1)
+	p, err := s.host.Open(ctx, *r.Template, *r.Limits)
+	if err != nil {
+		return reply{}, nil, err
+	}
+	s.mu.Lock()
+	s.slots[p.ID()] = &held{place: p}
+	s.mu.Unlock()
+	control, log, peak, events := p.Files()
+	out := reply{Slot: p.ID()}
+	out.UID, out.GID = p.Users()
+	files := []*os.File{control, log}
+	if peak != nil {
+		files, out.Meters = append(files, peak), append(out.Meters, "peak")
+	}
+	if events != nil {
+		files, out.Meters = append(files, events), append(out.Meters, "events")
+	}
+	return out, files, nil
+}
+
+// with calls f with the slot, alone.
+func (s *server) with(slot string, f func(Place) error) error {
+	s.mu.Lock()
+	h := s.slots[slot]
+	s.mu.Unlock()
+	if h == nil {
+		return fmt.Errorf("no slot %s", slot)
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.place == nil {
+		return fmt.Errorf("no slot %s", slot)
+	}
+	return f(h.place)
+}
+
+func (s *server) close(slot string) error {
+	s.mu.Lock()
+	h := s.slots[slot]
+	delete(s.slots, slot)
+	s.mu.Unlock()
+	if h == nil {
+		return fmt.Errorf("no slot %s", slot)
+	}
+	return h.destroy()
+}
+
+func (h *held) destroy() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	p := h.place
+	h.place = nil
+	if p == nil {
+		return nil
+	}
+	return p.Close()
+}
+
+func (s *server) destroyAll() error {
+	s.mu.Lock()
+	left := s.slots
+	s.slots = map[string]*held{}
+	s.mu.Unlock()
+	var wg sync.WaitGroup
+	errs := make(chan error, len(left))
+	for _, h := range left {
+		wg.Go(func() { errs <- h.destroy() })
+	}
+	wg.Wait()
+	close(errs)
+	var all []error
+	for err := range errs {
+		all = append(all, err)
+	}
+	return errors.Join(all...)
+}
