@@ -48,11 +48,16 @@ func (b *bench) begin(ctx context.Context) error {
 			return errors.New("--server needs --token: millrace token create --label bench")
 		}
 		b.server = server{network: "tcp", address: u.Host, token: b.token}
+		b.report.Machine.Version = b.version()
 		return nil
 	}
 	if b.data == "" {
 		// Not in /tmp: that may be a file system in memory, where flushing costs nothing.
-		dir, err := os.MkdirTemp(".", ".data-bench-")
+		err := os.MkdirAll(".build", 0o755)
+		if err != nil {
+			return err
+		}
+		dir, err := os.MkdirTemp(".build", "bench-")
 		if err != nil {
 			return fmt.Errorf("make a data folder: %w", err)
 		}
@@ -128,9 +133,26 @@ func (b *bench) start(ctx context.Context) error {
 		return fmt.Errorf("%w; its log ends with:\n%s", err, tail(log, 2000))
 	}
 	if b.server.token == "" {
-		return b.takeToken()
+		if err := b.takeToken(); err != nil {
+			return err
+		}
 	}
+	b.report.Machine.Version = b.version()
 	return nil
+}
+
+func (b *bench) version() string {
+	c, err := b.server.dial()
+	if err != nil {
+		return ""
+	}
+	defer c.close()
+	_, answer, err := c.do("GET", "/api/millrace/version", "")
+	var v struct{ Version string }
+	if err != nil || json.Unmarshal(answer, &v) != nil {
+		return ""
+	}
+	return v.Version
 }
 
 // ready returns when the daemon takes jobs.

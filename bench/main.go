@@ -99,7 +99,7 @@ func run(ctx context.Context, o options) error {
 			fmt.Printf("          failed: %v\n", err)
 			errs = append(errs, fmt.Errorf("%s: %w", p.name, err))
 		}
-		b.report.Machine.Load[p.name] = watch.share()
+		b.report.Machine.Load[p.name], b.report.Machine.Steal[p.name] = watch.share()
 		if ctx.Err() != nil {
 			return errors.New("interrupted")
 		}

@@ -1,0 +1,320 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// part measures some keys; each can run alone with --only.
+type part struct {
+	name  string
+	title string
+	run   func(context.Context, *bench) error
+}
+
+var parts = []part{
+	{"startup", "daemon start to the first job served, database already made", startup},
+	{"ack", "POST to durable acknowledgement, open loop, 500 a second", ack},
+	{"result", "POST to result, fresh sandbox, one client", result},
+	{"rate", "isolated jobs a second, 16 clients", rate},
+	{"cold", "first run of a script that nobody has seen", cold},
+	{"idle", "what the daemon takes when nothing happens", idle},
+	{"noop", "the queue alone, through the engine's API", noop},
+}
+
+func partNames() []string {
+	var out []string
+	for _, p := range parts {
+		out = append(out, p.name)
+	}
+	return out
+}
+
+// script is the same small work in each language: n + 1, so that every answer can be checked.
+type script struct {
+	key      string // as in the metric keys
+	language string
+	source   string
+	again    string // a line with %d that makes a source nobody has seen
+}
+
+var scripts = []script{
+	{"python", "python3", "def main(n: int):\n    return n + 1\n", "# %d\n"},
+	{"bun", "bun", "export async function main(n: number) {\n  return n + 1;\n}\n", "// %d\n"},
+	{"go", "go", "package inner\n\nfunc main(n int) (int, error) {\n\treturn n + 1, nil\n}\n", "// %d\n"},
+	{"bash", "bash", "n=\"$1\"\necho $((n + 1))\n", "# %d\n"},
+}
+
+func (s script) path() string { return "f/bench/" + s.key }
+
+// call runs s and checks the answer.
+func (b *bench) call(s script) request {
+	path := b.path("jobs/run_wait_result/p/" + s.path())
+	return func(c *conn, i int) error {
+		status, answer, err := c.do("POST", path, `{"n":`+strconv.Itoa(i)+`}`)
+		if err != nil {
+			return err
+		}
+		return check(status, answer, i+1)
+	}
+}
+
+// check compares an answer with the number it must be; Bash answers with text.
+func check(status int, answer []byte, want int) error {
+	got := strings.Trim(string(answer), "\" \n")
+	if status != 200 && status != 201 || got != strconv.Itoa(want) {
+		return fmt.Errorf("status %d, answer %.300s, want %d", status, answer, want)
+	}
+	return nil
+}
+
+const warmUp = 200 // runs that do not count
+
+// prepared deploys s and warms it up.
+func (b *bench) prepared(ctx context.Context, s script) error {
+	if err := b.deploy(ctx, s.path(), s.language, s.source); err != nil {
+		return err
+	}
+	_, err := closedLoop(b.server, min(warmUp, b.n), b.call(s))
+	return err
+}
+
+// each runs do for every language and goes on with the others when one fails.
+func each(ctx context.Context, list []script, do func(script) error) error {
+	var errs []error
+	for _, s := range list {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err := do(s); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", s.key, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func result(ctx context.Context, b *bench) error {
+	return each(ctx, scripts, func(s script) error {
+		if err := b.prepared(ctx, s); err != nil {
+			return err
+		}
+		got, err := closedLoop(b.server, b.n, b.call(s))
+		if err != nil {
+			return err
+		}
+		b.report.latency("http_result_"+s.key, got)
+		return nil
+	})
+}
+
+const rateClients = 16
+
+func rate(ctx context.Context, b *bench) error {
+	return each(ctx, scripts, func(s script) error {
+		if err := b.prepared(ctx, s); err != nil {
+			return err
+		}
+		if _, _, err := saturate(b.server, rateClients, b.seconds/5, b.call(s)); err != nil {
+			return fmt.Errorf("warm-up: %w", err)
+		}
+		perSecond, n, err := saturate(b.server, rateClients, b.seconds, b.call(s))
+		if err != nil {
+			return err
+		}
+		b.report.set("rate_"+s.key, perSecond, "1/s", n)
+		return nil
+	})
+}
+
+const (
+	ackRate        = 500.0 // a second
+	ackSamples     = 10000
+	ackConnections = 32
+)
+
+func ack(_ context.Context, b *bench) error {
+	path := b.path("jobs/run/noop")
+	do := func(c *conn, _ int) error {
+		status, answer, err := c.do("POST", path, "{}")
+		if err == nil && (status != 201 || len(answer) != 36) {
+			err = fmt.Errorf("status %d, answer %.300s, want the id of a job", status, answer)
+		}
+		return err
+	}
+	if _, err := openLoop(b.server, ackRate, 1000, ackConnections, do); err != nil {
+		return fmt.Errorf("warm-up: %w", err)
+	}
+	got, err := openLoop(b.server, ackRate, ackSamples, ackConnections, do)
+	if err != nil {
+		return err
+	}
+	b.report.latency("http_ack", got)
+	return nil
+}
+
+const coldRuns = 15
+
+// cold runs sources that differ in a comment, so that nothing prepared for one serves the next.
+func cold(ctx context.Context, b *bench) error {
+	return each(ctx, scripts, func(s script) error {
+		if s.language == "bash" {
+			return nil // has nothing to prepare
+		}
+		mark := time.Now().UnixNano()
+		got, err := closedLoop(b.server, coldRuns, func(c *conn, i int) error {
+			source := s.source + fmt.Sprintf(s.again, mark+int64(i))
+			body := fmt.Sprintf(`{"content":%s,"language":%q,"args":{"n":%d}}`, strconv.Quote(source), s.language, i)
+			status, answer, err := c.do("POST", b.path("jobs/run_wait_result/preview"), body)
+			if err != nil {
+				return err
+			}
+			return check(status, answer, i+1)
+		})
+		if err != nil {
+			return err
+		}
+		b.report.set("cold_"+s.key, ms(got.at(0.5)), "ms", len(got))
+		b.report.set("cold_"+s.key+"_max", ms(got.at(1)), "ms", len(got))
+		return nil
+	})
+}
+
+const startups = 5
+
+// startup restarts the own daemon. The script is deployed once; its first run ends the measurement.
+func startup(ctx context.Context, b *bench) error {
+	if b.own == nil {
+		return errors.New("only a daemon of its own can be restarted; leave --server out")
+	}
+	s := scripts[0]
+	if err := b.deploy(ctx, s.path(), s.language, s.source); err != nil {
+		return err
+	}
+	var got sample
+	for i := range startups {
+		if err := b.stop(); err != nil {
+			return err
+		}
+		if err := b.start(ctx); err != nil {
+			return err
+		}
+		c, err := b.server.dial()
+		if err != nil {
+			return err
+		}
+		err = b.call(s)(c, i)
+		c.close()
+		if err != nil {
+			return err
+		}
+		got = append(got, time.Since(b.own.started))
+	}
+	b.report.set("startup", ms(got.at(0.5)), "ms", len(got))
+	b.report.set("startup_max", ms(got.at(1)), "ms", len(got))
+	return nil
+}
+
+const (
+	idleSettle = 10 * time.Second // after the last job
+	idleWatch  = 30 * time.Second
+)
+
+// idle measures the daemon's whole family: daemon, helper, Postgres, and the sandboxes that wait for work.
+func idle(ctx context.Context, b *bench) error {
+	if b.own == nil {
+		return errors.New("only a daemon of its own can be looked into; leave --server out")
+	}
+	for _, s := range scripts { // so that what is kept ready for them is there
+		if err := b.prepared(ctx, s); err != nil {
+			return err
+		}
+	}
+	if err := pause(ctx, idleSettle); err != nil {
+		return err
+	}
+	before := cpuOf(family(b.own.cmd.Process.Pid))
+	if err := pause(ctx, idleWatch); err != nil {
+		return err
+	}
+	now := family(b.own.cmd.Process.Pid)
+	b.report.set("idle_cpu", 100*float64(cpuOf(now)-before)/float64(idleWatch), "%", int(idleWatch.Seconds()))
+	services := 0.0
+	waiting := map[string][]float64{}
+	for _, p := range now {
+		switch {
+		case strings.HasPrefix(p.name, "millrace"), strings.HasPrefix(p.name, "postgres"):
+			services += p.pss()
+		case strings.HasPrefix(p.name, "python"):
+			waiting["python"] = append(waiting["python"], p.pss())
+		case strings.HasPrefix(p.name, "bun"):
+			waiting["bun"] = append(waiting["bun"], p.pss())
+		}
+	}
+	b.report.set("idle_rss", services, "MB", len(now))
+	for key, list := range waiting {
+		sum := 0.0
+		for _, mb := range list {
+			sum += mb
+		}
+		b.report.set("sandbox_pss_"+key, sum/float64(len(list)), "MB", len(list))
+	}
+	return nil
+}
+
+func cpuOf(list []process) (sum time.Duration) {
+	for _, p := range list {
+		sum += p.cpu
+	}
+	return sum
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(d):
+		return nil
+	}
+}
+
+var benchMetric = regexp.MustCompile(`([0-9.]+(?:e[+-]?[0-9]+)?) (noop_[a-z0-9_]+)-(ms|1/s)\b`)
+
+// noop runs the engine's own benchmark, which reports its figures under our keys: "0.41 noop_start_p50-ms".
+func noop(ctx context.Context, b *bench) error {
+	cmd := exec.CommandContext(ctx, goCommand(), "test", "-run", "^$", "-bench", "Noop", "-benchtime", "1x", "-timeout", "5m", "./engine/queue/")
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("go test -bench: %w\n%s", err, tail(out, 2000))
+	}
+	found := b.readNoop(string(out))
+	if found == 0 {
+		return fmt.Errorf("the benchmark of engine/queue reports no noop_ metrics:\n%s", tail(out, 2000))
+	}
+	return nil
+}
+
+// readNoop takes the metrics from the output of a benchmark and returns how many there were.
+func (b *bench) readNoop(out string) int {
+	found := benchMetric.FindAllStringSubmatch(out, -1)
+	for _, m := range found {
+		value, err := strconv.ParseFloat(m[1], 64)
+		if err != nil {
+			continue
+		}
+		b.report.set(m[2], value, m[3], 1)
+	}
+	return len(found)
+}
+
+func goCommand() string {
+	if path, err := exec.LookPath("go"); err == nil {
+		return path
+	}
+	return "/usr/local/go/bin/go"
+}

@@ -1,0 +1,142 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestReport(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "results", "latest.json")
+	r := newReport()
+	r.set("rate_python", 612.34, "1/s", 6123)
+	r.set("cold_go", 812.6, "ms", 15)
+	if err := r.save(file, true); err != nil {
+		t.Fatal(err)
+	}
+	r = newReport()
+	r.set("cold_go", 512.6, "ms", 15)
+	r.latency("http_ack", sample{time.Millisecond, 2 * time.Millisecond, 3 * time.Millisecond})
+	if err := r.save(file, true); err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{`"rate_python": {
+      "value": 612,
+      "unit": "1/s",
+      "n": 6123
+    }`, `"value": 513`, `"http_ack_p50": {
+      "value": 2,`, `"http_ack_max"`} {
+		if !strings.Contains(string(b), want) {
+			t.Errorf("no %s in\n%s", want, b)
+		}
+	}
+	if strings.Contains(string(b), "http_ack_p99") {
+		t.Error("three samples say nothing of a p99")
+	}
+	if err := r.save(file, false); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := os.ReadFile(file); err != nil || strings.Contains(string(b), "rate_python") {
+		t.Errorf("old figures are kept without --merge: %v\n%s", err, b)
+	}
+}
+
+func TestPrintSaysWhatIsMissed(t *testing.T) {
+	r := newReport()
+	r.set("rate_python", 499, "1/s", 1)
+	r.set("rate_bun", 121, "1/s", 1)
+	r.set("cold_go", 701, "ms", 1)
+	r.set("cold_bun", 59, "ms", 1)
+	r.set("new_key", 1, "ms", 1)
+	var out strings.Builder
+	r.print(&out)
+	for _, line := range strings.Split(out.String(), "\n") {
+		missed := strings.HasSuffix(line, "missed")
+		switch name, _, _ := strings.Cut(line, " "); name {
+		case "rate_python", "cold_go":
+			if !missed {
+				t.Errorf("not missed: %s", line)
+			}
+		case "rate_bun", "cold_bun", "new_key":
+			if missed {
+				t.Errorf("missed: %s", line)
+			}
+		}
+	}
+	if n := strings.Count(out.String(), "\n"); n != 9 {
+		t.Errorf("%d lines:\n%s", n, out.String())
+	}
+}
+
+func TestReadNoop(t *testing.T) {
+	b := &bench{report: newReport()}
+	n := b.readNoop("BenchmarkNoop/c1-2  2000  412345 ns/op  0.412 noop_start_p50-ms  0.9 noop_start_p99-ms\n" +
+		"BenchmarkNoop/c64-2  1  2.15e+04 noop_rate_c64-1/s\nok  engine/queue 3.2s\n")
+	if n != 3 || b.report.Metrics["noop_start_p50"].Value != 0.412 || b.report.Metrics["noop_rate_c64"] != (metric{21500, "1/s", 1}) {
+		t.Errorf("%d found: %+v", n, b.report.Metrics)
+	}
+}
+
+func TestCheck(t *testing.T) {
+	for answer, ok := range map[string]bool{"8": true, `"8"`: true, "8\n": true, "9": false, "": false, `{"error":8}`: false} {
+		if err := check(200, []byte(answer), 8); (err == nil) != ok {
+			t.Errorf("%q: %v", answer, err)
+		}
+	}
+	if check(500, []byte("8"), 8) == nil {
+		t.Error("status 500 is taken for success")
+	}
+}
+
+func TestFamily(t *testing.T) {
+	child := exec.Command("sleep", "60")
+	if err := child.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		_ = child.Process.Kill()
+		_ = child.Wait()
+	}()
+	all := family(os.Getpid())
+	if !slices.ContainsFunc(all, func(p process) bool { return p.pid == os.Getpid() && p.pss() > 1 }) {
+		t.Errorf("this process is not in its own family, or weighs nothing: %+v", all)
+	}
+	if !slices.ContainsFunc(all, func(p process) bool { return p.pid == child.Process.Pid && p.parent == os.Getpid() }) {
+		t.Errorf("the child %d is not in the family: %+v", child.Process.Pid, all)
+	}
+}
+
+func TestMachine(t *testing.T) {
+	r := newReport()
+	r.readMachine(t.TempDir())
+	m := r.Machine
+	if m.Kernel == "" || m.Cores < 1 || m.MemoryGB <= 0 || m.FsyncP50 <= 0 || m.FsyncP99 < m.FsyncP50 {
+		t.Errorf("%+v", m)
+	}
+	w := startWatch()
+	for begin := time.Now(); time.Since(begin) < 30*time.Millisecond; { // use some processor time
+	}
+	if self, stolen := w.share(); self <= 0 || stolen < 0 || stolen > 1 {
+		t.Errorf("used %v of a core, %v stolen", self, stolen)
+	}
+}
+
+func TestParse(t *testing.T) {
+	o, err := parse([]string{"--only", "rate,cold", "--for", "3s"})
+	if err != nil || !slices.Equal(o.parts, []string{"rate", "cold"}) || o.seconds != 3*time.Second {
+		t.Errorf("%+v, %v", o, err)
+	}
+	for _, args := range [][]string{{"--only", "nothing"}, {"--n", "1"}, {"extra"}} {
+		if _, err := parse(args); err == nil {
+			t.Errorf("%v is accepted", args)
+		}
+	}
+}
