@@ -47,7 +47,7 @@ func (*Python) Resolve(h runtimes.Host, p runtimes.Program) (*runtimes.Recipe, e
 		"--quiet"})
 	spec.Files = []sandbox.File{{Name: "requirements.in", Data: []byte(list.String())}}
 	return &runtimes.Recipe{
-		Key: key("python3-lock", list.String(), h.Version), Template: t, Caches: []string{"uv"},
+		Key: key("python3-lock", p.Workspace, list.String(), h.Version), Template: t, Caches: []string{"uv"},
 		Steps: []runtimes.Step{{Title: "resolve dependencies", Spec: spec}},
 	}, nil
 }
@@ -65,7 +65,7 @@ func (*Python) Build(h runtimes.Host, p runtimes.Program) (*runtimes.Recipe, err
 		"--compile-bytecode", "--requirements", "requirements.txt"})
 	spec.Files = []sandbox.File{{Name: "requirements.txt", Data: []byte(p.Lock)}}
 	return &runtimes.Recipe{
-		Key: key("python3-env", p.Lock, h.Version), Template: t, Caches: []string{"uv"},
+		Key: key("python3-env", p.Workspace, p.Lock, h.Version), Template: t, Caches: []string{"uv"},
 		Steps: []runtimes.Step{{Title: "install dependencies", Spec: spec}},
 	}, nil
 }
@@ -103,6 +103,8 @@ func buildSpec(h runtimes.Host, argv []string) sandbox.Spec {
 	}}
 }
 
+// key is the content address of a recipe. The workspace is part of it: an installed package may have been built by code that the
+// workspace chose, with a cache that only the workspace trusts.
 func key(prefix string, parts ...string) string {
 	h := sha256.New()
 	for _, p := range parts {

@@ -26,8 +26,9 @@ type class struct {
 	bases   []typ
 	partial bool // TypedDict with total=False
 	data    bool // decorated with @dataclass or the like
-	doc     string
 	body    []statement
+
+	computed bool // an enum with a value that only running tells
 }
 
 func newScope(m *module) *scope {
@@ -185,6 +186,8 @@ func (sc *scope) readMembers(c *class) {
 			} else {
 				sc.members[c.name+"."+name] = json.RawMessage(strconv.Itoa(next))
 			}
+		} else {
+			c.computed = true
 		}
 		next++
 	}
@@ -212,6 +215,8 @@ func (sc *scope) named(name string) (runtimes.Schema, bool) {
 		return runtimes.Schema{}, false
 	}
 	switch kind := sc.kindOf(c, 0); {
+	case strings.HasSuffix(kind, "Flag") || c.computed:
+		return runtimes.Schema{}, true
 	case strings.HasSuffix(kind, "Enum"):
 		var lits []json.RawMessage
 		for _, s := range c.body {

@@ -1,0 +1,355 @@
+// Boots once, waits for one request on descriptor 3, runs one script, answers, ends.
+//
+// Frames: a type byte, the payload's length (uint32, little-endian), the payload. In: S source, P path, N entry, V environment,
+// A arguments (the last). Out: Y ready, T chunk of a stream, then R result or E failure, once.
+// The payload of N is the name of the function, a line end, and a JSON array with [name, required, kind] of each parameter in
+// order; kind is "", "date", "bigint" or "bytes" and says what a JSON value is made into.
+"use strict";
+const fs = require("node:fs");
+const path = require("node:path");
+
+const FD = 3;
+const MAX_PAYLOAD = 64 << 20;
+const work = process.cwd();
+const file = path.join(work, "main.ts");
+const realExit = process.exit.bind(process);
+let display = "main.ts";
+let source = "";
+let answered = false;
+
+class Refusal extends Error {
+  constructor(name, message) {
+    super(message);
+    this.name = name;
+  }
+}
+
+function readFully(buf) {
+  for (let at = 0; at < buf.length; ) {
+    const n = fs.readSync(FD, buf, at, buf.length - at, null);
+    if (n === 0) realExit(0); // the server has gone before asking
+    at += n;
+  }
+  return buf;
+}
+
+function readRequest() {
+  const request = {};
+  const head = Buffer.alloc(5);
+  for (;;) {
+    readFully(head);
+    const kind = String.fromCharCode(head[0]);
+    request[kind] = readFully(Buffer.alloc(head.readUInt32LE(1)));
+    if (kind === "A") return request;
+  }
+}
+
+function writeFully(fd, buf) {
+  for (let at = 0; at < buf.length; ) {
+    try {
+      at += fs.writeSync(fd, buf, at, buf.length - at);
+    } catch (e) {
+      if (e.code !== "EAGAIN") throw e;
+      Bun.sleepSync(1);
+    }
+  }
+}
+
+function send(kind, text) {
+  const payload = Buffer.from(text, "utf8");
+  const head = Buffer.alloc(5);
+  head[0] = kind.charCodeAt(0);
+  head.writeUInt32LE(payload.length, 1);
+  writeFully(FD, Buffer.concat([head, payload]));
+}
+
+// plainStream replaces process.stdout or stderr by a stream that writes at once, as Node's does on pipes. Bun's own writes in the
+// background, so that the end of the process would cut it off, and takes tens of milliseconds to make.
+function plainStream(name, fd) {
+  let stream = null;
+  const make = () => {
+    const { Writable } = require("node:stream");
+    const write = (chunk, encoding, done) => {
+      try {
+        writeFully(fd, chunk);
+        done();
+      } catch (e) {
+        done(e);
+      }
+    };
+    return Object.assign(new Writable({ decodeStrings: true, write }), { fd, isTTY: false });
+  };
+  Object.defineProperty(process, name, {
+    configurable: true,
+    enumerable: true,
+    get: () => (stream ??= make()),
+    set: (other) => (stream = other),
+  });
+}
+
+// --- results ---------------------------------------------------------------------------------------------------------
+
+// replace is JSON.stringify's replacer: `this[key]` is the value before its own toJSON.
+function replace(key, value) {
+  const raw = this[key];
+  switch (typeof raw) {
+    case "bigint":
+      return raw >= Number.MIN_SAFE_INTEGER && raw <= Number.MAX_SAFE_INTEGER ? Number(raw) : raw.toString();
+    case "function":
+    case "symbol":
+      throw new Refusal("ResultError", "");
+    case "object":
+      return raw === null ? null : replaceObject(raw, value);
+  }
+  return value;
+}
+
+function replaceObject(raw, value) {
+  if (raw instanceof Uint8Array || raw instanceof ArrayBuffer) return Buffer.from(raw).toString("base64");
+  if (ArrayBuffer.isView(raw) && !(raw instanceof DataView)) return Array.from(raw);
+  if (raw instanceof Map) {
+    const entries = [...raw];
+    return entries.every(([k]) => typeof k === "string" || typeof k === "number") ? Object.fromEntries(entries) : entries;
+  }
+  if (raw instanceof Set) return [...raw];
+  if (raw instanceof Error) return { name: raw.name, message: raw.message, ...raw };
+  if (raw instanceof RegExp) return String(raw);
+  if (raw instanceof Promise) throw new Refusal("ResultError", "");
+  return value;
+}
+
+// culprit finds where a value that cannot be JSON is.
+function culprit(value, where, above) {
+  if (typeof value === "function" || typeof value === "symbol") return `${where}: a ${typeof value}`;
+  if (typeof value !== "object" || value === null) return "";
+  if (value instanceof Promise) return `${where}: a Promise (is an await missing?)`;
+  if (above.includes(value)) return `${where}: a value that contains itself`;
+  const inside = [...above, value];
+  const entries = value instanceof Map ? [...value] : value instanceof Set ? [...value].map((v, i) => [i, v]) : Object.entries(value);
+  for (const [k, v] of entries) {
+    const found = culprit(v, Array.isArray(value) ? `${where}[${k}]` : `${where}.${String(k)}`, inside);
+    if (found) return found;
+  }
+  return "";
+}
+
+function encode(value) {
+  if (value === undefined) return "null";
+  let text;
+  try {
+    text = JSON.stringify(value, replace);
+  } catch (e) {
+    let found = "";
+    try {
+      found = culprit(value, "result", []);
+    } catch {} // too deep to look at
+    throw new Refusal("ResultError", found ? `${found} cannot be made JSON` : `the result cannot be made JSON: ${e.message}`);
+  }
+  if (text === undefined) return "null";
+  if (text.length > MAX_PAYLOAD || (text.length > MAX_PAYLOAD / 3 && Buffer.byteLength(text) > MAX_PAYLOAD)) {
+    throw new Refusal("ResultError", `the result is ${Buffer.byteLength(text)} bytes of JSON; the most is 64 MiB`);
+  }
+  return text;
+}
+
+// --- failures --------------------------------------------------------------------------------------------------------
+
+// shown replaces the file's name by the script's path.
+function shown(text) {
+  return String(text).replaceAll(file, display);
+}
+
+function userFrames(stack) {
+  return stack
+    .split("\n")
+    .filter((line) => /^\s+at /.test(line) && line.includes(file))
+    .map((line) => shown(line).replace("file://", ""));
+}
+
+function messageOf(e) {
+  if (e instanceof Error) return shown(e.message);
+  if (typeof e === "string") return e;
+  try {
+    return JSON.stringify(e, replace) ?? String(e);
+  } catch {
+    return "(an error that cannot be shown)";
+  }
+}
+
+function stackOf(e) {
+  const lines = [];
+  for (let depth = 0; e instanceof Error && depth < 5; e = e.cause, depth++) {
+    lines.push((depth ? "Caused by: " : "") + `${e.name}: ${shown(e.message)}`, ...userFrames(String(e.stack)));
+  }
+  return lines.join("\n");
+}
+
+// positionOf says where in the script a message of Bun's is about. Of an import that is not found Bun does not say it.
+function positionOf(m) {
+  if (m.position?.line > 0 && (m.position.file ?? file) === file) return m.position;
+  if (!m.specifier) return null;
+  const lines = source.split("\n");
+  const line = lines.findIndex((l) => l.includes(`"${m.specifier}"`) || l.includes(`'${m.specifier}'`));
+  return line < 0 ? null : { line: line + 1, column: lines[line].indexOf(m.specifier), lineText: lines[line] };
+}
+
+// compileFailure tells of what Bun reports when a source does not compile or an import is not found.
+function compileFailure(e) {
+  const all = e?.errors?.length && e.errors.every((x) => x?.position !== undefined) ? e.errors : [e];
+  const first = all[0];
+  if (first?.constructor?.name !== "BuildMessage" && first?.constructor?.name !== "ResolveMessage") return null;
+  const unresolved = first.constructor.name === "ResolveMessage";
+  const lines = all.slice(0, 10).map((m) => {
+    const p = positionOf(m);
+    return p ? `${shown(m.message)}\n    at ${display}:${p.line}:${p.column}\n    ${p.lineText ?? ""}` : shown(m.message);
+  });
+  const p = positionOf(first);
+  const at = p ? ` (${display}:${p.line}:${p.column})` : "";
+  return {
+    name: unresolved ? "ModuleNotFoundError" : "SyntaxError",
+    message: shown(first.message).replace(` imported from ${display}`, "") + at,
+    stack: `${unresolved ? "ModuleNotFoundError" : "SyntaxError"}: ${lines.join("\n")}`,
+  };
+}
+
+const notExtra = new Set(["name", "message", "stack", "cause", "line", "column", "originalLine", "originalColumn", "sourceURL"]);
+
+function failureOf(e) {
+  if (e instanceof Refusal) return { name: e.name, message: e.message, stack: "" };
+  const compile = compileFailure(e);
+  if (compile) return compile;
+  const name = e instanceof Error ? String(e.name || "Error") : typeof e === "object" && typeof e?.name === "string" ? e.name : "Error";
+  const out = { name, message: messageOf(e), stack: stackOf(e) };
+  if (e instanceof Error) {
+    try {
+      const extra = Object.fromEntries(Object.entries(e).filter(([k]) => !notExtra.has(k)));
+      const text = Object.keys(extra).length ? JSON.stringify(extra, replace) : "";
+      if (text && text.length <= 1 << 16) out.extra = JSON.parse(text);
+    } catch {} // a property that is no data: the error itself is what matters
+  }
+  return out;
+}
+
+// answer sends the one answer and ends the process. What the script printed is out already: console and the streams below
+// write at once.
+function answer(kind, text) {
+  if (answered) return;
+  answered = true;
+  send(kind, text);
+  realExit(kind === "R" ? 0 : 1);
+}
+
+function fail(e) {
+  let text;
+  try {
+    text = JSON.stringify(failureOf(e));
+  } catch {
+    text = '{"name":"Error","message":"(an error that cannot be shown)","stack":""}';
+  }
+  answer("E", text);
+}
+
+// --- the run ---------------------------------------------------------------------------------------------------------
+
+function convert(name, value, kind) {
+  if (value === null || value === undefined) return value;
+  if (kind === "date" && (typeof value === "string" || typeof value === "number")) {
+    const date = new Date(value);
+    if (Number.isNaN(date.getTime())) throw new Refusal("ArgumentError", `${name}: want a date, got ${JSON.stringify(value)}`);
+    return date;
+  }
+  if (kind === "bigint" && (typeof value === "string" || Number.isInteger(value))) {
+    try {
+      return BigInt(value);
+    } catch {
+      throw new Refusal("ArgumentError", `${name}: want an integer, got ${JSON.stringify(value)}`);
+    }
+  }
+  if (kind === "bytes" && typeof value === "string") return Buffer.from(value.replace(/^data:[^,]*,/, ""), "base64");
+  return value;
+}
+
+// exactBigints parses arguments so that a parameter of type bigint gets all its digits.
+function parseArgs(text, parameters) {
+  const big = new Set(parameters.filter((p) => p[2] === "bigint").map((p) => p[0]));
+  if (big.size === 0) return JSON.parse(text);
+  return JSON.parse(text, (k, v, context) => (big.has(k) && /^-?\d+$/.test(context?.source ?? "") ? context.source : v));
+}
+
+// plainNames reads parameter names from a function that the parser of the server did not find in the source.
+function plainNames(main) {
+  const m = /^(?:async\s*)?(?:function\s*\*?\s*[\w$]*\s*)?\(?([\w$\s,]*)\)?/.exec(main.toString());
+  return m ? m[1].split(",").map((s) => s.trim()).filter(Boolean).map((s) => [s, false, ""]) : [];
+}
+
+function bind(main, entry, parameters, args) {
+  const missing = parameters.filter(([name, required]) => required && args[name] === undefined).map(([name]) => `'${name}'`);
+  if (missing.length) {
+    const s = missing.length > 1 ? "s" : "";
+    throw new Refusal("ArgumentError", `${entry}() is missing the required argument${s} ${missing.join(", ")}`);
+  }
+  return parameters.map(([name, , kind]) => convert(name, args[name], kind));
+}
+
+async function stream(result) {
+  const parts = [];
+  const decoder = new TextDecoder();
+  const iterator = (result[Symbol.asyncIterator] ?? result[Symbol.iterator]).call(result);
+  for (;;) {
+    const { done, value } = await iterator.next();
+    if (done) return value === undefined ? parts.join("") : value;
+    const text = typeof value === "string" ? value : value instanceof Uint8Array ? decoder.decode(value, { stream: true }) : encode(value);
+    send("T", text);
+    parts.push(text);
+  }
+}
+
+function streams(result) {
+  if (typeof result !== "object" || result === null) return false;
+  return typeof result[Symbol.asyncIterator] === "function" || (typeof result.next === "function" && typeof result[Symbol.iterator] === "function");
+}
+
+async function run(request) {
+  if (request.P?.length) display = request.P.toString() + (/\.[cm]?[jt]sx?$/.test(request.P.toString()) ? "" : ".ts");
+  const [entry, list] = (request.N?.toString() || "main").split("\n", 2);
+  const known = list ? JSON.parse(list) : null;
+  if (request.V) Object.assign(process.env, JSON.parse(request.V.toString()));
+  source = request.S?.toString() ?? "";
+  fs.writeFileSync(file, source);
+  const module = await import(file);
+  let main = module[entry] ?? module.default?.[entry];
+  if (main === undefined && entry === "main") main = module.default;
+  if (typeof main !== "function") throw new Refusal("NameError", `the script exports no function ${entry}`);
+  const parameters = known ?? plainNames(main);
+  const args = parseArgs(request.A.toString(), parameters);
+  if (typeof args !== "object" || args === null || Array.isArray(args)) throw new Refusal("ArgumentError", "arguments: want a JSON object");
+  let result = await main(...bind(main, entry, parameters, args));
+  if (streams(result)) result = await stream(result);
+  answer("R", encode(result));
+}
+
+plainStream("stdout", 1);
+plainStream("stderr", 2);
+process.on("uncaughtException", fail);
+process.on("unhandledRejection", fail);
+process.on("beforeExit", () => fail(new Refusal("DeadlockError", "main waits for something that nothing is left to bring about")));
+process.exit = (code) => {
+  const status = code ?? process.exitCode ?? 0;
+  fail(new Refusal("ExitError", `the script ended itself by process.exit(${status}) before it returned a result`));
+  realExit(status);
+};
+
+// warm makes Bun load what every script needs, the transpiler above all, before there is anybody waiting.
+async function warm() {
+  const dummy = path.join(work, ".warm.ts");
+  try {
+    fs.writeFileSync(dummy, "type A = { n: number };\nexport async function main(a: A, b: string = `x`): Promise<unknown> { return { ...a, b }; }\n");
+    JSON.stringify(await (await import(dummy)).main({ n: 1 }), replace);
+    fs.unlinkSync(dummy);
+  } catch {} // no place to write: the first import is slower, that is all
+}
+
+warm().then(() => {
+  send("Y", "");
+  return run(readRequest());
+}).catch(fail);
