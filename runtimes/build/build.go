@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -24,6 +25,7 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+	"golang.org/x/sys/unix"
 
 	"github.com/millrace/millrace/runtimes"
 	"github.com/millrace/millrace/sandbox"
@@ -71,9 +73,12 @@ func New(cfg Config) (*Builder, error) {
 	if cfg.Wall <= 0 {
 		cfg.Wall = 15 * time.Minute
 	}
+	if err := os.MkdirAll(filepath.Dir(cfg.CacheDir), 0o755); err != nil {
+		return nil, fmt.Errorf("build: %w", err)
+	}
 	b := &Builder{cfg: cfg, places: make(chan struct{}, cfg.Parallel), flights: map[string]*flight{}}
 	for _, dir := range []string{cfg.CacheDir, b.path("out"), b.path("tmp"), b.path("build")} {
-		if err := folder(dir, 0o711); err != nil {
+		if err := folder(dir, closed); err != nil {
 			return nil, err
 		}
 	}
@@ -93,22 +98,41 @@ func (b *Builder) path(parts ...string) string {
 	return filepath.Join(append([]string{b.cfg.CacheDir}, parts...)...)
 }
 
-// folder makes dir with exactly mode, whatever the umask says.
-func folder(dir string, mode os.FileMode) error {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return fmt.Errorf("build: %w", err)
+// The modes of folders. The sandbox gives writable ones to the builder uid and leaves them the daemon's group, so that the daemon
+// may still move and touch them; where builder and daemon are one, the owner's bits do.
+const (
+	closed   fs.FileMode = 0o711
+	writable fs.FileMode = 0o775
+)
+
+// folder makes dir, if need be, with exactly mode, whatever the umask says.
+func folder(dir string, mode fs.FileMode) error {
+	err := os.Mkdir(dir, mode)
+	switch {
+	case errors.Is(err, fs.ErrExist):
+		return nil // perhaps the builder's by now
+	case err == nil:
+		err = os.Chmod(dir, mode)
 	}
-	if err := os.Chmod(dir, mode); err != nil {
+	if err != nil {
 		return fmt.Errorf("build: %w", err)
 	}
 	return nil
 }
 
+// touch notes that dir was wanted now. To set the present time, being allowed to write is enough.
+func touch(dir string) error {
+	now := []unix.Timespec{{Nsec: unix.UTIME_NOW}, {Nsec: unix.UTIME_NOW}}
+	return unix.UtimesNanoAt(unix.AT_FDCWD, dir, now, 0)
+}
+
 // Built returns the artifact of a key if it is finished, and notes that it was wanted.
 func (b *Builder) Built(key string) (runtimes.Artifact, bool) {
 	dir := b.path("out", key)
-	now := time.Now()
-	if !safeName(key) || os.Chtimes(dir, now, now) != nil {
+	if !safeName(key) {
+		return runtimes.Artifact{}, false
+	}
+	if err := touch(dir); errors.Is(err, fs.ErrNotExist) {
 		return runtimes.Artifact{}, false
 	}
 	return runtimes.Artifact{Dir: dir}, true

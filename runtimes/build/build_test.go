@@ -92,7 +92,7 @@ func TestBuildsOnce(t *testing.T) {
 	if want := "step write\nwriting /out/a\nstep write\nwriting /out/b\n"; log.String() != want {
 		t.Errorf("log %q", log.String())
 	}
-	if info, err := os.Stat(a.Dir); err != nil || info.Mode().Perm() != 0o755 {
+	if info, err := os.Stat(a.Dir); err != nil || info.Mode().Perm() != 0o775 {
 		t.Errorf("artifact: %v, %v", info.Mode(), err)
 	}
 	again, err := b.Run(t.Context(), "ws", r, nil)

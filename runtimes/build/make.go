@@ -29,7 +29,7 @@ func (b *Builder) make(ctx context.Context, workspace string, r *runtimes.Recipe
 		return a, nil
 	}
 	tmp := b.path("tmp", fmt.Sprintf("%s.%d", r.Key, b.serial.Add(1)))
-	if err := folder(tmp, 0o777); err != nil {
+	if err := folder(tmp, writable); err != nil {
 		return runtimes.Artifact{}, err
 	}
 	begin := time.Now()
@@ -48,8 +48,7 @@ func (b *Builder) make(ctx context.Context, workspace string, r *runtimes.Recipe
 }
 
 func (b *Builder) publish(tmp, key string) error {
-	now := time.Now()
-	if err := errors.Join(os.Chmod(tmp, 0o755), os.Chtimes(tmp, now, now)); err != nil {
+	if err := touch(tmp); err != nil {
 		return fmt.Errorf("build: %w", err)
 	}
 	err := os.Rename(tmp, b.path("out", key))
@@ -107,15 +106,14 @@ func (b *Builder) cache(workspace, name string) (string, error) {
 	if strings.HasPrefix(name, "shared-") {
 		workspace = sharedCaches
 	}
-	if err := folder(b.path("build", workspace), 0o711); err != nil {
+	if err := folder(b.path("build", workspace), closed); err != nil {
 		return "", err
 	}
 	dir := b.path("build", workspace, name)
-	if err := folder(dir, 0o777); err != nil {
+	if err := folder(dir, writable); err != nil {
 		return "", err
 	}
-	now := time.Now()
-	return dir, os.Chtimes(dir, now, now)
+	return dir, touch(dir)
 }
 
 // step runs one process to its end.

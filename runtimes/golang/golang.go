@@ -37,8 +37,11 @@ func (Runtime) Info() runtimes.Info {
 // command, which has files of its own for them.
 var (
 	goSettings  = []string{"GOPROXY", "GONOPROXY", "GONOSUMDB", "GOSUMDB", "GOPRIVATE", "GOINSECURE"}
-	netSettings = []string{"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR"}
+	netSettings = []string{"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"}
 )
+
+// certificates is the fact of a Host that holds the text of SSL_CERT_FILE, where that is a file that slots do not have.
+const certificates = "certificates"
 
 // Detect finds the go command: MILLRACE_GO, the usual places, PATH.
 func (Runtime) Detect(ctx context.Context, lib string) (runtimes.Host, error) {
@@ -63,7 +66,11 @@ func (Runtime) Detect(ctx context.Context, lib string) (runtimes.Host, error) {
 		return runtimes.Host{}, fmt.Errorf("go: read %s env: %w", tool, err)
 	}
 	h := runtimes.Host{Lib: lib, Tool: tool, Version: strings.TrimPrefix(env["GOVERSION"], "go"), Extra: map[string]string{}}
-	if root := env["GOROOT"]; !strings.HasPrefix(root, "/usr/") {
+	root := env["GOROOT"]
+	if own := filepath.Join(root, "bin", "go"); exists(own) { // what was found may be a script that chooses a version
+		h.Tool = own
+	}
+	if !strings.HasPrefix(root, "/usr/") {
 		h.Root = root
 	}
 	for _, name := range goSettings {
@@ -76,18 +83,42 @@ func (Runtime) Detect(ctx context.Context, lib string) (runtimes.Host, error) {
 			h.Extra[name] = v
 		}
 	}
-	return h, nil
+	return h, addCertificates(h.Extra)
+}
+
+func addCertificates(extra map[string]string) error {
+	file := os.Getenv("SSL_CERT_FILE")
+	if file == "" {
+		return nil
+	}
+	for _, seen := range []string{"/etc/ssl/", "/etc/pki/", "/usr/"} {
+		if strings.HasPrefix(file, seen) {
+			extra["SSL_CERT_FILE"] = file
+			return nil
+		}
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return fmt.Errorf("go: read SSL_CERT_FILE: %w", err)
+	}
+	extra[certificates] = string(text)
+	return nil
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }
 
 func find() string {
 	if tool := os.Getenv("MILLRACE_GO"); tool != "" {
-		if _, err := os.Stat(tool); err != nil {
+		if !exists(tool) {
 			return ""
 		}
 		return tool
 	}
 	for _, tool := range []string{"/usr/local/go/bin/go", "/usr/lib/go/bin/go", "/usr/bin/go"} {
-		if _, err := os.Stat(tool); err == nil {
+		if exists(tool) {
 			return tool
 		}
 	}

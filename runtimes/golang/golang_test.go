@@ -40,7 +40,8 @@ func TestExplain(t *testing.T) {
 }
 
 func TestLockIsReused(t *testing.T) {
-	h := runtimes.Host{Tool: "/usr/local/go/bin/go", Version: "1.26.8", Root: "/opt/go", Extra: map[string]string{"GOPROXY": "https://p"}}
+	h := runtimes.Host{Tool: "/home/me/sdk/bin/go", Version: "1.26.8", Root: "/home/me/sdk",
+		Extra: map[string]string{"GOPROXY": "https://p", certificates: "PEM"}}
 	p := runtimes.Program{Source: "package inner\nimport _ \"github.com/a/b\"\nfunc main() {}", Lock: "module m\n//go.sum\nsum line\n"}
 	r, err := New().Build(h, p)
 	if err != nil {
@@ -53,10 +54,11 @@ func TestLockIsReused(t *testing.T) {
 	if got["src/go.mod"] != "module m\n" || got["src/go.sum"] != "sum line\n" {
 		t.Errorf("go.mod %q, go.sum %q", got["src/go.mod"], got["src/go.sum"])
 	}
-	if r.Template.Network != "host" || len(r.Template.Binds) != 1 || r.Template.Binds[0].Source != "/opt/go" {
+	if r.Template.Network != "host" || len(r.Template.Binds) != 1 || r.Template.Binds[0].Source != "/home/me/sdk" || r.Steps[0].Spec.Argv[0] != "/opt/go/bin/go" {
 		t.Errorf("template %+v", r.Template)
 	}
-	if !strings.Contains(strings.Join(r.Steps[0].Spec.Env, "\n"), "\nGOPROXY=https://p") {
+	env := strings.Join(r.Steps[0].Spec.Env, "\n")
+	if !strings.Contains(env, "\nGOPROXY=https://p") || !strings.Contains(env, "\nSSL_CERT_FILE=/work/certificates.pem") || got["certificates.pem"] != "PEM" {
 		t.Errorf("env %q", r.Steps[0].Spec.Env)
 	}
 	p.Source, p.Lock = "package inner\nfunc main() {}", ""

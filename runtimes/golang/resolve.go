@@ -31,6 +31,9 @@ const (
 // sumMark separates go.mod from go.sum in a lock, as in Windmill's.
 const sumMark = "//go.sum"
 
+// rootInside is where slots see a Go installation that does not lie under /usr.
+const rootInside = "/opt/go"
+
 const modHead = "module millrace.job\n"
 
 // Resolve finds exact versions of the modules that a source imports. Versions can be pinned by comments of the form
@@ -51,7 +54,7 @@ func (Runtime) Resolve(h runtimes.Host, p runtimes.Program) (*runtimes.Recipe, e
 	r := recipe(h, "lock", sandbox.NetworkHost, p.Workspace, source, mod)
 	script := `cd src && "$GO" mod tidy && { cat go.mod; echo "` + sumMark + `"; cat go.sum; } > /out/lock`
 	spec := step(h, files(source, mod, ""), "/bin/sh", "-c", script)
-	spec.Env = append(spec.Env, "GO="+h.Tool)
+	spec.Env = append(spec.Env, "GO="+tool(h))
 	r.Steps = []runtimes.Step{{Title: "resolve Go modules", Spec: spec}}
 	return r, nil
 }
@@ -69,7 +72,7 @@ func (Runtime) Build(h runtimes.Host, p runtimes.Program) (*runtimes.Recipe, err
 		network = sandbox.NetworkHost
 	}
 	r := recipe(h, "bin", network, source, mod, sum)
-	argv := []string{h.Tool, "build", "-C", "src", "-ldflags=-s -w", "-o", "/out/main", "."}
+	argv := []string{tool(h), "build", "-C", "src", "-ldflags=-s -w", "-o", "/out/main", "."}
 	r.Steps = []runtimes.Step{{Title: "compile", Spec: step(h, files(source, mod, sum), argv...)}}
 	return r, nil
 }
@@ -84,7 +87,7 @@ func (Runtime) WarmRecipe(h runtimes.Host) *runtimes.Recipe {
 	}
 	mod := modHead + goLine(h)
 	r := recipe(h, "warm", sandbox.NetworkNone, code, mod)
-	argv := []string{h.Tool, "build", "-C", "src", "-ldflags=-s -w", "-o", "/out/", ".", "bufio", "context", "crypto/hmac", "crypto/rand", "crypto/sha256",
+	argv := []string{tool(h), "build", "-C", "src", "-ldflags=-s -w", "-o", "/out/", ".", "bufio", "context", "crypto/hmac", "crypto/rand", "crypto/sha256",
 		"database/sql", "encoding/base64", "encoding/csv", "encoding/hex", "encoding/xml", "errors", "html/template", "io/fs", "iter", "log/slog",
 		"maps", "math/rand/v2", "net/http", "net/mail", "net/smtp", "net/url", "os/exec", "path/filepath", "regexp", "slices", "sort", "strconv",
 		"strings", "sync/atomic", "text/tabwriter", "time"}
@@ -134,12 +137,18 @@ func recipe(h runtimes.Host, kind string, network sandbox.Network, parts ...stri
 		Template: sandbox.Template{Name: "build", Network: network, Build: true},
 		Caches:   []string{buildCache, moduleCache},
 	}
-	for _, dir := range []string{h.Root, h.Extra["SSL_CERT_FILE"], h.Extra["SSL_CERT_DIR"]} {
-		if filepath.IsAbs(dir) && !strings.HasPrefix(dir, "/usr/") {
-			r.Template.Binds = append(r.Template.Binds, sandbox.Bind{Source: dir, Target: dir})
-		}
+	if h.Root != "" {
+		r.Template.Binds = append(r.Template.Binds, sandbox.Bind{Source: h.Root, Target: rootInside})
 	}
 	return r
+}
+
+// tool is the go command as slots see it.
+func tool(h runtimes.Host) string {
+	if rest, ok := strings.CutPrefix(h.Tool, h.Root+"/"); ok && h.Root != "" {
+		return rootInside + "/" + rest
+	}
+	return h.Tool
 }
 
 // files lays the module out in a folder below the work folder: the go command ignores a go.mod that lies in TMPDIR itself.
@@ -159,12 +168,17 @@ func files(source, mod, sum string) []sandbox.File {
 // step is a process with the environment of the go command.
 func step(h runtimes.Host, f []sandbox.File, argv ...string) sandbox.Spec {
 	env := []string{
-		"PATH=" + filepath.Dir(h.Tool) + ":/usr/local/bin:/usr/bin:/bin", "HOME=/work", "TMPDIR=/work", "LANG=C.UTF-8",
+		"PATH=" + filepath.Dir(tool(h)) + ":/usr/local/bin:/usr/bin:/bin", "HOME=/work", "TMPDIR=/work", "LANG=C.UTF-8",
 		"GOCACHE=/cache/" + buildCache, "GOMODCACHE=/cache/" + moduleCache, "GOPATH=/work/go", "GOENV=off",
 		"CGO_ENABLED=0", "GOTOOLCHAIN=local", "GOWORK=off", "GOTELEMETRY=off",
 		"GOFLAGS=-trimpath -mod=mod -modcacherw -buildvcs=false",
 	}
 	for _, name := range slices.Sorted(maps.Keys(h.Extra)) {
+		if name == certificates {
+			f = append(f, sandbox.File{Name: "certificates.pem", Data: []byte(h.Extra[name])})
+			env = append(env, "SSL_CERT_FILE=/work/certificates.pem")
+			continue
+		}
 		env = append(env, name+"="+h.Extra[name])
 	}
 	return sandbox.Spec{Argv: argv, Env: env, Files: f, Limits: sandbox.Limits{Memory: 2 << 30, Pids: 512}}

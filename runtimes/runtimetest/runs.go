@@ -20,7 +20,6 @@ import (
 	"github.com/millrace/millrace/runtimes"
 	"github.com/millrace/millrace/runtimes/build"
 	"github.com/millrace/millrace/sandbox"
-	"github.com/millrace/millrace/sandbox/direct"
 )
 
 // common are the cases that every language must have, with what they must show. A language that cannot says why in
@@ -95,15 +94,12 @@ func newDriver(t *testing.T, rt runtimes.Runtime, o Options) *Driver {
 	if err != nil {
 		t.Fatalf("detect: %v", err)
 	}
-	iso := o.Isolator
-	if iso == nil {
-		iso = direct.New("")
-	}
-	b, err := build.New(build.Config{Isolator: iso, CacheDir: Cache(t, rt.Info().Name), Log: zerolog.New(zerolog.NewTestWriter(t))})
+	s := surround(t, rt.Info().Name, o)
+	b, err := build.New(build.Config{Isolator: s.isolator, CacheDir: s.cache, Remove: s.remove, Log: zerolog.New(zerolog.NewTestWriter(t))})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &Driver{Runtime: rt, Host: h, Isolator: iso, Builder: b}
+	return &Driver{Runtime: rt, Host: h, Isolator: s.isolator, Builder: b}
 }
 
 func libFolder() string {

@@ -37,7 +37,7 @@ type Options struct {
 	Without map[string]string
 	// Lib is the folder of the product's helpers. Empty: MILLRACE_LIB, else .build/lib of this source tree.
 	Lib string
-	// Isolator runs the programs. Nil: plain processes (sandbox/direct).
+	// Isolator runs the programs. Nil: real slots if MILLRACE_TEST_JAIL names the helper, else plain processes.
 	Isolator sandbox.Isolator
 	// Static leaves out everything that runs programs.
 	Static bool

@@ -1,0 +1,47 @@
+package runtimetest
+
+import (
+	"context"
+	"os"
+	"testing"
+
+	"github.com/rs/zerolog"
+
+	"github.com/millrace/millrace/sandbox"
+	"github.com/millrace/millrace/sandbox/direct"
+	"github.com/millrace/millrace/sandbox/slot"
+)
+
+// surroundings are what programs of a test run in.
+type surroundings struct {
+	isolator sandbox.Isolator
+	cache    string
+	remove   func(path string) error // nil: this process can remove everything itself
+}
+
+// surround makes the isolator that the options ask for: their own, real slots if MILLRACE_TEST_JAIL names the helper program
+// millrace-jail, else plain processes.
+func surround(t *testing.T, language string, o Options) surroundings {
+	t.Helper()
+	s := surroundings{isolator: o.Isolator, cache: Cache(t, language)}
+	helper := os.Getenv("MILLRACE_TEST_JAIL")
+	switch {
+	case s.isolator != nil:
+	case helper == "":
+		s.isolator = direct.New("")
+	default:
+		walls, err := slot.Spawn(t.Context(), slot.Helper{Path: helper, Lib: libFolder(), Cache: s.cache},
+			slot.Options{Log: zerolog.New(zerolog.NewTestWriter(t))})
+		if err != nil {
+			t.Fatalf("start %s: %v", helper, err)
+		}
+		t.Cleanup(func() {
+			if err := walls.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+		s.isolator = walls
+		s.remove = func(path string) error { return walls.Remove(context.Background(), path) }
+	}
+	return s
+}
