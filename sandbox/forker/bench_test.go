@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"testing"
+	"time"
 
 	"github.com/millrace/millrace/sandbox"
 	"github.com/millrace/millrace/sandbox/sandboxtest"
@@ -30,6 +31,7 @@ func benchmark(b *testing.B, tmpl sandbox.Template, spec sandbox.Spec) {
 	}
 	defer slot.Close()
 	ctx := context.Background()
+	var cpu time.Duration
 	b.ResetTimer()
 	for b.Loop() {
 		p, err := slot.Start(ctx, spec)
@@ -45,5 +47,7 @@ func benchmark(b *testing.B, tmpl sandbox.Template, spec sandbox.Spec) {
 			b.Fatalf("%+v %v", e, err)
 		}
 		p.Close()
+		cpu += e.Usage.CPUUser + e.Usage.CPUSystem
 	}
+	b.ReportMetric(float64(cpu.Microseconds())/float64(b.N), "job-cpu-µs/op")
 }

@@ -19,3 +19,5 @@ func TestEscape(t *testing.T) {
 }
 
 func TestEscapeRootless(t *testing.T) { sandboxtest.Escape(t, rootless, nil) }
+
+func TestNoNetwork(t *testing.T) { sandboxtest.NoNetwork(t, full) }

@@ -31,7 +31,6 @@ var attempts = []attempt{
 	{name: "bpf", control: true}, {name: "keyctl", control: true}, {name: "add_key", control: true},
 	{name: "userfaultfd", control: true}, {name: "io_uring", control: true}, {name: "perf", control: true},
 	{name: "sethostname"}, {name: "settime"}, {name: "packet", control: true}, {name: "raw", control: true},
-	{name: "interfaces"},
 	// Powers and resources.
 	{name: "setuid", control: true, full: true}, {name: "setgid", control: true, full: true}, {name: "nice", control: true},
 	{name: "realtime"}, {name: "raise_nofile"}, {name: "cap_eff", control: true}, {name: "cap_prm", control: true},
@@ -77,6 +76,18 @@ func Escape(t *testing.T, open, control Open) {
 	t.Run("Mounts", func(t *testing.T) { testMountsGone(setup(t, open)) })
 	if control != nil {
 		t.Run("Control", func(t *testing.T) { testControl(setup(t, control)) })
+	}
+}
+
+// NoNetwork checks a slot with sandbox.NetworkNone: there is no interface but its own loopback.
+func NoNetwork(t *testing.T, open Open) {
+	b := setup(t, open)
+	b.need(sandbox.LackWalls)
+	if r := b.run(b.probe("interfaces")); r.Code != 1 {
+		t.Errorf("there is an interface besides lo: %+v", r)
+	}
+	if r := b.run(bash("exec 4<>/dev/tcp/192.0.2.1/80")); !strings.Contains(r.Output, "unreachable") {
+		t.Errorf("there is a route to 192.0.2.1: %+v", r)
 	}
 }
 

@@ -98,7 +98,8 @@ int keep_capabilities(uint64_t keep) {
 }
 
 static void become(const struct request *rq) {
-	if (prctl(PR_CAPBSET_READ, CAP_SYS_ADMIN, 0, 0, 0) == 1) drop_bounding(0);
+	// The slot's init has left only NEEDED, where it could; forty calls fewer.
+	drop_bounding(prctl(PR_CAPBSET_READ, CAP_CHOWN, 0, 0, 0) == 1 ? 0 : ~NEEDED);
 	// Being uid 0 of a rootless slot is then worth nothing either. Best effort: it needs CAP_SETPCAP.
 	prctl(PR_SET_SECUREBITS, SECBIT_NOROOT | SECBIT_NOROOT_LOCKED, 0, 0, 0);
 	if (rq->flags & F_ROOTLESS) return;

@@ -9,6 +9,7 @@
 #ifndef MILLRACE_FORKER_H
 #define MILLRACE_FORKER_H
 
+#include <linux/capability.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -52,6 +53,10 @@ struct job {
 	char *files; // first of filec encoded files
 	char *collect;
 };
+
+// The capabilities that a forker needs; a job has none.
+#define CAP(name) (1ULL << CAP_##name)
+#define NEEDED (CAP(SYS_ADMIN) | CAP(SETUID) | CAP(SETGID) | CAP(KILL) | CAP(SETPCAP))
 
 // A host program that embeds the loop; all NULL in the static program.
 struct host {
