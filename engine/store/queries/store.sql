@@ -23,3 +23,6 @@ insert into migration (number, name, checksum) values ($1, $2, $3);
 
 -- name: Notify
 select pg_notify($1, $2);
+
+-- name: DurableCommit
+select set_config('synchronous_commit', 'on', false) where current_setting('synchronous_commit') = 'off';

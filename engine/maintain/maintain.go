@@ -1,0 +1,110 @@
+// Package maintain keeps the database in shape: it makes the partitions of the coming weeks, drops those of weeks that are
+// out of retention, and removes what nothing refers to any more. Every daemon runs it; they do not get in each other's way.
+package maintain
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/millrace/millrace/engine/store"
+)
+
+// Config describes the upkeep. Zero values mean the default.
+type Config struct {
+	DB    *store.DB
+	Log   zerolog.Logger
+	Keep  time.Duration // completed jobs stay this long, rounded up to weeks; 90 days; negative: for ever
+	Every time.Duration // between two rounds, jittered; 1 h
+	Ahead int           // weeks for which partitions are made ahead; 4
+	Keys  time.Duration // idempotency keys stay this long; 7 days
+	Grace time.Duration // a blob that nothing refers to stays this long; 1 h
+}
+
+// Service runs the upkeep.
+type Service struct {
+	cfg  Config
+	mu   sync.Mutex
+	stop context.CancelFunc
+	done sync.WaitGroup
+}
+
+// New returns a service that does nothing before Start.
+func New(cfg Config) (*Service, error) {
+	if cfg.DB == nil {
+		return nil, errors.New("maintain: Config.DB is not set")
+	}
+	set := func(d *time.Duration, v time.Duration) {
+		if *d == 0 {
+			*d = v
+		}
+	}
+	set(&cfg.Keep, 90*24*time.Hour)
+	set(&cfg.Every, time.Hour)
+	set(&cfg.Keys, 7*24*time.Hour)
+	set(&cfg.Grace, time.Hour)
+	if cfg.Ahead == 0 {
+		cfg.Ahead = 4
+	}
+	return &Service{cfg: cfg}, nil
+}
+
+// Start makes sure of this week's partitions, and goes on in the background.
+func (s *Service) Start(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stop != nil {
+		return errors.New("maintain: started twice")
+	}
+	if _, _, err := s.cfg.DB.Partition(ctx, time.Now(), s.cfg.Ahead, 0); err != nil {
+		s.cfg.Log.Warn().Err(err).Msg("make partitions; rows go to the default ones meanwhile")
+	}
+	run, stop := context.WithCancel(context.Background())
+	s.stop = stop
+	s.done.Go(func() { s.loop(run) })
+	return nil
+}
+
+// Stop ends the service; safe to call twice, and unstarted.
+func (s *Service) Stop() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stop != nil {
+		s.stop()
+		s.done.Wait()
+		s.stop = nil
+	}
+}
+
+func (s *Service) loop(ctx context.Context) {
+	for {
+		t := time.NewTimer(s.cfg.Every/2 + rand.N(s.cfg.Every))
+		select {
+		case <-ctx.Done():
+			t.Stop()
+			return
+		case <-t.C:
+		}
+		if err := s.Round(ctx, time.Now()); err != nil && ctx.Err() == nil {
+			s.cfg.Log.Warn().Err(err).Msg("upkeep of the database; the next round will try again")
+		}
+	}
+}
+
+// Round does everything once, as of now. One part failing does not keep the others from their work.
+func (s *Service) Round(ctx context.Context, now time.Time) error {
+	made, dropped, err := s.cfg.DB.Partition(ctx, now, s.cfg.Ahead, max(s.cfg.Keep, 0))
+	keys, keysErr := s.cfg.DB.JobKeyExpire(ctx, s.cfg.Keys)
+	blobs, blobsErr := s.cfg.DB.BlobSweep(ctx, s.cfg.Grace)
+	workers, workersErr := int64(0), error(nil)
+	if s.cfg.Keep > 0 {
+		workers, workersErr = s.cfg.DB.WorkerForget(ctx, s.cfg.Keep)
+	}
+	s.cfg.Log.Debug().Int("made", made).Int("dropped", dropped).Int64("keys", keys).Int64("blobs", blobs).
+		Int64("workers", workers).Msg("upkeep done")
+	return errors.Join(err, keysErr, blobsErr, workersErr)
+}

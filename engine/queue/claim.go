@@ -1,0 +1,236 @@
+package queue
+
+import (
+	"context"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/millrace/millrace/engine"
+	"github.com/millrace/millrace/engine/store"
+)
+
+// A lane is a tag and a priority. For each that may have queued jobs, lanes knows the earliest time due that is worth
+// looking at (the mark), so that a claim does not walk over the dead entries of jobs long gone, which cannot be vacuumed
+// while somebody holds an old snapshot. Rows may still arrive behind a mark (retries, late commits): loop looks without
+// marks every Poll.
+type lanes struct {
+	mu   sync.Mutex
+	all  map[laneKey]*lane // guarded by mu
+	seen bool              // loop has looked at least once; guarded by mu
+	next time.Time         // when the next job becomes due, as far as known; zero: unknown; guarded by mu
+}
+
+type laneKey struct {
+	tag  string
+	prio int16
+}
+
+type lane struct {
+	mark  time.Time // by the server's clock; zero: from the beginning
+	ready bool      // may have jobs that are due
+	gen   int       // counts additions, so that a claim that saw none of them does not mark the lane as empty
+}
+
+// slack is how far a mark stays behind what was claimed: rows are stamped before they are committed.
+const slack = 250 * time.Millisecond
+
+func (l *lanes) init() { l.all = map[laneKey]*lane{} }
+
+// added notes a job that was left queued.
+func (l *lanes) added(tag string, prio int16, due time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if due.After(time.Now()) {
+		if l.next.IsZero() || due.Before(l.next) {
+			l.next = due
+		}
+		return
+	}
+	l.touch(laneKey{tag, prio}, due)
+}
+
+// touch marks a lane as ready; due zero is now. Called with mu held.
+func (l *lanes) touch(k laneKey, due time.Time) {
+	e := l.all[k]
+	if e == nil {
+		e = &lane{}
+		l.all[k] = e
+	} else if !due.IsZero() && due.Add(-slack).Before(e.mark) {
+		e.mark = due.Add(-slack)
+	}
+	e.ready = true
+	e.gen++
+}
+
+// laneLook is a look at the lanes: where to claim, and what was known then.
+type laneLook struct {
+	lanes []store.Lane
+	gens  []int
+}
+
+// ready lists the lanes of tags that may have jobs, highest priority first, the longest waiting first among equals.
+func (l *lanes) ready(tags []string) (out laneLook) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for k, e := range l.all {
+		if e.ready && slices.Contains(tags, k.tag) {
+			out.lanes = append(out.lanes, store.Lane{Tag: k.tag, Prio: k.prio, Mark: e.mark})
+		}
+	}
+	slices.SortFunc(out.lanes, func(a, b store.Lane) int {
+		if a.Prio != b.Prio {
+			return int(b.Prio) - int(a.Prio)
+		}
+		return a.Mark.Compare(b.Mark)
+	})
+	for _, s := range out.lanes {
+		out.gens = append(out.gens, l.all[laneKey{s.Tag, s.Prio}].gen)
+	}
+	return out
+}
+
+// claimed learns from a claim: less than asked for means that the lanes are empty.
+func (l *lanes) claimed(look laneLook, c *store.JobClaim) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, got := range c.Claims {
+		e := l.all[laneKey{got.Job.Tag, got.Job.Priority}]
+		if m := got.Job.ScheduledFor.Add(-slack); e != nil && m.After(e.mark) {
+			e.mark = m
+		}
+	}
+	if len(c.Claims) >= c.Max {
+		return
+	}
+	for i, s := range look.lanes {
+		if e := l.all[laneKey{s.Tag, s.Prio}]; e != nil && e.gen == look.gens[i] {
+			e.ready = false
+		}
+	}
+}
+
+// found replaces all that is known by what a look without marks found.
+func (l *lanes) found(heads []store.Lane, now time.Time, before map[laneKey]int) (ready bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.seen, l.next = true, time.Time{}
+	head := make(map[laneKey]time.Time, len(heads))
+	for _, h := range heads {
+		k := laneKey{h.Tag, h.Prio}
+		head[k] = h.Mark
+		if wait := h.Mark.Sub(now); wait > 0 {
+			if due := time.Now().Add(wait); l.next.IsZero() || due.Before(l.next) {
+				l.next = due
+			}
+			continue
+		}
+		e := l.all[k]
+		if e == nil {
+			e = &lane{}
+			l.all[k] = e
+		}
+		e.mark, e.ready = h.Mark, true
+		ready = true
+	}
+	for k, e := range l.all { // lanes without rows are forgotten, unless something was added since the look began
+		if _, ok := head[k]; !ok && e.gen == before[k] {
+			delete(l.all, k)
+		}
+	}
+	return ready
+}
+
+func (l *lanes) generations() map[laneKey]int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	out := make(map[laneKey]int, len(l.all))
+	for k, e := range l.all {
+		out[k] = e.gen
+	}
+	return out
+}
+
+func (l *lanes) wait(poll time.Duration) time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	d := poll - poll/8 + rand.N(poll/4+1)
+	if !l.next.IsZero() {
+		d = min(d, max(time.Until(l.next), 0)+time.Millisecond)
+	}
+	return d
+}
+
+// Claim takes up to n due jobs with one of tags: the highest priority first, then the longest due.
+func (q *Queue) Claim(ctx context.Context, tags []string, n int) ([]*engine.Claim, error) {
+	me := q.worker.Load()
+	if me == 0 || n <= 0 {
+		return nil, nil
+	}
+	q.lanes.mu.Lock()
+	seen := q.lanes.seen
+	q.lanes.mu.Unlock()
+	if !seen {
+		if _, err := q.lookUp(ctx); err != nil {
+			return nil, wrap(err)
+		}
+	}
+	look := q.lanes.ready(tags)
+	if len(look.lanes) == 0 {
+		return nil, nil
+	}
+	c := &store.JobClaim{Lanes: look.lanes, Max: n, Worker: me}
+	if err := q.cfg.DB.JobClaim(ctx, c); err != nil {
+		return nil, wrap(err)
+	}
+	q.lanes.claimed(look, c)
+	sortClaims(c.Claims)
+	q.taken(ctx, c.Claims)
+	return c.Claims, nil
+}
+
+// lookUp looks for queued jobs of this worker's tags without marks; true: some are due.
+func (q *Queue) lookUp(ctx context.Context) (bool, error) {
+	before := q.lanes.generations()
+	heads, now, err := q.cfg.DB.JobHeads(ctx, q.cfg.Tags)
+	if err != nil {
+		return false, err
+	}
+	return q.lanes.found(heads, now, before), nil
+}
+
+// loop looks for jobs at every Poll, when one becomes due, and when told to.
+func (q *Queue) loop(ctx context.Context) {
+	signal(q.look)
+	for {
+		t := time.NewTimer(q.lanes.wait(q.cfg.Poll))
+		select {
+		case <-ctx.Done():
+			t.Stop()
+			return
+		case <-q.look:
+			t.Stop()
+		case <-t.C:
+		}
+		ready, err := q.lookUp(ctx)
+		if err != nil && ctx.Err() == nil {
+			q.cfg.Log.Warn().Err(err).Msg("look for jobs; will try again")
+		}
+		if ready {
+			q.wakeUp()
+		}
+	}
+}
+
+func sortClaims(list []*engine.Claim) {
+	slices.SortFunc(list, func(a, b *engine.Claim) int {
+		if a.Job.Priority != b.Job.Priority {
+			return int(b.Job.Priority) - int(a.Job.Priority)
+		}
+		if c := a.Job.ScheduledFor.Compare(b.Job.ScheduledFor); c != 0 {
+			return c
+		}
+		return slices.Compare(a.Job.ID[:], b.Job.ID[:])
+	})
+}

@@ -1,0 +1,139 @@
+package queue
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/google/uuid"
+
+	"github.com/millrace/millrace/engine"
+	"github.com/millrace/millrace/engine/store"
+)
+
+// Finish stores the outcome of an attempt; false: the attempt does not own the job any more, and nothing was stored. The
+// same outcome may be sent again. A result that cannot be stored turns the outcome into a failure that says why.
+func (q *Queue) Finish(ctx context.Context, o engine.Outcome) (bool, error) {
+	op, err := q.outcome(ctx, o)
+	if err != nil {
+		return false, err
+	}
+	return q.finish(ctx, op)
+}
+
+// FinishAndClaim does Finish and, in the same transaction, may claim a job with one of tags.
+func (q *Queue) FinishAndClaim(ctx context.Context, o engine.Outcome, tags []string) (bool, *engine.Claim, error) {
+	op, err := q.outcome(ctx, o)
+	if err != nil {
+		return false, nil, err
+	}
+	if q.worker.Load() != 0 {
+		op.claim = &ask{tags: tags}
+	}
+	accepted, err := q.finish(ctx, op)
+	if err != nil || op.claim == nil || op.claim.got == nil {
+		return accepted, nil, err
+	}
+	q.taken(ctx, []*engine.Claim{op.claim.got})
+	return accepted, op.claim.got, nil
+}
+
+func (q *Queue) finish(ctx context.Context, o *op) (bool, error) {
+	if err := q.writer.do(ctx, o); err != nil {
+		if ctx.Err() != nil {
+			go func() { // a job that it claims must not be lost with the caller
+				<-o.done
+				if o.claim != nil && o.claim.got != nil {
+					q.handBack(context.WithoutCancel(ctx), []*engine.Claim{o.claim.got})
+				}
+			}()
+		}
+		return false, err
+	}
+	q.letGo(o.finish.ID, o.finish.Attempt)
+	if o.finish.Accepted {
+		return true, nil
+	}
+	// Refused, or stored by an earlier try of which the answer was lost.
+	ok, err := q.cfg.DB.JobFinished(ctx, o.finish.ID, o.finish.Worker, o.finish.Attempt)
+	return ok, wrap(err)
+}
+
+// outcome checks an outcome and puts a large result where it belongs.
+func (q *Queue) outcome(ctx context.Context, o engine.Outcome) (*op, error) {
+	switch o.State {
+	case engine.StateSuccess, engine.StateFailure, engine.StateCanceled:
+	default:
+		return nil, engine.Errorf(engine.Invalid, "job.finish", "%q is not an outcome", o.State)
+	}
+	o.CanceledBy, o.Reason = clean(o.CanceledBy), clean(o.Reason)
+	reject := func(format string, args ...any) {
+		o.Result = failure("ResultError", fmt.Sprintf(format, args...))
+		if o.State == engine.StateSuccess {
+			o.State = engine.StateFailure
+		}
+	}
+	if len(o.Result) > q.cfg.MaxPayload {
+		reject("the result has %d bytes, %d are allowed", len(o.Result), q.cfg.MaxPayload)
+	} else if len(o.Result) > 0 {
+		if problem := checkJSON(o.Result); problem != "" {
+			reject("the result %s", problem)
+		}
+	}
+	f := &store.JobFinish{Outcome: o}
+	if len(o.Result) > q.cfg.InlineLimit {
+		hash, ok, err := q.cfg.DB.BlobPut(ctx, o.Result, q.cfg.BlobQuota)
+		if err != nil {
+			return nil, wrap(err)
+		}
+		if !ok {
+			reject("the space for large arguments and results is used up")
+			f.Outcome = o
+		} else {
+			f.ResultBlob = hash
+		}
+	}
+	return &op{finish: f}, nil
+}
+
+// HandBack makes claimed jobs queued again, for whoever has a slot. Jobs that are not these claims' any more are left alone.
+func (q *Queue) HandBack(ctx context.Context, claims []*engine.Claim) error {
+	return wrap(q.handBack(ctx, claims))
+}
+
+func (q *Queue) handBack(ctx context.Context, claims []*engine.Claim) error {
+	if len(claims) == 0 {
+		return nil
+	}
+	for _, c := range claims {
+		q.letGo(c.Job.ID, c.Attempt)
+	}
+	if _, err := q.cfg.DB.JobHandBack(ctx, claims); err != nil {
+		for _, c := range claims {
+			q.doubt(c) // beat will try again
+		}
+		return err
+	}
+	for _, c := range claims {
+		q.lanes.added(c.Job.Tag, c.Job.Priority, c.Job.ScheduledFor)
+		q.news.queued(c.Job)
+	}
+	q.left()
+	return nil
+}
+
+// taken notes what was claimed. The output of an earlier attempt gives way to that of this one.
+func (q *Queue) taken(ctx context.Context, claims []*engine.Claim) {
+	var again []uuid.UUID
+	for _, c := range claims {
+		q.hold(c.Job.ID, c.Attempt)
+		if c.Attempt > 1 {
+			again = append(again, c.Job.ID)
+		}
+	}
+	if len(again) == 0 {
+		return
+	}
+	if err := q.cfg.DB.LogForget(context.WithoutCancel(ctx), again); err != nil {
+		q.cfg.Log.Warn().Err(err).Msg("forget the output of earlier attempts")
+	}
+}

@@ -1,0 +1,82 @@
+package queue
+
+import "sync"
+
+// group commits together what is asked for at the same time, without a timer and without a goroutine of its own: who finds
+// nobody at work takes everything pending and does it; who finds somebody at work leaves its part and will be woken by them.
+type group[T any] struct {
+	// run does a batch and wakes its owners. When it cannot be done now it returns how to go on, which may take long: that
+	// happens in the background, and what comes meanwhile waits.
+	run func(batch []T) (later func())
+	max int           // items in a batch
+	big func(v T) int // bytes of an item; nil: they do not matter
+	lim int           // bytes in a batch
+
+	mu      sync.Mutex
+	pending []T  // guarded by mu
+	busy    bool // somebody is at work; guarded by mu
+}
+
+func (g *group[T]) add(v T) {
+	g.mu.Lock()
+	g.pending = append(g.pending, v)
+	if g.busy {
+		g.mu.Unlock()
+		return
+	}
+	g.busy = true
+	batch := g.take()
+	g.mu.Unlock()
+	if later := g.run(batch); later != nil {
+		go func() {
+			later()
+			g.drain()
+		}()
+		return
+	}
+	g.mu.Lock()
+	if len(g.pending) == 0 {
+		g.busy = false
+		g.mu.Unlock()
+		return
+	}
+	g.mu.Unlock()
+	go g.drain() // the caller has waited for its own part only
+}
+
+func (g *group[T]) drain() {
+	for {
+		g.mu.Lock()
+		batch := g.take()
+		if len(batch) == 0 {
+			g.busy = false
+			g.mu.Unlock()
+			return
+		}
+		g.mu.Unlock()
+		if later := g.run(batch); later != nil {
+			later()
+		}
+	}
+}
+
+// take cuts the next batch off pending; at least one item when there is one. Called with mu held.
+func (g *group[T]) take() []T {
+	n, bytes := 0, 0
+	for n < len(g.pending) && n < g.max {
+		if g.big != nil {
+			if bytes += g.big(g.pending[n]); bytes > g.lim && n > 0 {
+				break
+			}
+		}
+		n++
+	}
+	if n == len(g.pending) {
+		batch := g.pending
+		g.pending = nil
+		return batch
+	}
+	batch := g.pending[:n:n]
+	g.pending = g.pending[n:]
+	return batch
+}

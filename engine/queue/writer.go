@@ -1,0 +1,224 @@
+package queue
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"github.com/millrace/millrace/engine"
+	"github.com/millrace/millrace/engine/store"
+)
+
+// op is one operation on its way through the writer: an insert, or a finish with perhaps a claim.
+type op struct {
+	insert *store.JobInsert
+	finish *store.JobFinish
+	claim  *ask
+
+	done    chan struct{} // closed when the op is over
+	err     error         // nil: it is committed
+	retried bool          // the connection was lost under it: an earlier try may have been committed
+}
+
+// ask is the wish to claim one job in the transaction of a finish.
+type ask struct {
+	tags []string
+	got  *engine.Claim
+}
+
+func (o *op) bytes() int {
+	if o.insert != nil {
+		return len(o.insert.Job.Args) + len(o.insert.Job.Source)
+	}
+	return len(o.finish.Result) + len(o.finish.LogTail)
+}
+
+// writer is the group commit in front of the one connection that creates and completes jobs.
+type writer struct {
+	q       *Queue
+	conn    *store.JobWriter
+	group   group[*op]
+	flushes atomic.Int64
+	began   atomic.Int64 // when the flush in flight began, Unix nanoseconds; 0: none
+}
+
+func newWriter(q *Queue) *writer {
+	w := &writer{q: q, conn: q.cfg.DB.NewJobWriter()}
+	w.group = group[*op]{run: w.run, max: 512, big: (*op).bytes, lim: 16 << 20}
+	return w
+}
+
+// do commits o. When ctx ends first it returns ctx's error, and o goes on: see o.done.
+func (w *writer) do(ctx context.Context, o *op) error {
+	o.done = make(chan struct{})
+	w.group.add(o)
+	select {
+	case <-o.done:
+		return o.err
+	default:
+	}
+	select {
+	case <-o.done:
+		return o.err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// run commits a batch, or says how to once the connection is back.
+func (w *writer) run(batch []*op) func() {
+	if rest := w.try(batch); rest != nil {
+		return func() { w.recover(rest) }
+	}
+	return nil
+}
+
+// try commits ops and settles them; what it returns is unsettled because the connection is lost.
+func (w *writer) try(ops []*op) (rest []*op) {
+	if !w.conn.Alive() {
+		return ops
+	}
+	err := w.flush(ops)
+	switch {
+	case err == nil:
+		w.settle(ops)
+		return nil
+	case !w.conn.Alive():
+		for _, o := range ops {
+			o.retried = true
+		}
+		return ops
+	case len(ops) == 1:
+		ops[0].err = err
+		close(ops[0].done)
+		return nil
+	}
+	// One bad operation fails its transaction: each for itself then.
+	for i := range ops {
+		if rest := w.try(ops[i : i+1]); rest != nil {
+			return ops[i:]
+		}
+	}
+	return nil
+}
+
+// recover connects again, with backoff, and commits ops; after RetryFor they fail.
+func (w *writer) recover(ops []*op) {
+	deadline := time.Now().Add(w.q.cfg.RetryFor)
+	backoff := 10 * time.Millisecond
+	for {
+		ctx, cancel := context.WithDeadline(context.Background(), deadline)
+		err := w.conn.Connect(ctx)
+		cancel()
+		if err == nil {
+			if ops = w.try(ops); ops == nil {
+				return
+			}
+			err = errLost
+		} else if !store.IsUnavailable(err) && ctx.Err() == nil {
+			w.q.cfg.Log.Warn().Err(err).Msg("connect writer; will try again")
+		}
+		if time.Now().Add(backoff).After(deadline) {
+			for _, o := range ops {
+				o.err = unavailable(err)
+				close(o.done)
+			}
+			return
+		}
+		t := time.NewTimer(backoff)
+		<-t.C
+		backoff = min(2*backoff, time.Second)
+	}
+}
+
+// flush commits ops in one transaction.
+func (w *writer) flush(ops []*op) error {
+	var b store.JobBatch
+	var asks []*ask
+	for _, o := range ops {
+		if o.insert != nil {
+			b.Inserts = append(b.Inserts, o.insert)
+			continue
+		}
+		b.Finishes = append(b.Finishes, o.finish)
+		// One claim a flush, for those who want the same tags; to claim here is a chance, not a promise.
+		if o.claim != nil && (len(asks) == 0 || sameTags(asks[0].tags, o.claim.tags)) {
+			asks = append(asks, o.claim)
+		}
+	}
+	var look laneLook
+	if len(asks) > 0 {
+		if look = w.q.lanes.ready(asks[0].tags); len(look.lanes) > 0 {
+			b.Claim = &store.JobClaim{Lanes: look.lanes, Max: len(asks), Worker: w.q.worker.Load()}
+		}
+	}
+	w.began.Store(time.Now().UnixNano())
+	err := w.conn.Flush(&b)
+	w.began.Store(0)
+	w.flushes.Add(1)
+	if err != nil || b.Claim == nil {
+		return err
+	}
+	w.q.lanes.claimed(look, b.Claim)
+	sortClaims(b.Claim.Claims)
+	for i, c := range b.Claim.Claims {
+		asks[i].got = c
+	}
+	return nil
+}
+
+// settle tells the owners of committed ops, and the world of rows that were left queued.
+func (w *writer) settle(ops []*op) {
+	for _, o := range ops {
+		if i := o.insert; i != nil && i.Inserted && i.Worker == 0 {
+			w.q.lanes.added(i.Job.Tag, i.Job.Priority, i.Job.ScheduledFor)
+			w.q.news.queued(i.Job)
+		}
+	}
+	if w.q.news.any() {
+		w.q.left()
+	}
+	for _, o := range ops {
+		close(o.done)
+	}
+}
+
+// watchdog cuts the connection under a flush that hangs: the flush itself watches neither clock nor context.
+func (w *writer) watchdog(ctx context.Context) {
+	tick := time.NewTicker(max(w.q.cfg.FlushTime/10, 10*time.Millisecond))
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			if began := w.began.Load(); began != 0 && time.Since(time.Unix(0, began)) > w.q.cfg.FlushTime {
+				w.q.cfg.Log.Warn().Msg("the database does not answer, connecting again")
+				w.conn.Break()
+			}
+		}
+	}
+}
+
+// close ends the connection once nothing is in flight. Operations that come later open it again.
+func (w *writer) close() {
+	w.group.mu.Lock()
+	defer w.group.mu.Unlock()
+	if !w.group.busy {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		w.conn.Close(ctx)
+	}
+}
+
+func sameTags(a, b []string) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range a {
+		if a[i] != b[i] {
+			return false
+		}
+	}
+	return true
+}

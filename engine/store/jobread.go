@@ -1,0 +1,190 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/millrace/millrace/engine"
+)
+
+// JobGet returns everything known of a job but its logs; see IsNotFound.
+func (db *DB) JobGet(ctx context.Context, ws string, id uuid.UUID) (*engine.JobView, error) {
+	views, err := db.views(ctx, withColumns(q("JobGet")), [16]byte(id), ws)
+	if err == nil && len(views) == 0 {
+		err = pgx.ErrNoRows
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read job %s: %w", id, err)
+	}
+	return views[0], nil
+}
+
+// JobResult is the cheap answer to "is it done, and what came out".
+type JobResult struct {
+	State    engine.JobState
+	Started  *time.Time
+	Finished *time.Time // nil: not completed
+	Result   json.RawMessage
+}
+
+// JobResult looks a result up; see IsNotFound.
+func (db *DB) JobResult(ctx context.Context, ws string, id uuid.UUID) (*JobResult, error) {
+	var r JobResult
+	var state int16
+	var result, blob []byte
+	err := db.pool.QueryRow(ctx, q("JobResult"), [16]byte(id), ws).Scan(&state, &r.Started, &r.Finished, &result, &blob)
+	if err != nil {
+		return nil, fmt.Errorf("read result of job %s: %w", id, err)
+	}
+	if r.State, r.Result = stateName(int64(state)), result; result == nil {
+		r.Result = blob
+	}
+	return &r, nil
+}
+
+// JobList returns the jobs that f selects, without arguments kept in blobs and without results.
+func (db *DB) JobList(ctx context.Context, ws string, f engine.JobFilter) ([]*engine.JobView, error) {
+	var states []int16
+	active, completed := false, false
+	for _, s := range f.States {
+		n := stateNumber(s)
+		if n < 0 {
+			return nil, engine.Errorf(engine.Invalid, "job.list", "%q is not a state of jobs", s)
+		}
+		states = append(states, n)
+		active, completed = active || n <= stateRunning, completed || n > stateRunning
+	}
+	var kinds []string
+	for _, k := range f.Kinds {
+		kinds = append(kinds, string(k))
+	}
+	var parent *[16]byte
+	if f.Parent != nil {
+		parent = (*[16]byte)(f.Parent)
+	}
+	sql := listQuery(active, completed, f.Ascending)
+	// The statement is planned for these very values: conditions that do not filter fold away.
+	views, err := db.views(ctx, sql, pgx.QueryExecModeDescribeExec, ws, states, kinds, orNull(f.PathExact), orNull(f.PathStart),
+		orNull(f.CreatedBy), orNull(f.Tag), orNull(f.Worker), parent, timeOrNull(f.CreatedAfter), timeOrNull(f.CreatedBefore),
+		f.HasNoParent, orNull(string(f.Args)), orNull(string(f.Result)), f.PerPage, (f.Page-1)*f.PerPage)
+	if err != nil {
+		return nil, fmt.Errorf("list jobs: %w", err)
+	}
+	return views, nil
+}
+
+// listQuery picks the joins that let the planner start from the smaller table.
+func listQuery(active, completed, ascending bool) string {
+	joins, dir := "left join q on q.id = j.id\nleft join done d on d.id = j.id", "desc"
+	switch {
+	case active && !completed:
+		joins = "join q on q.id = j.id\nleft join done d on d.id = j.id and false"
+	case completed && !active:
+		joins = "left join q on q.id = j.id and false\njoin done d on d.id = j.id"
+	}
+	if ascending {
+		dir = "asc"
+	}
+	return strings.NewReplacer("{joins}", joins, "{dir}", dir).Replace(withColumns(q("JobList")))
+}
+
+// views runs a statement that selects {job}, the arguments' blob, {view}, the result and the result's blob.
+func (db *DB) views(ctx context.Context, sql string, args ...any) ([]*engine.JobView, error) {
+	rows, err := db.pool.Query(ctx, sql, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var out []*engine.JobView
+	for rows.Next() {
+		out = append(out, readView(rows.RawValues()))
+	}
+	return out, rows.Err()
+}
+
+func readView(v [][]byte) *engine.JobView {
+	out := &engine.JobView{Job: *readJob(v)}
+	v = v[jobColumns:]
+	out.State, out.Worker, out.Attempt = stateName(readInt(v[0])), int32(readInt(v[1])), int32(readInt(v[2]))
+	if v[3] != nil {
+		t := readTime(v[3])
+		out.StartedAt = &t
+	}
+	if v[4] != nil {
+		t := readTime(v[4])
+		out.FinishedAt = &t
+	}
+	out.CPU, out.MemoryPeak = time.Duration(readInt(v[5]))*time.Microsecond, readInt(v[6])
+	out.CanceledBy, out.Reason, out.WorkerName = string(v[7]), string(v[8]), string(v[9])
+	if out.Result = readBytes(v[10]); out.Result == nil {
+		out.Result = readBytes(v[11])
+	}
+	return out
+}
+
+// JobCounts counts the queued and running jobs of a workspace.
+func (db *DB) JobCounts(ctx context.Context, ws string) (queued, running int64, err error) {
+	if err := db.pool.QueryRow(ctx, q("JobCounts"), ws).Scan(&queued, &running); err != nil {
+		return 0, 0, fmt.Errorf("count jobs: %w", err)
+	}
+	return queued, running, nil
+}
+
+// JobTagCounts counts the queued and running jobs of every tag.
+func (db *DB) JobTagCounts(ctx context.Context) ([]engine.TagCount, error) {
+	rows, err := db.pool.Query(ctx, q("JobTagCounts"))
+	if err != nil {
+		return nil, fmt.Errorf("count jobs: %w", err)
+	}
+	out, err := pgx.CollectRows(rows, pgx.RowToStructByPos[engine.TagCount])
+	if err != nil {
+		return nil, fmt.Errorf("count jobs: %w", err)
+	}
+	return out, nil
+}
+
+// Ahead is the place of an active job in the queue.
+type Ahead struct {
+	State        engine.JobState
+	ScheduledFor time.Time
+	Later        bool // ScheduledFor is still to come
+	Tag          string
+	Attempt      int32
+	Jobs         int64 // that would be claimed before it
+	Workers      int   // that take its tag
+	FreeSlots    int   // of those workers
+}
+
+// JobAhead returns the place of a job that is queued or running; see IsNotFound. lease is how old the heartbeat of a live
+// worker may be.
+func (db *DB) JobAhead(ctx context.Context, ws string, id uuid.UUID, lease time.Duration) (*Ahead, error) {
+	var a Ahead
+	var state int16
+	err := db.pool.QueryRow(ctx, q("JobAhead"), [16]byte(id), ws, lease).Scan(&state, &a.ScheduledFor, &a.Later, &a.Tag,
+		&a.Attempt, &a.Jobs, &a.Workers, &a.FreeSlots)
+	if err != nil {
+		return nil, fmt.Errorf("look up place of job %s: %w", id, err)
+	}
+	a.State = stateName(int64(state))
+	return &a, nil
+}
+
+func orNull(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}
+
+func timeOrNull(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &t
+}

@@ -1,0 +1,225 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/millrace/millrace/engine"
+)
+
+// The work on q that does not go through the writer.
+
+// BulkRows is how many jobs one bulk insert may hold: more would keep locks and memory for too long.
+const BulkRows = 500
+
+// JobInsertBulk inserts up to BulkRows jobs, queued, in one transaction on a side connection.
+func (db *DB) JobInsertBulk(ctx context.Context, list []*JobInsert) error {
+	r := newRows(jobTypes)
+	cols := r.reset()
+	for _, i := range list {
+		addJob(cols, i)
+	}
+	c, err := db.pool.Acquire(ctx)
+	if err != nil {
+		return fmt.Errorf("insert jobs: %w", err)
+	}
+	defer c.Release()
+	rr := c.Conn().PgConn().ExecParams(ctx, q("JobInsertMany"), append(r.arrays(), int4(0)), jobStatements["JobInsertMany"],
+		binaryFormat, binaryFormat)
+	markInserted(list)(rr)
+	if _, err := rr.Close(); err != nil {
+		return fmt.Errorf("insert jobs: %w", err)
+	}
+	return nil
+}
+
+// JobClaim claims queued jobs on a side connection. The claim may be lost by a crash of the server: the jobs are queued then,
+// and the fence is not confused because worker numbers are never used again.
+func (db *DB) JobClaim(ctx context.Context, jc *JobClaim) error {
+	c, err := db.quick.Acquire(ctx)
+	if err != nil {
+		return fmt.Errorf("claim jobs: %w", err)
+	}
+	defer c.Release()
+	const name = "JobClaim"
+	if _, err := c.Conn().Prepare(ctx, name, withColumns(q(name))); err != nil {
+		return fmt.Errorf("claim jobs: %w", err)
+	}
+	rr := c.Conn().PgConn().ExecPrepared(ctx, name, claimParams(newRows(laneTypes), jc), binaryFormat, binaryFormat)
+	readClaims(jc)(rr)
+	if _, err := rr.Close(); err != nil {
+		return fmt.Errorf("claim jobs: %w", err)
+	}
+	return nil
+}
+
+// JobHeads lists, for each tag and priority that has queued jobs, the earliest time due, and the server's clock.
+func (db *DB) JobHeads(ctx context.Context, tags []string) (heads []Lane, now time.Time, err error) {
+	rows, err := db.quick.Query(ctx, q("JobHeads"), tags)
+	if err != nil {
+		return nil, now, fmt.Errorf("look for jobs: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var l Lane
+		if err := rows.Scan(&l.Tag, &l.Prio, &l.Mark, &now); err != nil {
+			return nil, now, fmt.Errorf("look for jobs: %w", err)
+		}
+		heads = append(heads, l)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, now, fmt.Errorf("look for jobs: %w", err)
+	}
+	return heads, now, nil
+}
+
+// JobByKey returns the job that holds an idempotency key; see IsNotFound.
+func (db *DB) JobByKey(ctx context.Context, ws, key string) (id uuid.UUID, err error) {
+	if err := db.pool.QueryRow(ctx, q("JobKey"), ws, key).Scan((*[16]byte)(&id)); err != nil {
+		return id, fmt.Errorf("look up idempotency key: %w", err)
+	}
+	return id, nil
+}
+
+// JobKeyExpire forgets idempotency keys older than age.
+func (db *DB) JobKeyExpire(ctx context.Context, age time.Duration) (int64, error) {
+	return db.count(ctx, "expire idempotency keys", "JobKeyExpire", age)
+}
+
+// JobOwner says whether a job is running, and for whom.
+func (db *DB) JobOwner(ctx context.Context, id uuid.UUID) (worker, attempt int32, running bool, err error) {
+	err = db.pool.QueryRow(ctx, q("JobOwned"), [16]byte(id)).Scan(&worker, &attempt)
+	if IsNotFound(err) {
+		return 0, 0, false, nil
+	}
+	if err != nil {
+		return 0, 0, false, fmt.Errorf("look up owner of job: %w", err)
+	}
+	return worker, attempt, true, nil
+}
+
+// JobFinished says whether this very attempt is recorded as the one that completed the job.
+func (db *DB) JobFinished(ctx context.Context, id uuid.UUID, worker, attempt int32) (bool, error) {
+	return db.exists(ctx, "look up outcome", "JobFinished", [16]byte(id), worker, attempt)
+}
+
+// JobExists says whether ws has a job of this id.
+func (db *DB) JobExists(ctx context.Context, ws string, id uuid.UUID) (bool, error) {
+	return db.exists(ctx, "look up job", "JobExists", [16]byte(id), ws)
+}
+
+// JobHandBack makes claimed jobs queued again; it returns how many still were the claims'. Jobs that are to be canceled stay.
+func (db *DB) JobHandBack(ctx context.Context, claims []*engine.Claim) (int64, error) {
+	ids, workers, attempts := make([][16]byte, len(claims)), make([]int32, len(claims)), make([]int32, len(claims))
+	for i, c := range claims {
+		ids[i], workers[i], attempts[i] = c.Job.ID, c.Worker, c.Attempt
+	}
+	return db.count(ctx, "hand jobs back", "JobHandBack", ids, workers, attempts)
+}
+
+// Cancel says who cancels which job and why.
+type Cancel struct {
+	Workspace string
+	ID        uuid.UUID
+	By        string
+	Reason    string
+	Result    json.RawMessage // of a job that is canceled before it ran
+}
+
+// JobCancelQueued completes a queued job as canceled; false: it is not queued.
+func (db *DB) JobCancelQueued(ctx context.Context, c Cancel) (bool, error) {
+	n, err := db.count(ctx, "cancel job", "JobCancelQueued", [16]byte(c.ID), c.Workspace, c.By, c.Reason, string(c.Result))
+	return n > 0, err
+}
+
+// JobCancelRunning marks a running job as to be killed and says whose it is; false: it is not running.
+func (db *DB) JobCancelRunning(ctx context.Context, c Cancel) (worker int32, running bool, err error) {
+	err = db.pool.QueryRow(ctx, q("JobCancelRunning"), [16]byte(c.ID), c.Workspace, c.By, c.Reason).Scan(&worker)
+	if IsNotFound(err) {
+		return 0, false, nil
+	}
+	if err != nil {
+		return 0, false, fmt.Errorf("cancel job: %w", err)
+	}
+	return worker, true, nil
+}
+
+// JobCanceled lists the running jobs of a worker that are to be killed.
+func (db *DB) JobCanceled(ctx context.Context, worker int32) ([]Cancel, error) {
+	rows, err := db.quick.Query(ctx, q("JobCanceled"), worker)
+	if err != nil {
+		return nil, fmt.Errorf("look for canceled jobs: %w", err)
+	}
+	defer rows.Close()
+	var out []Cancel
+	for rows.Next() {
+		var c Cancel
+		if err := rows.Scan((*[16]byte)(&c.ID), &c.By, &c.Reason); err != nil {
+			return nil, fmt.Errorf("look for canceled jobs: %w", err)
+		}
+		out = append(out, c)
+	}
+	return out, rows.Err()
+}
+
+// Rescue is what happened to the jobs of workers that are gone.
+type Rescue struct {
+	Requeued int64
+	Ended    []uuid.UUID // lost too often, or canceled
+}
+
+// JobRescue takes the running jobs of workers that are gone: queued again, or, when lost more than maxLost times, completed
+// as failures with the result lost; those to be canceled are completed with the result canceled. Several rescuers may run.
+func (db *DB) JobRescue(ctx context.Context, maxLost int, lost, canceled json.RawMessage) (Rescue, error) {
+	var out Rescue
+	for {
+		rows, err := db.pool.Query(ctx, q("JobRescueEnd"), maxLost, string(lost), string(canceled))
+		if err != nil {
+			return out, fmt.Errorf("rescue jobs: %w", err)
+		}
+		n := 0
+		for ; rows.Next(); n++ {
+			var id uuid.UUID
+			if err := rows.Scan((*[16]byte)(&id)); err != nil {
+				rows.Close()
+				return out, fmt.Errorf("rescue jobs: %w", err)
+			}
+			out.Ended = append(out.Ended, id)
+		}
+		if err := rows.Err(); err != nil {
+			return out, fmt.Errorf("rescue jobs: %w", err)
+		}
+		if n == 0 {
+			break
+		}
+	}
+	for {
+		n, err := db.count(ctx, "rescue jobs", "JobRescue", maxLost)
+		out.Requeued += n
+		if err != nil || n == 0 {
+			return out, err
+		}
+	}
+}
+
+// count runs a statement of the ordinary pool and returns how many rows it touched.
+func (db *DB) count(ctx context.Context, what, name string, args ...any) (int64, error) {
+	var tag pgconn.CommandTag
+	tag, err := db.pool.Exec(ctx, q(name), args...)
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", what, err)
+	}
+	return tag.RowsAffected(), nil
+}
+
+func (db *DB) exists(ctx context.Context, what, name string, args ...any) (ok bool, err error) {
+	if err := db.pool.QueryRow(ctx, q(name), args...).Scan(&ok); err != nil {
+		return false, fmt.Errorf("%s: %w", what, err)
+	}
+	return ok, nil
+}

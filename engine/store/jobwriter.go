@@ -1,0 +1,270 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync/atomic"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// JobBatch is what one flush does, in one transaction.
+type JobBatch struct {
+	Inserts  []*JobInsert
+	Finishes []*JobFinish
+	Claim    *JobClaim // nil: none
+}
+
+// JobWriter is the one connection through which jobs are created and completed. A flush sends everything in one pipeline
+// with one Sync: one implicit transaction, one fsync, one round trip. It is not safe for concurrent use, except Break.
+type JobWriter struct {
+	db    *DB
+	conn  *pgconn.PgConn
+	sock  atomic.Pointer[net.Conn] // of conn, for Break
+	stmts map[string]*pgconn.StatementDescription
+	jobs  [3]*rows // direct, queued, keyed: their buffers live until the flush is over
+	ends  *rows
+	lanes *rows
+}
+
+// NewJobWriter returns a writer that is not connected yet.
+func (db *DB) NewJobWriter() *JobWriter {
+	return &JobWriter{
+		db: db, jobs: [3]*rows{newRows(jobTypes), newRows(jobTypes), newRows(jobTypes)}, ends: newRows(finishTypes), lanes: newRows(laneTypes),
+	}
+}
+
+// jobStatements are prepared on every writer connection, by the names of their queries.
+var jobStatements = map[string][]uint32{
+	"JobInsertMany":  oids(jobTypes, true, oidInt4),
+	"JobInsertOne":   oids(jobTypes, false, oidInt4),
+	"JobInsertKeyed": oids(jobTypes, false, oidInt4),
+	"JobFinishMany":  oids(finishTypes, true),
+	"JobFinishOne":   oids(finishTypes, false),
+	"JobClaim":       oids(laneTypes, true, oidInt8, oidInt4),
+}
+
+// Connect makes the connection unless it is alive.
+func (w *JobWriter) Connect(ctx context.Context) error {
+	if w.Alive() {
+		return nil
+	}
+	cfg := w.db.pool.Config().ConnConfig.Config.Copy()
+	for k, v := range pinned {
+		cfg.RuntimeParams[k] = v
+	}
+	conn, err := pgconn.ConnectConfig(ctx, cfg)
+	if err != nil {
+		return fmt.Errorf("connect writer: %w", err)
+	}
+	// What is durable when Push returns must be, whatever the server's default; a stricter setting is kept.
+	if _, err := conn.Exec(ctx, q("DurableCommit")).ReadAll(); err != nil {
+		conn.Close(ctx) //nolint:errcheck // already failing
+		return fmt.Errorf("connect writer: %w", err)
+	}
+	w.stmts = map[string]*pgconn.StatementDescription{}
+	for name, types := range jobStatements {
+		if w.stmts[name], err = conn.Prepare(ctx, name, withColumns(q(name)), types); err != nil {
+			conn.Close(ctx) //nolint:errcheck // already failing
+			return fmt.Errorf("prepare %s: %w", name, err)
+		}
+	}
+	sock := conn.Conn()
+	w.conn = conn
+	w.sock.Store(&sock)
+	return nil
+}
+
+// Alive reports whether the connection was usable when last used.
+func (w *JobWriter) Alive() bool { return w.conn != nil && !w.conn.IsClosed() }
+
+// Break cuts the connection under a flush that hangs. Safe to call from anywhere.
+func (w *JobWriter) Break() {
+	if sock := w.sock.Load(); sock != nil {
+		(*sock).Close() //nolint:errcheck // the flush sees it
+	}
+}
+
+// Close ends the connection.
+func (w *JobWriter) Close(ctx context.Context) {
+	if w.conn != nil {
+		w.conn.Close(ctx) //nolint:errcheck // nothing is lost with it
+	}
+}
+
+// binary says that all parameters and results are in binary format.
+var binaryFormat = []int16{1}
+
+// Flush does b. On an error nothing of it is done, unless the connection was lost (not Alive): then it is unknown.
+func (w *JobWriter) Flush(b *JobBatch) error {
+	p := w.conn.StartPipeline(context.Background())
+	direct, queued, keyed := split(b.Inserts)
+	var readers []func(*pgconn.ResultReader)
+	send := func(name string, params [][]byte, read func(*pgconn.ResultReader)) {
+		p.SendQueryStatement(w.stmts[name], params, binaryFormat, binaryFormat)
+		readers = append(readers, read)
+	}
+	w.insert(w.jobs[0], direct, send)
+	w.insert(w.jobs[1], queued, send)
+	for _, i := range keyed {
+		addJob(w.jobs[2].reset(), i)
+		// Encoded one after another into one buffer set: send copies the parameters into the connection's buffer.
+		send("JobInsertKeyed", append(w.jobs[2].scalars(), int4(i.Worker)), markInserted([]*JobInsert{i}))
+	}
+	w.finish(b.Finishes, send)
+	if b.Claim != nil && len(b.Claim.Lanes) > 0 {
+		send("JobClaim", claimParams(w.lanes, b.Claim), readClaims(b.Claim))
+	}
+	err := p.Sync()
+	if err == nil {
+		err = readAll(p, readers)
+	}
+	return errors.Join(err, p.Close())
+}
+
+type sender func(name string, params [][]byte, read func(*pgconn.ResultReader))
+
+func (w *JobWriter) insert(r *rows, list []*JobInsert, send sender) {
+	if len(list) == 0 {
+		return
+	}
+	cols := r.reset()
+	for _, i := range list {
+		addJob(cols, i)
+	}
+	worker := int4(list[0].Worker)
+	if len(list) == 1 {
+		send("JobInsertOne", append(r.scalars(), worker), markInserted(list))
+		return
+	}
+	send("JobInsertMany", append(r.arrays(), worker), markInserted(list))
+}
+
+func (w *JobWriter) finish(list []*JobFinish, send sender) {
+	if len(list) == 0 {
+		return
+	}
+	cols := w.ends.reset()
+	for _, f := range list {
+		addFinish(cols, f)
+	}
+	if len(list) == 1 {
+		send("JobFinishOne", w.ends.scalars(), markAccepted(list))
+		return
+	}
+	send("JobFinishMany", w.ends.arrays(), markAccepted(list))
+}
+
+// split parts inserts into those born running, those left queued, and those with an idempotency key.
+func split(list []*JobInsert) (direct, queued, keyed []*JobInsert) {
+	for _, i := range list {
+		i.Inserted = false
+		switch {
+		case i.Job.IdempotencyKey != "":
+			keyed = append(keyed, i)
+		case i.Worker != 0:
+			direct = append(direct, i)
+		default:
+			queued = append(queued, i)
+		}
+	}
+	return direct, queued, keyed
+}
+
+// readAll reads the results of the statements and the commit.
+func readAll(p *pgconn.Pipeline, readers []func(*pgconn.ResultReader)) error {
+	for _, read := range readers {
+		res, err := p.GetResults()
+		if err != nil {
+			return err
+		}
+		rr, ok := res.(*pgconn.ResultReader)
+		if !ok {
+			return fmt.Errorf("unexpected pipeline result %T", res)
+		}
+		read(rr)
+		if _, err := rr.Close(); err != nil {
+			return err
+		}
+	}
+	res, err := p.GetResults()
+	if err != nil {
+		return err
+	}
+	if _, ok := res.(*pgconn.PipelineSync); !ok {
+		return fmt.Errorf("unexpected pipeline result %T", res)
+	}
+	return nil
+}
+
+func markInserted(list []*JobInsert) func(*pgconn.ResultReader) {
+	if len(list) == 1 {
+		return func(rr *pgconn.ResultReader) {
+			for rr.NextRow() {
+				list[0].Inserted = true
+			}
+		}
+	}
+	return func(rr *pgconn.ResultReader) {
+		got := readIDs(rr, len(list))
+		for _, i := range list { // of two with one id only the first was inserted
+			i.Inserted = got[i.Job.ID]
+			delete(got, i.Job.ID)
+		}
+	}
+}
+
+func markAccepted(list []*JobFinish) func(*pgconn.ResultReader) {
+	if len(list) == 1 {
+		list[0].Accepted = false
+		return func(rr *pgconn.ResultReader) {
+			for rr.NextRow() {
+				list[0].Accepted = true
+			}
+		}
+	}
+	return func(rr *pgconn.ResultReader) {
+		got := readIDs(rr, len(list))
+		for _, f := range list {
+			f.Accepted = got[f.ID]
+			delete(got, f.ID)
+		}
+	}
+}
+
+func readIDs(rr *pgconn.ResultReader, n int) map[uuid.UUID]bool {
+	got := make(map[uuid.UUID]bool, n)
+	for rr.NextRow() {
+		got[readUUID(rr.Values()[0])] = true
+	}
+	return got
+}
+
+func claimParams(r *rows, c *JobClaim) [][]byte {
+	cols := r.reset()
+	for _, l := range c.Lanes {
+		addLane(cols, l)
+	}
+	return append(r.arrays(), int8param(int64(c.Max)), int4(c.Worker))
+}
+
+func readClaims(c *JobClaim) func(*pgconn.ResultReader) {
+	return func(rr *pgconn.ResultReader) {
+		c.Claims = c.Claims[:0]
+		for rr.NextRow() {
+			var got, now = readClaim(rr.Values(), c.Worker)
+			c.Claims, c.Now = append(c.Claims, got), now
+		}
+	}
+}
+
+func int4(v int32) []byte {
+	return []byte{byte(v >> 24), byte(v >> 16), byte(v >> 8), byte(v)}
+}
+
+func int8param(v int64) []byte {
+	return append(int4(int32(v>>32)), int4(int32(v))...)
+}

@@ -1,0 +1,242 @@
+-- The statements of q, job and done. Those of the hot path are run with pinned plans; a test EXPLAINs them.
+
+-- name: JobColumns
+j.id, j.created_at, j.scheduled_for, j.hash, j.timeout_ms, j.parent, j.prio, j.workspace, j.kind, j.tag, j.path, j.created_by,
+j.email, j.permissioned_as, j.language, j.network, j.trigger, j.trigger_path, j.idempotency_key, j.source, j.lock, j.args
+
+-- name: JobViewColumns
+coalesce(d.state, q.state), coalesce(d.worker, q.worker), coalesce(d.attempt, q.attempt), coalesce(d.started_at, q.started_at),
+d.finished_at, d.cpu_us, d.memory_peak, coalesce(d.canceled_by, q.canceled_by), coalesce(d.cancel_reason, q.cancel_reason), w.name
+
+-- name: JobInsertMany
+with j as (
+    insert into job (id, created_at, scheduled_for, hash, timeout_ms, parent, prio, workspace, kind, tag, path, created_by, email,
+        permissioned_as, language, network, trigger, trigger_path, idempotency_key, source, lock, args, args_blob)
+    select u.id, u.created_at, coalesce(u.scheduled_for, now()), u.hash, u.timeout_ms, u.parent, u.prio, u.workspace, u.kind, u.tag,
+        u.path, u.created_by, u.email, u.permissioned_as, u.language, u.network, u.trigger, u.trigger_path, u.idempotency_key,
+        u.source, u.lock, u.args, u.args_blob
+    from unnest($1::uuid[], $2::timestamptz[], $3::timestamptz[], $4::int8[], $5::int8[], $6::uuid[], $7::int2[], $8::text[],
+        $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[], $16::text[], $17::text[],
+        $18::text[], $19::text[], $20::text[], $21::text[], $22::json[], $23::bytea[])
+        as u(id, created_at, scheduled_for, hash, timeout_ms, parent, prio, workspace, kind, tag, path, created_by, email,
+        permissioned_as, language, network, trigger, trigger_path, idempotency_key, source, lock, args, args_blob)
+    on conflict (id) do nothing
+    returning id, scheduled_for, prio, tag
+)
+insert into q (id, scheduled_for, started_at, worker, attempt, prio, state, tag)
+select id, scheduled_for, case when $24::int4 <> 0 then now() end, $24, ($24 <> 0)::int4, prio, ($24 <> 0)::int4, tag from j
+returning id;
+
+-- name: JobInsertOne
+with j as (
+    insert into job (id, created_at, scheduled_for, hash, timeout_ms, parent, prio, workspace, kind, tag, path, created_by, email,
+        permissioned_as, language, network, trigger, trigger_path, idempotency_key, source, lock, args, args_blob)
+    values ($1, $2, coalesce($3::timestamptz, now()), $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20,
+        $21, $22, $23)
+    on conflict (id) do nothing
+    returning id, scheduled_for, prio, tag
+)
+insert into q (id, scheduled_for, started_at, worker, attempt, prio, state, tag)
+select id, scheduled_for, case when $24::int4 <> 0 then now() end, $24, ($24 <> 0)::int4, prio, ($24 <> 0)::int4, tag from j
+returning id;
+
+-- name: JobInsertKeyed
+with k as (
+    insert into idempotency (workspace, key, job_id) values ($8, $19, $1) on conflict do nothing returning job_id
+), j as (
+    insert into job (id, created_at, scheduled_for, hash, timeout_ms, parent, prio, workspace, kind, tag, path, created_by, email,
+        permissioned_as, language, network, trigger, trigger_path, idempotency_key, source, lock, args, args_blob)
+    select $1, $2, coalesce($3::timestamptz, now()), $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20,
+        $21, $22, $23
+    from k
+    on conflict (id) do nothing
+    returning id, scheduled_for, prio, tag
+)
+insert into q (id, scheduled_for, started_at, worker, attempt, prio, state, tag)
+select id, scheduled_for, case when $24::int4 <> 0 then now() end, $24, ($24 <> 0)::int4, prio, ($24 <> 0)::int4, tag from j
+returning id;
+
+-- name: JobKey
+select job_id from idempotency where workspace = $1 and key = $2;
+
+-- name: JobKeyExpire
+delete from idempotency where (workspace, key) in
+    (select workspace, key from idempotency where created_at < now() - $1::interval limit 10000);
+
+-- name: JobFinishMany
+with d as (
+    delete from q using unnest($1::uuid[], $2::int4[], $3::int4[], $4::int2[], $5::int8[], $6::int8[], $7::text[], $8::text[],
+        $9::json[], $10::bytea[], $11::int8[], $12::bytea[])
+        as u(id, worker, attempt, state, cpu_us, memory_peak, canceled_by, cancel_reason, result, result_blob, log_off, log_tail)
+    where q.id = u.id and q.worker = u.worker and q.attempt = u.attempt and q.state = 1
+    returning q.started_at, u.*
+)
+insert into done (id, started_at, finished_at, worker, attempt, state, cpu_us, memory_peak, canceled_by, cancel_reason, result,
+    result_blob, log_off, log_tail)
+select id, started_at, clock_timestamp(), worker, attempt, state, cpu_us, memory_peak, canceled_by, cancel_reason, result,
+    result_blob, log_off, log_tail
+from d
+returning id;
+
+-- name: JobFinishOne
+with d as (
+    delete from q where q.id = $1 and q.worker = $2 and q.attempt = $3 and q.state = 1 returning q.started_at
+)
+insert into done (id, started_at, finished_at, worker, attempt, state, cpu_us, memory_peak, canceled_by, cancel_reason, result,
+    result_blob, log_off, log_tail)
+select $1, d.started_at, clock_timestamp(), $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12
+from d
+returning id;
+
+-- name: JobClaim
+with pick as (
+    select x.id
+    from unnest($1::text[], $2::int2[], $3::timestamptz[]) as w(tag, prio, mark)
+    cross join lateral (
+        select q.id from q
+        where q.state = 0 and q.tag = w.tag and q.prio = w.prio and q.scheduled_for >= w.mark and q.scheduled_for <= now()
+        order by q.scheduled_for, q.id
+        limit $4
+        for update skip locked
+    ) x
+    limit $4
+), c as (
+    update q set state = 1, worker = $5, attempt = attempt + 1, started_at = clock_timestamp()
+    from pick where q.id = pick.id
+    returning q.id, q.attempt, q.started_at
+)
+select {job}, b.data, c.attempt, c.started_at, now()
+from c
+join job j on j.id = c.id
+left join blob b on b.hash = j.args_blob;
+
+-- name: JobHeads
+select t.tag, h.prio, h.scheduled_for, now()
+from unnest($1::text[]) as t(tag)
+cross join lateral (
+    with recursive r(prio, scheduled_for) as (
+        (select q.prio, q.scheduled_for from q where q.state = 0 and q.tag = t.tag
+         order by q.prio desc, q.scheduled_for, q.id limit 1)
+        union all
+        select n.prio, n.scheduled_for from r cross join lateral (
+            select q.prio, q.scheduled_for from q where q.state = 0 and q.tag = t.tag and q.prio < r.prio
+            order by q.prio desc, q.scheduled_for, q.id limit 1) n
+    )
+    select * from r
+) h;
+
+-- name: JobOwned
+select worker, attempt from q where id = $1 and state = 1;
+
+-- name: JobFinished
+select exists (select 1 from done where id = $1 and worker = $2 and attempt = $3);
+
+-- name: JobHandBack
+update q set state = 0, worker = 0, started_at = null
+from unnest($1::uuid[], $2::int4[], $3::int4[]) as u(id, worker, attempt)
+where q.id = u.id and q.worker = u.worker and q.attempt = u.attempt and q.state = 1 and q.canceled_by is null
+returning q.id;
+
+-- name: JobCancelQueued
+with d as (
+    delete from q where id = $1 and state = 0 and exists (select 1 from job where job.id = $1 and workspace = $2)
+    returning id, attempt
+)
+insert into done (id, finished_at, worker, attempt, state, cpu_us, memory_peak, canceled_by, cancel_reason, result, log_off)
+select id, clock_timestamp(), 0, attempt, 4, 0, 0, $3, $4, $5::json, 0 from d
+returning id;
+
+-- name: JobCancelRunning
+update q set canceled_by = $3, cancel_reason = $4
+where id = $1 and state = 1 and exists (select 1 from job where job.id = $1 and workspace = $2)
+returning worker;
+
+-- name: JobCanceled
+select id, canceled_by, coalesce(cancel_reason, '') from q where worker = $1 and canceled_by is not null;
+
+-- name: JobExists
+select exists (select 1 from job where id = $1 and workspace = $2);
+
+-- name: JobGet
+select {job}, ab.data, {view}, d.result, rb.data
+from job j
+left join q on q.id = j.id
+left join done d on d.id = j.id
+left join worker w on w.id = coalesce(d.worker, q.worker)
+left join blob ab on ab.hash = j.args_blob
+left join blob rb on rb.hash = d.result_blob
+where j.id = $1 and j.workspace = $2;
+
+-- name: JobResult
+select coalesce(d.state, q.state), coalesce(d.started_at, q.started_at), d.finished_at, d.result, rb.data
+from job j
+left join q on q.id = j.id
+left join done d on d.id = j.id
+left join blob rb on rb.hash = d.result_blob
+where j.id = $1 and j.workspace = $2;
+
+-- name: JobList
+select {job}, null::bytea, {view}, null::json, null::bytea
+from job j
+{joins}
+left join worker w on w.id = coalesce(d.worker, q.worker)
+where j.workspace = $1
+    and ($2::int2[] is null or coalesce(d.state, q.state) = any($2))
+    and ($3::text[] is null or j.kind = any($3))
+    and ($4::text is null or j.path = $4)
+    and ($5::text is null or starts_with(j.path, $5))
+    and ($6::text is null or j.created_by = $6)
+    and ($7::text is null or j.tag = $7)
+    and ($8::text is null or w.name = $8)
+    and ($9::uuid is null or j.parent = $9)
+    and ($10::timestamptz is null or j.created_at > $10)
+    and ($11::timestamptz is null or j.created_at < $11)
+    and (not $12::bool or j.parent is null)
+    and ($13::jsonb is null or j.args::jsonb @> $13)
+    and ($14::jsonb is null or d.result::jsonb @> $14)
+order by j.created_at {dir}, j.id {dir}
+limit $15 offset $16;
+
+-- name: JobCounts
+select count(*) filter (where q.state = 0), count(*) filter (where q.state = 1)
+from q join job j on j.id = q.id where j.workspace = $1;
+
+-- name: JobTagCounts
+select tag, count(*) filter (where state = 0), count(*) filter (where state = 1) from q group by tag order by tag;
+
+-- name: JobAhead
+select q.state, q.scheduled_for, q.scheduled_for > now(), q.tag, q.attempt,
+    (select count(*) from q o where o.state = 0 and o.tag = q.tag and o.scheduled_for <= now()
+        and (o.prio > q.prio or (o.prio = q.prio and (o.scheduled_for, o.id) < (q.scheduled_for, q.id)))),
+    (select count(*) from worker w where w.gone is null and w.heartbeat > now() - $3::interval and q.tag = any(w.tags)),
+    (select coalesce(sum(greatest(w.slots - w.busy, 0)), 0) from worker w
+        where w.gone is null and w.heartbeat > now() - $3::interval and q.tag = any(w.tags))
+from q join job j on j.id = q.id
+where q.id = $1 and j.workspace = $2;
+
+-- name: JobRescue
+-- started_at <= now(): a row that is claimed anew while this runs is judged by an old look at the workers, and must not match.
+with lost as (
+    select q.id from q
+    where q.state = 1 and q.started_at <= now() and not exists (select 1 from worker w where w.id = q.worker and w.gone is null)
+    limit 1000 for update skip locked
+)
+update q set state = 0, worker = 0, started_at = null, lost = q.lost + 1
+from lost
+where q.id = lost.id and q.canceled_by is null and q.lost < $1
+returning q.id;
+
+-- name: JobRescueEnd
+with lost as (
+    select q.id from q
+    where q.state = 1 and q.started_at <= now() and not exists (select 1 from worker w where w.id = q.worker and w.gone is null)
+        and (q.canceled_by is not null or q.lost >= $1)
+    limit 1000 for update skip locked
+), d as (
+    delete from q using lost where q.id = lost.id returning q.*
+)
+insert into done (id, started_at, finished_at, worker, attempt, state, cpu_us, memory_peak, canceled_by, cancel_reason, result, log_off)
+select id, started_at, clock_timestamp(), worker, attempt, case when canceled_by is null then 3 else 4 end, 0, 0, canceled_by,
+    cancel_reason, case when canceled_by is null then $2::json else $3::json end, 0
+from d
+returning id;

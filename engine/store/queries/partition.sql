@@ -1,0 +1,20 @@
+-- name: PartitionList
+select c.relname from pg_inherits i join pg_class c on c.oid = i.inhrelid
+where i.inhparent = $1::text::regclass order by 1;
+
+-- name: PartitionLock
+select pg_try_advisory_lock($1);
+
+-- name: PartitionUnlock
+select pg_advisory_unlock($1);
+
+-- name: PartitionBusy
+select exists (select 1 from q where id >= $1 and id < $2);
+
+-- name: PartitionDefaultExpire
+with old as (
+    delete from done_default where finished_at < $1 returning id
+), logs as (
+    delete from job_log_default where job_id in (select id from old)
+)
+delete from job_default where id in (select id from old);
