@@ -2,6 +2,7 @@ package oci
 
 import (
 	"os"
+	"path/filepath"
 
 	"github.com/opencontainers/cgroups"
 	_ "github.com/opencontainers/cgroups/devices" // registers the device controller
@@ -39,13 +40,14 @@ func (p plan) config() *configs.Config {
 		Mounts:       p.binds(),
 		Rlimits:      []configs.Rlimit{{Type: unix.RLIMIT_CORE}},
 		// Nobody in the slot can make a user namespace, whatever the filters say.
-		Sysctl:          map[string]string{"user.max_user_namespaces": "0"},
-		RootlessEUID:    p.rootless,
-		RootlessCgroups: p.group == "",
-		Cgroups: &cgroups.Cgroup{
-			Path: p.group, Rootless: p.group == "",
-			Resources: &cgroups.Resources{Devices: deviceRules(), SkipDevices: p.group == ""},
-		},
+		Sysctl:       map[string]string{"user.max_user_namespaces": "0"},
+		RootlessEUID: p.rootless,
+		Cgroups:      &cgroups.Cgroup{Path: p.group, Resources: &cgroups.Resources{Devices: deviceRules()}},
+	}
+	if p.group == "" {
+		// libcontainer wants a name all the same; with no path given it takes it for no error that the group can not be made.
+		c.RootlessCgroups = true
+		c.Cgroups = &cgroups.Cgroup{Name: "millrace-" + filepath.Base(p.root), Rootless: true, Resources: &cgroups.Resources{}}
 	}
 	if p.network != sandbox.NetworkHost {
 		c.Namespaces = append(c.Namespaces, configs.Namespace{Type: configs.NEWNET})

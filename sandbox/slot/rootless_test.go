@@ -56,14 +56,11 @@ func TestAsUser(t *testing.T) {
 	if err := os.Chmod(os.TempDir(), 0o711); err != nil {
 		t.Logf("%v", err)
 	}
-	open := func(t *testing.T) sandbox.Isolator {
-		i := spawn(t, newPlace(t))
-		s := i.Strength()
-		if s.Mode != "rootless" || !s.Lacking(sandbox.LackMemory) {
-			t.Errorf("strength %+v", s)
-		}
-		return i
+	i := spawn(t, newPlace(t))
+	if s := i.Strength(); s.Mode != "rootless" || !s.Lacking(sandbox.LackMemory) {
+		t.Errorf("strength %+v", s)
 	}
+	open := func(*testing.T) sandbox.Isolator { return i }
 	t.Run("Exercise", func(t *testing.T) { sandboxtest.Exercise(t, open) })
 	t.Run("Escape", func(t *testing.T) { sandboxtest.Escape(t, open, nil) })
 }
