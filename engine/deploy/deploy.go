@@ -78,7 +78,10 @@ func (d *Scripts) ByHash(ctx context.Context, p engine.Principal, ws string, h e
 	if err != nil {
 		return nil, err
 	}
-	return s, d.gate.Can(p, "read", ws, s.Path)
+	if err := d.gate.Can(p, "read", ws, s.Path); err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
 // List returns the newest versions of the scripts that f selects.

@@ -88,11 +88,16 @@ func (s *Jobs) build(ctx context.Context, p engine.Principal, r engine.RunReques
 	if err := checkNetwork(j.Network); err != nil {
 		return nil, err
 	}
+	if err := s.cfg.Gate.Can(p, "run", r.Workspace, j.Path); err != nil { // before looking: hints name scripts
+		return nil, err
+	}
 	if err := s.target(ctx, r, j); err != nil {
 		return nil, err
 	}
-	if err := s.cfg.Gate.Can(p, "run", r.Workspace, j.Path); err != nil {
-		return nil, err
+	if r.Hash != 0 { // only now is the path known
+		if err := s.cfg.Gate.Can(p, "run", r.Workspace, j.Path); err != nil {
+			return nil, err
+		}
 	}
 	if j.Network == "" && j.Kind != engine.KindScript {
 		j.Network = s.cfg.Network

@@ -83,7 +83,7 @@ func (r *run) context() string {
 }
 
 func (r *run) output() ([]byte, *runtimes.Failure) {
-	collected, ok := r.s.proc.Collected()
+	collected, ok := r.proc.Collected()
 	return runtimes.OutputResult(collected, ok, bytes.TrimRight(r.tail.b, "\n"))
 }
 

@@ -33,7 +33,7 @@ func (s *started) start(ctx context.Context, slot sandbox.Slot, spec sandbox.Spe
 	if !warm {
 		return nil
 	}
-	stop := context.AfterFunc(ctx, func() { _ = proc.Kill() })
+	stop := context.AfterFunc(ctx, func() { _ = proc.Kill() }) // proc, not s.proc: close may come first
 	defer stop()
 	for {
 		r, err := s.frames.Reply()

@@ -61,6 +61,7 @@ type run struct {
 	w      *Worker
 	t      Task
 	s      *started
+	proc   sandbox.Process // s.proc, which s.close forgets
 	limits sandbox.Limits
 	reason atomic.Value // string: why it was stopped
 	tail   tail         // the end of the output
@@ -69,7 +70,7 @@ type run struct {
 // stop kills the process for a reason; the first reason wins.
 func (r *run) stop(reason string) {
 	r.reason.CompareAndSwap(nil, reason)
-	_ = r.s.proc.Kill()
+	_ = r.proc.Kill()
 }
 
 func (r *run) stopped() string {
@@ -85,6 +86,7 @@ func (w *Worker) Run(ctx context.Context, t Task) (Result, error) {
 		return Result{}, err
 	}
 	defer r.s.close()
+	r.proc = r.s.proc
 	request, err := r.request()
 	if err != nil {
 		return Result{Failure: &runtimes.Failure{Name: "ArgumentError", Message: err.Error()}}, nil
@@ -98,13 +100,13 @@ func (w *Worker) Run(ctx context.Context, t Task) (Result, error) {
 	work.Go(r.readOutput)
 	if len(request) > 0 {
 		if len(request) <= 16<<10 {
-			_, _ = r.s.proc.Conn().Write(request)
+			_, _ = r.proc.Conn().Write(request)
 		} else {
-			work.Go(func() { _, _ = r.s.proc.Conn().Write(request) })
+			work.Go(func() { _, _ = r.proc.Conn().Write(request) })
 		}
 	}
 	reply := r.readReplies()
-	exit, err := r.s.proc.Wait(context.WithoutCancel(ctx))
+	exit, err := r.proc.Wait(context.WithoutCancel(ctx))
 	work.Wait()
 	if err != nil && r.stopped() == "" && reply.Value == nil && reply.Failure == nil {
 		return Result{}, fmt.Errorf("the sandbox broke while the job ran: %w", err)
@@ -178,7 +180,7 @@ func (r *run) readOutput() {
 	buf := make([]byte, 16<<10)
 	var total int64
 	for {
-		n, err := r.s.proc.Output().Read(buf)
+		n, err := r.proc.Output().Read(buf)
 		if n > 0 {
 			p := buf[:n]
 			if over := total + int64(n) - r.limits.Output; over > 0 {

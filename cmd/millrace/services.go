@@ -1,0 +1,191 @@
+package main
+
+import (
+	"context"
+	"net"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/millrace/millrace/cmd/internal/cli"
+	"github.com/millrace/millrace/engine"
+	"github.com/millrace/millrace/engine/auth"
+	"github.com/millrace/millrace/engine/catalog"
+	"github.com/millrace/millrace/engine/execute"
+	"github.com/millrace/millrace/engine/maintain"
+	"github.com/millrace/millrace/engine/metric"
+	"github.com/millrace/millrace/engine/queue"
+	"github.com/millrace/millrace/runtimes"
+	"github.com/millrace/millrace/sandbox"
+)
+
+// services are the parts with goroutines of their own.
+type services struct {
+	gate     *auth.Auth
+	scripts  *catalog.Catalog
+	queue    *queue.Queue
+	maintain *maintain.Service
+}
+
+// startServices starts them in order of need. Whatever was started is stopped again, also after an error.
+func (d *daemon) startServices(ctx context.Context, s services) error {
+	for _, x := range []struct {
+		start func(context.Context) error
+		stop  func(context.Context)
+	}{
+		{s.gate.Start, func(context.Context) { s.gate.Stop() }},
+		{d.ensureWorkspace(s.gate), func(context.Context) {}},
+		{s.scripts.Start, func(context.Context) { s.scripts.Stop() }},
+		{d.pool.Start, func(context.Context) { d.pool.Stop() }},
+		{s.queue.Start, func(context.Context) { s.queue.Stop() }},
+		{s.maintain.Start, func(context.Context) { s.maintain.Stop() }},
+		{d.startWork(s.queue), d.stopWork},
+	} {
+		if err := x.start(ctx); err != nil {
+			return err
+		}
+		d.onStop(x.stop)
+	}
+	warm, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	d.warm.Go(func() { d.prewarm(warm) })
+	d.onStop(func(context.Context) {
+		cancel()
+		d.warm.Wait()
+	})
+	return nil
+}
+
+// startWork begins to take jobs and requests.
+func (d *daemon) startWork(q *queue.Queue) func(context.Context) error {
+	return func(ctx context.Context) error {
+		if err := d.dispatch.Start(ctx, q); err != nil {
+			return err
+		}
+		if err := d.server.Start(context.WithoutCancel(ctx)); err != nil {
+			d.dispatch.Drain(cancelled())
+			return err
+		}
+		return nil
+	}
+}
+
+// stopWork ends both at the same time: requests that wait for a running job get its result if it ends in time.
+func (d *daemon) stopWork(patience context.Context) {
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if err := d.server.Stop(patience); err != nil {
+			d.log.Info().Err(err).Msg("requests were cut")
+		}
+	})
+	wg.Go(func() { d.dispatch.Drain(patience) })
+	wg.Wait()
+}
+
+// ensureWorkspace makes the workspace named by --workspace if it is not there.
+func (d *daemon) ensureWorkspace(gate *auth.Auth) func(context.Context) error {
+	return func(ctx context.Context) error {
+		ws := gate.Workspaces()
+		if ok, err := ws.Exists(ctx, d.cfg.workspace); err != nil || ok {
+			return err
+		}
+		admin := engine.Principal{Username: "admin", Email: "admin@localhost", Admin: true, Via: "socket"}
+		return ws.Create(ctx, admin, engine.Workspace{ID: d.cfg.workspace, Name: d.cfg.workspace})
+	}
+}
+
+// prewarm opens one slot for every language that needs nothing built, so that the first job finds it ready.
+func (d *daemon) prewarm(ctx context.Context) {
+	for _, e := range d.registry.All() {
+		if e.Err != nil || ctx.Err() != nil {
+			continue
+		}
+		l, err := e.Launch(e.Host, runtimes.Program{Workspace: d.cfg.workspace, Language: e.Info().Name, Network: sandbox.NetworkHost}, runtimes.Artifact{})
+		if err != nil {
+			continue // its programs cannot be launched before they are built
+		}
+		if len(l.Template.Zygote) > 0 {
+			l.Template.Tenant = d.cfg.workspace
+		}
+		if err := d.pool.Keep(ctx, l, 1); err != nil && ctx.Err() == nil {
+			d.log.Warn().Err(err).Str("language", e.Info().Name).Msg("open a sandbox ahead")
+		}
+	}
+}
+
+// tags are those of the languages that run here, of dependency jobs, and what --tags adds.
+func (d *daemon) tags() []string {
+	out := []string{"dependency"}
+	for _, e := range d.registry.All() {
+		if e.Err == nil {
+			out = append(out, e.Info().Tag)
+		}
+	}
+	for t := range strings.SplitSeq(d.cfg.tags, ",") {
+		if t = strings.TrimSpace(t); t != "" {
+			out = append(out, t)
+		}
+	}
+	return out
+}
+
+// baseURL is where jobs with the host's network reach the API.
+func (d *daemon) baseURL() string {
+	host, port, err := net.SplitHostPort(d.cfg.listen)
+	if err != nil {
+		return "http://127.0.0.1:8000"
+	}
+	if ip := net.ParseIP(host); host == "" || (ip != nil && ip.IsUnspecified()) {
+		host = "127.0.0.1"
+	}
+	return "http://" + net.JoinHostPort(host, port)
+}
+
+// counted counts the outcomes of an executor.
+type counted struct {
+	*execute.Executor
+	metrics *metric.Set
+}
+
+func (c counted) Finished(claim *engine.Claim, o *engine.Outcome) {
+	c.Executor.Finished(claim, o)
+	if o != nil {
+		c.metrics.Finished(claim, o)
+	}
+}
+
+// queued counts queued jobs for the metrics, 0 when the database does not answer.
+func queued(q *queue.Queue) float64 {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	counts, err := q.TagCounts(ctx)
+	if err != nil {
+		return 0
+	}
+	var n int64
+	for _, c := range counts {
+		n += c.Queued
+	}
+	return float64(n)
+}
+
+// output lets the executor store output in the queue, which is made after it.
+type output struct{ *queue.Queue }
+
+// health says whether the daemon can take jobs.
+type health struct{ d *daemon }
+
+// Live reports that the process answers.
+func (h health) Live() error { return nil }
+
+// Ready reports whether the database answers.
+func (h health) Ready(ctx context.Context) error {
+	if err := h.d.db.Ping(ctx); err != nil {
+		return &engine.Error{Code: engine.Unavailable, Op: "ready", Msg: "the database does not answer", Err: err}
+	}
+	return nil
+}
+
+// cliConfig is what the commands know of this product.
+func cliConfig() cli.Config {
+	return cli.Config{Registry: families(), Serve: serve, Lib: libDir, Strength: strength}
+}

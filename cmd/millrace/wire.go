@@ -1,0 +1,203 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/millrace/millrace/cmd/internal/cli"
+	"github.com/millrace/millrace/engine/auth"
+	"github.com/millrace/millrace/engine/bus"
+	"github.com/millrace/millrace/engine/catalog"
+	"github.com/millrace/millrace/engine/deploy"
+	"github.com/millrace/millrace/engine/dispatch"
+	"github.com/millrace/millrace/engine/execute"
+	"github.com/millrace/millrace/engine/jobs"
+	"github.com/millrace/millrace/engine/live"
+	"github.com/millrace/millrace/engine/maintain"
+	"github.com/millrace/millrace/engine/metric"
+	"github.com/millrace/millrace/engine/pool"
+	"github.com/millrace/millrace/engine/prepare"
+	"github.com/millrace/millrace/engine/queue"
+	"github.com/millrace/millrace/engine/store"
+	"github.com/millrace/millrace/engine/store/pgserver"
+	"github.com/millrace/millrace/runtimes"
+	"github.com/millrace/millrace/runtimes/build"
+	"github.com/millrace/millrace/sandbox"
+	"github.com/millrace/millrace/web"
+)
+
+// daemon is the only place where all parts meet. start makes them in order of need, stop undoes that in the opposite order.
+type daemon struct {
+	cfg    config
+	log    zerolog.Logger
+	failed chan error // a part gave up while running
+
+	registry *runtimes.Registry
+	isolator sandbox.Isolator
+	pg       *pgserver.Server // nil with --database-url
+	db       *store.DB
+	server   *web.Server
+	jobs     *jobs.Jobs
+	dispatch *dispatch.Dispatcher
+	pool     *pool.Pool
+
+	stops []func(context.Context) // in order of start
+	warm  sync.WaitGroup
+}
+
+func newDaemon(c config, log zerolog.Logger) *daemon {
+	return &daemon{cfg: c, log: log, failed: make(chan error, 4), registry: families()}
+}
+
+func (d *daemon) url() string    { return "http://" + d.server.Addr() }
+func (d *daemon) socket() string { return filepath.Join(d.cfg.data, "run", "millrace.sock") }
+
+// onStop registers what stop must do.
+func (d *daemon) onStop(f func(context.Context)) { d.stops = append(d.stops, f) }
+
+// stop stops every part that was started; patience is how long running jobs may go on.
+func (d *daemon) stop(patience context.Context) {
+	for i := len(d.stops) - 1; i >= 0; i-- {
+		d.stops[i](patience)
+	}
+	if d.db != nil {
+		d.db.Close()
+	}
+	if d.pg != nil {
+		d.pg.Stop()
+	}
+}
+
+// start brings the daemon up: database and sandbox side by side, then the engine, then the front.
+func (d *daemon) start(ctx context.Context) error {
+	for _, dir := range []string{d.cfg.data, filepath.Join(d.cfg.data, "run"), filepath.Join(d.cfg.data, "cache")} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return fmt.Errorf("make data folder: %w", err)
+		}
+	}
+	lib, err := libDir()
+	if err != nil {
+		return err
+	}
+	var dbErr, boxErr error
+	var wg sync.WaitGroup
+	wg.Go(func() { dbErr = d.startDatabase(ctx) })
+	wg.Go(func() { boxErr = d.startSandbox(ctx, lib) })
+	wg.Wait()
+	if err := errors.Join(dbErr, boxErr); err != nil {
+		return err
+	}
+	return d.startEngine(ctx)
+}
+
+// startDatabase uses the given server or brings up a private one.
+func (d *daemon) startDatabase(ctx context.Context) error {
+	url := d.cfg.databaseURL
+	if url == "" {
+		pg, err := pgserver.New(pgserver.Config{Dir: filepath.Join(d.cfg.data, "postgres"), Log: d.log.With().Str("part", "postgres").Logger()})
+		if err != nil {
+			return err
+		}
+		if err := pg.Start(ctx); err != nil {
+			return err
+		}
+		d.pg = pg
+		go func() {
+			<-pg.Done()
+			if err := pg.Err(); err != nil {
+				d.failed <- fmt.Errorf("private database: %w", err)
+			}
+		}()
+		url = pg.ConnString()
+	}
+	db, err := store.Open(ctx, store.Config{URL: url, Log: d.log.With().Str("part", "store").Logger()})
+	if err != nil {
+		return err
+	}
+	d.db = db
+	return nil
+}
+
+// detect looks for the tools of every language, all at the same time.
+func (d *daemon) detect(ctx context.Context, lib string) {
+	var wg sync.WaitGroup
+	for _, e := range d.registry.All() {
+		wg.Go(func() { e.Host, e.Err = e.Detect(ctx, lib) })
+	}
+	wg.Wait()
+	for _, e := range d.registry.All() {
+		if e.Err != nil {
+			d.log.Warn().Str("language", e.Info().Name).Err(e.Err).Msg("language unavailable")
+		}
+	}
+}
+
+// startEngine wires queue, dispatch, pool and the facades, and opens the front.
+func (d *daemon) startEngine(ctx context.Context) error {
+	slots := d.cfg.processSlots()
+	part := func(name string) zerolog.Logger { return d.log.With().Str("part", name).Logger() }
+	signals, logs := bus.New(), live.New()
+
+	gate, err := auth.New(auth.Config{DB: d.db, Log: part("auth")})
+	if err != nil {
+		return err
+	}
+	scripts, err := catalog.New(catalog.Config{DB: d.db, Registry: d.registry, Log: part("catalog")})
+	if err != nil {
+		return err
+	}
+	builder, err := build.New(build.Config{Isolator: d.isolator, CacheDir: filepath.Join(d.cfg.data, "cache"), Remove: d.remover(), Log: part("build")})
+	if err != nil {
+		return err
+	}
+	if d.pool, err = pool.New(pool.Config{Isolator: d.isolator, MaxSlots: 2*slots + 4, Log: part("pool")}); err != nil {
+		return err
+	}
+	out := &output{}
+	metrics := metric.New(cli.Version, metric.Gauges{
+		Slots:         func() int { n, _ := d.dispatch.Stats(); return n },
+		FreeSlots:     func() int { _, n := d.dispatch.Stats(); return n },
+		OpenSandboxes: func() int { return d.pool.Stats().Open },
+		WarmOnes:      func() int { return d.pool.Stats().Warm },
+		Queued:        func() float64 { return queued(out.Queue) },
+	})
+	executor := execute.New(execute.Config{
+		Scripts: scripts, Logs: out, Live: logs, Bus: signals, Prepare: prepare.New(d.registry, builder), Pool: d.pool,
+		Env: execute.Env(d.baseURL(), gate.JobToken), Log: part("execute"),
+	})
+	if d.dispatch, err = dispatch.New(dispatch.Config{
+		Executor: counted{executor, metrics}, ProcessSlots: slots, ProcessTags: d.tags(), NativeTags: []string{"noop"}, Log: part("dispatch"),
+	}); err != nil {
+		return err
+	}
+	q, err := queue.New(queue.Config{
+		DB: d.db, Log: part("queue"), Slots: d.dispatch, OnCancel: d.dispatch.Cancel,
+		Version: cli.Version, Tags: d.dispatch.Tags(), Capacity: slots,
+	})
+	if err != nil {
+		return err
+	}
+	out.Queue = q
+	upkeep, err := maintain.New(maintain.Config{DB: d.db, Keep: time.Duration(d.cfg.retention) * 24 * time.Hour, Log: part("maintain")})
+	if err != nil {
+		return err
+	}
+	d.jobs = jobs.New(jobs.Config{
+		Queue: q, Scripts: scripts, Gate: gate, Registry: d.registry, Bus: signals, Live: logs, Network: string(sandbox.NetworkHost), Log: part("jobs"),
+	})
+	d.server, err = web.New(web.Config{
+		Listen: d.cfg.listen, Socket: d.socket(), Version: cli.Version, Auth: gate, Jobs: d.jobs,
+		Scripts: deploy.New(scripts, gate, d.jobs, d.registry), Tokens: gate.Tokens(), Workspaces: gate.Workspaces(), Health: health{d}, Metrics: metrics.Write, Log: part("web"),
+	})
+	if err != nil {
+		return err
+	}
+	return d.startServices(ctx, services{gate: gate, scripts: scripts, queue: q, maintain: upkeep})
+}
