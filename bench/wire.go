@@ -47,7 +47,8 @@ func (c *conn) do(method, path, body string) (status int, answer []byte, err err
 	if c.server.network == "unix" {
 		host = "localhost"
 	}
-	b := append(c.out[:0], method...)
+	b := c.out[:0]
+	b = append(b, method...)
 	b = append(b, ' ')
 	b = append(b, path...)
 	b = append(b, " HTTP/1.1\r\nHost: "...)
