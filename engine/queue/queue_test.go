@@ -82,7 +82,7 @@ func start(t testing.TB, cfg Config) *Queue {
 
 func noop() *engine.Job {
 	return &engine.Job{ID: engine.NewJobID(), Workspace: "main", Kind: engine.KindNoop, Tag: "noop", Args: json.RawMessage(`{"b": 1, "a": 2}`),
-		CreatedBy: "ann", Email: "ann@example.org", PermissionedAs: "u/ann", Trigger: "api"}
+		CreatedBy: "ann", Email: "ann@example.org", PermissionedAs: "u/ann", Trigger: "api", CreatedAt: time.Now()}
 }
 
 func push(t testing.TB, q *Queue, j *engine.Job) engine.PushResult {

@@ -38,7 +38,9 @@ func (db *DB) JobResult(ctx context.Context, ws string, id uuid.UUID) (*JobResul
 	var r JobResult
 	var state int16
 	var result, blob []byte
-	err := db.pool.QueryRow(ctx, q("JobResult"), [16]byte(id), ws).Scan(&state, &r.Started, &r.Finished, &result, &blob)
+	err := db.read(ctx, func() error {
+		return db.pool.QueryRow(ctx, q("JobResult"), [16]byte(id), ws).Scan(&state, &r.Started, &r.Finished, &result, &blob)
+	})
 	if err != nil {
 		return nil, fmt.Errorf("read result of job %s: %w", id, err)
 	}
@@ -95,7 +97,15 @@ func listQuery(active, completed, ascending bool) string {
 }
 
 // views runs a statement that selects {job}, the arguments' blob, {view}, the result and the result's blob.
-func (db *DB) views(ctx context.Context, sql string, args ...any) ([]*engine.JobView, error) {
+func (db *DB) views(ctx context.Context, sql string, args ...any) (out []*engine.JobView, err error) {
+	err = db.read(ctx, func() error {
+		out, err = db.viewsOnce(ctx, sql, args...)
+		return err
+	})
+	return out, err
+}
+
+func (db *DB) viewsOnce(ctx context.Context, sql string, args ...any) ([]*engine.JobView, error) {
 	rows, err := db.pool.Query(ctx, sql, args...)
 	if err != nil {
 		return nil, err
@@ -173,6 +183,17 @@ func (db *DB) JobAhead(ctx context.Context, ws string, id uuid.UUID, lease time.
 	}
 	a.State = stateName(int64(state))
 	return &a, nil
+}
+
+// read does fn, which only reads, and once more when a connection turned out to be dead, as all are after a restart of the
+// server.
+func (db *DB) read(ctx context.Context, fn func() error) error {
+	err := fn()
+	if IsUnavailable(err) && ctx.Err() == nil {
+		db.pool.Reset()
+		err = fn()
+	}
+	return err
 }
 
 func orNull(s string) *string {

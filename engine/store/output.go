@@ -38,7 +38,15 @@ func (db *DB) LogAppend(ctx context.Context, worker int32, chunks []LogChunk) er
 }
 
 // LogRead returns what is stored of a job's output from offset on.
-func (db *DB) LogRead(ctx context.Context, id uuid.UUID, kind int16, offset int64) (string, error) {
+func (db *DB) LogRead(ctx context.Context, id uuid.UUID, kind int16, offset int64) (text string, err error) {
+	err = db.read(ctx, func() error {
+		text, err = db.logRead(ctx, id, kind, offset)
+		return err
+	})
+	return text, err
+}
+
+func (db *DB) logRead(ctx context.Context, id uuid.UUID, kind int16, offset int64) (string, error) {
 	rows, err := db.pool.Query(ctx, q("LogRead"), [16]byte(id), kind, offset)
 	if err != nil {
 		return "", fmt.Errorf("read output: %w", err)

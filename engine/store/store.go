@@ -143,3 +143,6 @@ type Tx = pgx.Tx
 func (db *DB) InTx(ctx context.Context, fn func(tx Tx) error) error {
 	return pgx.BeginFunc(ctx, db.pool, fn)
 }
+
+// URL is the address the database was opened with. It may hold a password: not for logs.
+func (db *DB) URL() string { return db.cfg.URL }

@@ -23,8 +23,8 @@ with old as (
     update blob set last_used = now() where hash = $1 returning hash
 ), new as (
     insert into blob (hash, size, data)
-    select $1, $2, $3
-    where not exists (select 1 from old) and (select coalesce(sum(size), 0) from blob) + $2 <= $4
+    select $1::bytea, $2::int8, $3::bytea
+    where not exists (select 1 from old) and (select coalesce(sum(size), 0) from blob) + $2::int8 <= $4::int8
     on conflict (hash) do update set last_used = now()
     returning hash
 )

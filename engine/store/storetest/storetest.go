@@ -141,3 +141,57 @@ func (c *cluster) address(t testing.TB, name string) string {
 	}
 	return url
 }
+
+// Admin runs a statement in the server's maintenance database.
+func Admin(t testing.TB, sql string) {
+	t.Helper()
+	shared(t).exec(t, sql)
+}
+
+// Exec runs a statement on a connection of its own to db's database.
+func Exec(t testing.TB, db *store.DB, sql string) {
+	t.Helper()
+	conn := dial(t, db)
+	defer conn.Close(context.Background()) //nolint:errcheck // a test's side connection
+	if _, err := conn.Exec(context.Background(), sql); err != nil {
+		t.Fatalf("%s: %v", sql, err)
+	}
+}
+
+// Row scans the one row that sql returns into dest.
+func Row(t testing.TB, db *store.DB, sql string, dest ...any) {
+	t.Helper()
+	conn := dial(t, db)
+	defer conn.Close(context.Background()) //nolint:errcheck // a test's side connection
+	if err := conn.QueryRow(context.Background(), sql).Scan(dest...); err != nil {
+		t.Fatalf("%s: %v", sql, err)
+	}
+}
+
+// Name is the name of db's database.
+func Name(t testing.TB, db *store.DB) (name string) {
+	t.Helper()
+	Row(t, db, "select current_database()", &name)
+	return name
+}
+
+// Lock locks a table against everybody until release.
+func Lock(t testing.TB, db *store.DB, table string) (release func()) {
+	t.Helper()
+	conn := dial(t, db)
+	if _, err := conn.Exec(context.Background(), "begin; lock table "+table+" in access exclusive mode"); err != nil {
+		t.Fatalf("lock %s: %v", table, err)
+	}
+	release = sync.OnceFunc(func() { conn.Close(context.Background()) }) //nolint:errcheck // ends the transaction either way
+	t.Cleanup(release)
+	return release
+}
+
+func dial(t testing.TB, db *store.DB) *pgx.Conn {
+	t.Helper()
+	conn, err := pgx.Connect(context.Background(), db.URL())
+	if err != nil {
+		t.Fatalf("connect to test database: %v", err)
+	}
+	return conn
+}

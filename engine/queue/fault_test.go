@@ -1,0 +1,460 @@
+package queue
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/millrace/millrace/engine"
+	"github.com/millrace/millrace/engine/store"
+	"github.com/millrace/millrace/engine/store/storetest"
+)
+
+func TestCancelQueued(t *testing.T) {
+	t.Parallel()
+	q := start(t, quiet(storetest.New(t), nil))
+	j := noop()
+	push(t, q, j)
+	if err := q.Cancel(t.Context(), "other", j.ID, "eve", ""); engine.CodeOf(err) != engine.NotFound {
+		t.Fatalf("another workspace: %v", err)
+	}
+	if err := q.Cancel(t.Context(), "main", j.ID, "bob", "too\x00late"); err != nil {
+		t.Fatal(err)
+	}
+	v := get(t, q, j.ID)
+	if v.State != engine.StateCanceled || v.CanceledBy != "bob" || v.Reason != "too\uFFFDlate" || !strings.Contains(string(v.Result), `"Canceled"`) {
+		t.Fatalf("got %+v", v)
+	}
+	if list := claim(t, q, 1, "noop"); len(list) != 0 {
+		t.Fatal("a canceled job was claimed")
+	}
+	if err := q.Cancel(t.Context(), "main", j.ID, "bob", ""); engine.CodeOf(err) != engine.Conflict {
+		t.Fatalf("twice: %v", err)
+	}
+	if err := q.Cancel(t.Context(), "main", uuid.New(), "bob", ""); engine.CodeOf(err) != engine.NotFound {
+		t.Fatalf("unknown: %v", err)
+	}
+}
+
+func TestCancelRunning(t *testing.T) {
+	t.Parallel()
+	url := storetest.URL(t)
+	s := newSlots(2)
+	here := start(t, quiet(storetest.Open(t, url), s))
+	there := start(t, quiet(storetest.Open(t, url), nil))
+	for _, from := range []*Queue{here, there} {
+		j := noop()
+		push(t, here, j)
+		c := <-s.claims
+		if err := from.Cancel(t.Context(), "main", j.ID, "bob", "why not"); err != nil {
+			t.Fatal(err)
+		}
+		if id := <-s.canceled; id != j.ID {
+			t.Fatalf("killed %s, want %s", id, j.ID)
+		}
+		o := success(c)
+		o.State, o.CanceledBy = engine.StateCanceled, "bob"
+		if !finish(t, here, o) {
+			t.Fatal("refused")
+		}
+	}
+}
+
+func TestRescueOnce(t *testing.T) {
+	t.Parallel()
+	url := storetest.URL(t)
+	s := newSlots(100)
+	dead := start(t, quiet(storetest.Open(t, url), s))
+	const n = 40
+	old := map[uuid.UUID]*engine.Claim{}
+	for range n {
+		push(t, dead, noop())
+		c := <-s.claims
+		old[c.Job.ID] = c
+	}
+	canceled := noop()
+	push(t, dead, canceled)
+	<-s.claims
+	if err := dead.Cancel(t.Context(), "main", canceled.ID, "bob", ""); err != nil {
+		t.Fatal(err)
+	}
+	quick := func() Config {
+		cfg := quiet(storetest.Open(t, url), nil)
+		cfg.Heartbeat, cfg.Lease, cfg.Poll = 40*time.Millisecond, 300*time.Millisecond, 20*time.Millisecond
+		return cfg
+	}
+	got := make(chan *engine.Claim, 10*n)
+	var wg sync.WaitGroup
+	ctx, stop := context.WithCancel(t.Context())
+	for range 2 {
+		q := start(t, quick())
+		wg.Go(func() {
+			for {
+				select {
+				case <-ctx.Done():
+					return
+				case <-q.Wake():
+				}
+				list, err := q.Claim(ctx, []string{"noop"}, 7)
+				for len(list) > 0 && err == nil {
+					for _, c := range list {
+						got <- c
+					}
+					list, err = q.Claim(ctx, []string{"noop"}, 7)
+				}
+			}
+		})
+	}
+	seen := map[uuid.UUID]bool{}
+	for range n {
+		c := <-got
+		if seen[c.Job.ID] || c.Attempt != 2 || old[c.Job.ID] == nil {
+			t.Fatalf("rescued twice or wrong: %+v", c)
+		}
+		seen[c.Job.ID] = true
+		if finish(t, dead, success(old[c.Job.ID])) {
+			t.Fatal("the dead worker's outcome was taken")
+		}
+		if !finish(t, dead, success(c)) {
+			t.Fatal("the rescuer's outcome was refused")
+		}
+	}
+	stop()
+	wg.Wait()
+	if len(got) != 0 {
+		t.Fatalf("%d more claims", len(got))
+	}
+	if v := get(t, dead, canceled.ID); v.State != engine.StateCanceled || v.CanceledBy != "bob" {
+		t.Fatalf("the job to be canceled is %+v", v)
+	}
+	// The worker that was taken for dead finds out at its next heartbeat and goes on under another number.
+	was := dead.Worker()
+	if err := dead.beatOnce(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if dead.Worker() == was {
+		t.Fatal("it kept its number")
+	}
+}
+
+func TestLostTooOften(t *testing.T) {
+	t.Parallel()
+	url := storetest.URL(t)
+	j := noop()
+	for i := range 3 {
+		cfg := quiet(storetest.Open(t, url), nil)
+		cfg.MaxLost = 2
+		q := start(t, cfg)
+		if i == 0 {
+			push(t, q, j)
+		}
+		if list := claim(t, q, 1, "noop"); len(list) != 1 {
+			t.Fatalf("round %d: claimed %d", i, len(list))
+		}
+		q.Stop() // leaves; what it still owns is lost
+	}
+	q := start(t, quiet(storetest.Open(t, url), nil))
+	v := get(t, q, j.ID)
+	if v.State != engine.StateFailure || !strings.Contains(string(v.Result), "WorkerLost") {
+		t.Fatalf("got %+v %s", v, v.Result)
+	}
+}
+
+func TestWakeAcrossProcesses(t *testing.T) {
+	t.Parallel()
+	url := storetest.URL(t)
+	a := start(t, quiet(storetest.Open(t, url), nil))
+	b := start(t, quiet(storetest.Open(t, url), nil)) // its coming tells a that somebody listens
+	claim(t, b, 1, "noop")                            // nothing yet; b has looked
+	for a.others.Load() == 0 {
+		if err := a.beatOnce(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	j := noop()
+	j.Priority = 3
+	push(t, a, j)
+	for {
+		<-b.Wake()
+		if list := claim(t, b, 1, "noop"); len(list) == 1 {
+			if list[0].Job.ID != j.ID {
+				t.Fatalf("got %+v", list[0])
+			}
+			return
+		}
+	}
+}
+
+func TestBlobs(t *testing.T) {
+	t.Parallel()
+	db := storetest.New(t)
+	cfg := quiet(db, nil)
+	cfg.BlobQuota = 3 << 20
+	cfg.MaxPayload = 2 << 20
+	q := start(t, cfg)
+	big := func(n int, c string) json.RawMessage {
+		return json.RawMessage(`{"x":"` + strings.Repeat(c, n) + `"}`)
+	}
+	j, twin := noop(), noop()
+	j.Args, twin.Args = big(1<<20, "a"), big(1<<20, "a")
+	push(t, q, j)
+	push(t, q, twin)
+	if n, size, err := db.BlobUsage(t.Context()); n != 1 || size != int64(len(j.Args)) || err != nil {
+		t.Fatalf("%d blobs of %d bytes, %v", n, size, err)
+	}
+	list := claim(t, q, 2, "noop")
+	if len(list) != 2 || !bytes.Equal(list[0].Job.Args, j.Args) {
+		t.Fatal("the arguments did not come back")
+	}
+	o := success(list[0])
+	o.Result = big(1<<20, "b")
+	if !finish(t, q, o) {
+		t.Fatal("refused")
+	}
+	v := get(t, q, list[0].Job.ID)
+	if !bytes.Equal(v.Result, o.Result) || !bytes.Equal(v.Args, j.Args) {
+		t.Fatal("result or arguments did not come back")
+	}
+	if r, err := q.Result(t.Context(), "main", v.ID); err != nil || !bytes.Equal(r.Result, o.Result) {
+		t.Fatalf("result: %v", err)
+	}
+	over := noop()
+	over.Args = big(1<<20, "c") // 1 + 1 + 1 MiB and the frames are more than the quota
+	if _, err := q.Push(t.Context(), over); engine.CodeOf(err) != engine.TooLarge {
+		t.Fatalf("over quota: %v", err)
+	}
+	over.Args = big(2<<20, "d")
+	if _, err := q.Push(t.Context(), over); engine.CodeOf(err) != engine.TooLarge {
+		t.Fatalf("over the limit: %v", err)
+	}
+	o = success(list[1])
+	o.Result = big(1<<20, "e")
+	if !finish(t, q, o) {
+		t.Fatal("refused")
+	}
+	if v := get(t, q, list[1].Job.ID); v.State != engine.StateFailure || !strings.Contains(string(v.Result), "used up") {
+		t.Fatalf("a result over quota: %s %s", v.State, v.Result)
+	}
+	if _, _, err := db.BlobPut(t.Context(), []byte("nobody's"), 1<<30); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := db.BlobSweep(t.Context(), 0); n != 1 || err != nil {
+		t.Fatalf("swept %d, %v", n, err)
+	}
+}
+
+func TestUnstorable(t *testing.T) {
+	t.Parallel()
+	s := newSlots(1)
+	q := start(t, quiet(storetest.New(t), s))
+	for _, bad := range []string{`{"x":"\u0000"}`, `{"x":"\\\u0000"}`, `{"x":`, "{\"x\":\"\xff\"}"} {
+		j := noop()
+		j.Args = json.RawMessage(bad)
+		if _, err := q.Push(t.Context(), j); engine.CodeOf(err) != engine.Invalid {
+			t.Errorf("%q: %v", bad, err)
+		}
+	}
+	for _, edit := range []func(*engine.Job){
+		func(j *engine.Job) { j.Path = "u/x\x00y" }, func(j *engine.Job) { j.Source = "\xff" }, func(j *engine.Job) { j.Tag = "" },
+		func(j *engine.Job) { j.Tag = "a\nb" }, func(j *engine.Job) { j.Workspace = "" },
+	} {
+		j := noop()
+		edit(j)
+		if _, err := q.Push(t.Context(), j); engine.CodeOf(err) != engine.Invalid {
+			t.Errorf("%+v: %v", j, err)
+		}
+	}
+	j := noop()
+	j.Args = json.RawMessage(`{"x":"\\u0000"}`) // a backslash and a word
+	push(t, q, j)
+	o := success(<-s.claims)
+	o.Result = json.RawMessage(`"\u0000"`)
+	o.LogTail = "bytes \x00\xff are kept"
+	if !finish(t, q, o) {
+		t.Fatal("refused")
+	}
+	v := get(t, q, j.ID)
+	if v.State != engine.StateFailure || !strings.Contains(string(v.Result), "cannot store") {
+		t.Fatalf("got %s %s", v.State, v.Result)
+	}
+	if text, _, err := q.Logs(t.Context(), j.ID, 0); text != o.LogTail || err != nil {
+		t.Fatalf("log %q, %v", text, err)
+	}
+}
+
+// hold makes everything that is pushed meanwhile one batch: it keeps the writer busy until release.
+func holdWriter(q *Queue) (release func()) {
+	q.writer.group.mu.Lock()
+	q.writer.group.busy = true
+	q.writer.group.mu.Unlock()
+	return q.writer.group.drain
+}
+
+func TestOneBadOperation(t *testing.T) {
+	t.Parallel()
+	q := start(t, quiet(storetest.New(t), nil))
+	release := holdWriter(q)
+	good := make([]*op, 5)
+	for i := range good {
+		good[i] = &op{insert: &store.JobInsert{Job: noop()}, done: make(chan struct{})}
+	}
+	rotten := noop()
+	rotten.Args = json.RawMessage(`{"this is": not json`)
+	bad := &op{insert: &store.JobInsert{Job: rotten}, done: make(chan struct{})}
+	for _, o := range slices.Insert(slices.Clone(good), 2, bad) {
+		q.writer.group.add(o)
+	}
+	release()
+	<-bad.done
+	if bad.err == nil {
+		t.Fatal("bad JSON was stored")
+	}
+	for i, o := range good {
+		<-o.done
+		if o.err != nil || !o.insert.Inserted {
+			t.Fatalf("operation %d fell with the bad one: %v", i, o.err)
+		}
+		get(t, q, o.insert.Job.ID)
+	}
+	if _, err := q.Get(t.Context(), "main", rotten.ID); engine.CodeOf(err) != engine.NotFound {
+		t.Fatalf("the bad one: %v", err)
+	}
+}
+
+func TestBatchSharesFlush(t *testing.T) {
+	t.Parallel()
+	q := start(t, quiet(storetest.New(t), nil))
+	before := q.Flushes()
+	release := holdWriter(q)
+	var ops []*op
+	for range 300 {
+		o := &op{insert: &store.JobInsert{Job: noop()}, done: make(chan struct{})}
+		ops = append(ops, o)
+		q.writer.group.add(o)
+	}
+	release()
+	for _, o := range ops {
+		if <-o.done; o.err != nil || !o.insert.Inserted {
+			t.Fatal(o.err)
+		}
+	}
+	if n := q.Flushes() - before; n != 1 {
+		t.Fatalf("%d flushes", n)
+	}
+}
+
+func TestWriterReconnects(t *testing.T) {
+	t.Parallel()
+	url := storetest.URL(t)
+	s := newSlots(10000)
+	q := start(t, quiet(storetest.Open(t, url), s))
+	killer := storetest.Open(t, url)
+	const clients, each = 16, 60
+	var wg sync.WaitGroup
+	ids := make(chan uuid.UUID, clients*each)
+	for range clients {
+		wg.Go(func() {
+			for range each {
+				j := noop()
+				if res, err := q.Push(context.Background(), j); err != nil || !res.Claimed || res.Duplicate {
+					t.Errorf("push: %+v %v", res, err)
+					return
+				}
+				ids <- j.ID
+				c := <-s.claims
+				if ok, err := q.Finish(context.Background(), success(c)); err != nil || !ok {
+					t.Errorf("finish: %v %v", ok, err)
+					return
+				}
+			}
+		})
+	}
+	done := make(chan struct{})
+	go func() {
+		wg.Wait()
+		close(done)
+	}()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for kills := 0; ; {
+		select {
+		case <-tick.C:
+			if kills < 8 {
+				storetest.Exec(t, killer, "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()")
+				kills++
+			}
+			continue
+		case <-done:
+		}
+		break
+	}
+	close(ids)
+	n := 0
+	for id := range ids {
+		if v := get(t, q, id); v.State != engine.StateSuccess {
+			t.Fatalf("%s is %s", id, v.State)
+		}
+		n++
+	}
+	if len(s.claims) != 0 || n != clients*each {
+		t.Fatalf("%d jobs, %d delivered too much", n, len(s.claims))
+	}
+}
+
+func TestUnavailable(t *testing.T) {
+	t.Parallel()
+	db := storetest.New(t)
+	s := newSlots(1)
+	cfg := quiet(db, s)
+	cfg.RetryFor = 50 * time.Millisecond
+	q, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := q.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	defer q.Stop()
+	storetest.Admin(t, fmt.Sprintf("alter database %s allow_connections false", storetest.Name(t, db)))
+	q.writer.conn.Break()
+	if _, err := q.Push(t.Context(), noop()); engine.CodeOf(err) != engine.Unavailable {
+		t.Fatalf("got %v", err)
+	}
+	if s.left() != 1 {
+		t.Fatal("the slot was not given back")
+	}
+}
+
+func TestFlushThatHangs(t *testing.T) {
+	t.Parallel()
+	url := storetest.URL(t)
+	cfg := quiet(storetest.Open(t, url), newSlots(1))
+	cfg.FlushTime = 200 * time.Millisecond
+	q := start(t, cfg)
+	other := storetest.Open(t, url)
+	release := storetest.Lock(t, other, "job")
+	res := make(chan error, 1)
+	go func() {
+		_, err := q.Push(context.Background(), noop())
+		res <- err
+	}()
+	for q.Flushes() < 1 { // it is cut off
+		select {
+		case err := <-res:
+			t.Fatalf("pushed through a lock: %v", err)
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+	release()
+	if err := <-res; err != nil {
+		t.Fatal(err)
+	}
+}
