@@ -73,10 +73,17 @@ func (s *connections) cut() {
 	}
 }
 
-// listener wraps accepted connections.
+// listener wraps accepted connections. It may be closed twice: by us and by fasthttp.
 type listener struct {
 	net.Listener
-	all *connections
+	all  *connections
+	once sync.Once
+	err  error
+}
+
+func (l *listener) Close() error {
+	l.once.Do(func() { l.err = l.Listener.Close() })
+	return l.err
 }
 
 func (l *listener) Accept() (net.Conn, error) {

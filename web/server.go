@@ -139,7 +139,7 @@ func (s *Server) Start(ctx context.Context) error {
 			return fmt.Errorf("web: %w", err)
 		}
 		s.lock = lock
-		s.lns = append(s.lns, &listener{ln, s.conns})
+		s.lns = append(s.lns, &listener{Listener: ln, all: s.conns})
 	}
 	if s.cfg.Listen != "" {
 		ln, err := net.Listen("tcp", s.cfg.Listen)
@@ -150,7 +150,7 @@ func (s *Server) Start(ctx context.Context) error {
 			s.lock.release()
 			return fmt.Errorf("web: listen: %w", err)
 		}
-		s.lns = append(s.lns, &listener{ln, s.conns})
+		s.lns = append(s.lns, &listener{Listener: ln, all: s.conns})
 	}
 	s.unhook = context.AfterFunc(ctx, s.giveUp)
 	for _, ln := range s.lns {
@@ -190,6 +190,11 @@ func (s *Server) stop(ctx context.Context) error {
 	}
 	s.unhook()
 	s.api.Drain()
+	// First the accept loops: fasthttp does not know of a listener before its loop runs, and would leave it open.
+	for _, ln := range s.lns {
+		_ = ln.Close() // fasthttp closes it again and reports the error
+	}
+	s.serving.Wait()
 	err := s.http.ShutdownWithContext(ctx)
 	if ctx.Err() != nil {
 		s.giveUp()
@@ -200,7 +205,6 @@ func (s *Server) stop(ctx context.Context) error {
 		}
 		err = ctx.Err()
 	}
-	s.serving.Wait()
 	s.lock.release()
 	if err != nil {
 		return fmt.Errorf("web: stop: %w", err)
