@@ -24,6 +24,8 @@ TEST_EXEC = $$([ $$(id -u) = 0 ] || ! sudo -n true 2>/dev/null || echo "sudo -n 
 
 SOURCES := $(shell find cmd engine runtimes sandbox web -name node_modules -prune -o \( -type d -o -type f ! -name '*_test.go' \) -print) go.mod go.sum
 FORKER := $(shell find sandbox/forker -type f ! -name '*.go')
+# What runs inside slots lies beside the code that knows it: runtimes/LANGUAGE/lib.
+ASSETS := $(shell find runtimes/*/lib -name __pycache__ -prune -o -print)
 PYTHON := $(or $(MILLRACE_PYTHON),/usr/bin/python3)
 
 .PHONY: help
@@ -35,7 +37,7 @@ setup: ## install what is missing: PostgreSQL, gcc, Python, Bun, uv
 	@packaging/setup.sh
 
 .PHONY: build
-build: $(BUILD)/lib/forker $(BUILD)/bin/millrace $(BUILD)/bin/millrace-jail ## build everything into .build
+build: $(BUILD)/lib/forker $(BUILD)/lib/assets $(BUILD)/lib/.wrappers $(BUILD)/bin/millrace $(BUILD)/bin/millrace-jail ## build everything into .build
 	@:
 
 .PHONY: run
@@ -116,6 +118,13 @@ $(BUILD)/bin/bench: $(SOURCES) $(shell find bench -name '*.go' ! -name '*_test.g
 $(BUILD)/lib/forker: $(FORKER) | setup
 	@echo "build forker"
 	@bash sandbox/forker/build.sh $(BUILD)/lib $(PYTHON) && touch $@
+
+# What the languages run inside their slots: runtimes/<language>/lib lies in lib as it is.
+$(BUILD)/lib/.wrappers: $(shell find runtimes/*/lib -type f) | setup
+	@mkdir -p $(@D) && for dir in runtimes/*/lib; do cp -r "$$dir/." $(@D)/; done && touch $@
+
+$(BUILD)/lib/assets: $(ASSETS)
+	@for lib in runtimes/*/lib; do cp -R "$$lib/." $(BUILD)/lib/; done; find runtimes/*/lib -type f ! -path '*/__pycache__/*' | sort >$@
 
 $(GOLANGCI): | setup
 	@echo "install golangci-lint $(GOLANGCI_VERSION) (once, a few minutes)"

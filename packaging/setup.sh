@@ -6,7 +6,7 @@
 #   packaging/setup.sh            install
 #   packaging/setup.sh --check    only say what is missing; exit 1 if something is
 #
-# MILLRACE_BUN and MILLRACE_UV name binaries to use instead of downloading them.
+# MILLRACE_BUN, MILLRACE_UV and MILLRACE_PG_BINDIR (a folder) name binaries to use instead of installing them.
 set -euo pipefail
 
 bun_version=1.4.5
@@ -24,6 +24,7 @@ die() { say "$*"; exit 1; }
 # has_postgres: server binaries of a supported version, where Debian, RPM systems or PATH have them.
 has_postgres() {
   local initdb version
+  [[ -z ${MILLRACE_PG_BINDIR-} ]] || return 0
   for initdb in /usr/lib/postgresql/*/bin/initdb /usr/pgsql-*/bin/initdb; do
     [[ -x $initdb && -x ${initdb%initdb}postgres ]] || continue
     version=${initdb%/bin/initdb}; version=${version##*[/-]}

@@ -43,7 +43,7 @@ type Daemon struct {
 	sync.Mutex
 	Scripts  map[string]client.NewScript // by path
 	Canceled []string
-	Deleted  []string // tokens
+	Deleted  []string        // tokens
 	settled  map[string]bool // paths whose dependency job somebody has followed to its end
 	jobs     map[uuid.UUID]*client.Job
 	order    []uuid.UUID

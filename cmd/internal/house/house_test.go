@@ -102,6 +102,7 @@ func TestCheckImport(t *testing.T) {
 		{"engine/queue", Module + "/web", false, false},
 		{"engine/queue", Module + "/engine/store", false, true},
 		{"engine", Module + "/engine/store", false, false},
+		{"web", Module + "/web/api", false, true},
 		{"runtimes/python", Module + "/engine", true, false},
 		{"sandbox", Module + "/runtimes", false, false},
 		{"sandbox/slot", Module + "/sandbox", false, true},
@@ -139,15 +140,16 @@ func TestPackages(t *testing.T) {
 		if s.test {
 			continue
 		}
-		opening := "Package " + name + " "
-		if name == "main" {
-			opening = "Command "
+		doc, opening := s.ast.Doc.Text(), "Package "+name+" "
+		if name == "main" { // "Command x ..." or "X ..."
+			opening = path.Base(s.folder)
+			doc = strings.ToLower(strings.TrimPrefix(doc, "Command "))
 		}
-		documented[s.folder] = documented[s.folder] || strings.HasPrefix(s.ast.Doc.Text(), opening)
+		documented[s.folder] = documented[s.folder] || strings.HasPrefix(doc, opening)
 	}
 	for folder, ok := range documented {
 		if !ok {
-			t.Errorf("%s: no file opens with \"// Package %s ...\" (\"// Command ...\" for a main package) and its contract",
+			t.Errorf("%[1]s: no file opens with \"// Package %[2]s ...\" (\"// Command %[2]s ...\" for a main package) and its contract",
 				folder, path.Base(folder))
 		}
 	}
