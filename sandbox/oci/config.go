@@ -74,11 +74,6 @@ func (p plan) binds() []*configs.Mount {
 			Device: "bind", Source: m.Source, Destination: m.Target,
 			Flags: unix.MS_BIND | unix.MS_REC | unix.MS_NOSUID | unix.MS_NODEV | unix.MS_RDONLY,
 		}
-		if p.rootless && m.Path != "" {
-			// The new user namespace may not look into our descriptors. Nothing is lost: what can be swapped under the path is
-			// what this same user can read anyway.
-			c.Source = m.Path
-		}
 		switch {
 		case m.Device:
 			c.Flags = unix.MS_BIND | unix.MS_NOSUID | unix.MS_NOEXEC

@@ -92,7 +92,7 @@ func (s *Slot) build(t sandbox.Template, l sandbox.Limits, binds []rootfs.Mount)
 	if err != nil {
 		return fmt.Errorf("create container: %w", err)
 	}
-	return s.run(t)
+	return s.run(t, binds)
 }
 
 // users are the host users of a slot's forker and jobs.
@@ -107,8 +107,8 @@ func (h *Host) users(number int, build bool) (forker, job int) {
 	return first, first + 1
 }
 
-// run starts the forker as the container's init.
-func (s *Slot) run(t sandbox.Template) error {
+// run starts the forker as the container's init, once the binds have turned out to be those that were checked.
+func (s *Slot) run(t sandbox.Template, binds []rootfs.Mount) error {
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return fmt.Errorf("control socket: %w", err)
@@ -130,7 +130,14 @@ func (s *Slot) run(t sandbox.Template) error {
 		Args: args, Env: t.ZygoteEnv, Cwd: "/", Init: true,
 		Stdout: output, Stderr: output, ExtraFiles: []*os.File{inside},
 	}
-	if err := s.container.Run(process); err != nil {
+	err = s.container.Start(process)
+	if err == nil {
+		err = s.verify(process, binds)
+	}
+	if err == nil {
+		err = s.container.Exec()
+	}
+	if err != nil {
 		_ = process.Signal(unix.SIGKILL) // it may wait for being told to go on
 		_, _ = process.Wait()
 		return fmt.Errorf("start container: %w", err)
@@ -140,6 +147,24 @@ func (s *Slot) run(t sandbox.Template) error {
 		_, _ = process.Wait() // how it ended is the forker's business; that it is reaped is ours
 		close(s.gone)
 	}()
+	return nil
+}
+
+// verify looks at the binds from inside, while the init waits for Exec. Without root's powers there is nothing to gain for who
+// would change them: all that a rootless slot can show belongs to the one user anyway.
+func (s *Slot) verify(process *libcontainer.Process, binds []rootfs.Mount) error {
+	if s.host.rootless {
+		return nil
+	}
+	pid, err := process.Pid()
+	if err != nil {
+		return err
+	}
+	for _, m := range binds {
+		if err := m.Verify(fmt.Sprintf("/proc/%d/root", pid)); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

@@ -61,7 +61,7 @@ func NewPolicy(c PolicyConfig) (*Policy, error) {
 		return nil, errors.Join(fmt.Errorf("cache %s: not a folder of user %d", c.Cache, c.OwnerUID), p.Close())
 	}
 	var err error
-	if p.cache, err = os.OpenRoot(procPath(r.fd)); err != nil {
+	if p.cache, err = os.OpenRoot(fmt.Sprintf("/proc/self/fd/%d", r.fd.Fd())); err != nil {
 		return nil, errors.Join(fmt.Errorf("cache: %w", err), p.Close())
 	}
 	return p, nil
@@ -104,7 +104,7 @@ var targets = []string{"/millrace", "/deps", "/out", "/cache", "/usr/local", "/o
 // MaxBinds bounds the binds of one template.
 const MaxBinds = 32
 
-// Opened are checked binds. Their sources are paths of descriptors held here: valid until Close, and proof against renaming.
+// Opened are checked binds. What was checked is held open until Close; see Mount.Verify.
 type Opened struct {
 	Mounts []Mount
 	files  []*os.File
@@ -136,14 +136,10 @@ func (p *Policy) Open(t sandbox.Template) (*Opened, error) {
 			return nil, fmt.Errorf("bind %q: %w", b.Source, err)
 		}
 		o.files = append(o.files, f)
-		o.Mounts = append(o.Mounts, Mount{Source: procPath(f), Path: b.Source, Target: b.Target, Writable: b.Writable})
+		o.Mounts = append(o.Mounts, Mount{Source: b.Source, Target: b.Target, Writable: b.Writable, Pin: f})
 	}
 	return o, nil
 }
-
-// procPath names an open file for mount(2) and others that take only paths. It names this process by number: the path is read
-// by other processes.
-func procPath(f *os.File) string { return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), f.Fd()) }
 
 func checkTarget(t string) error {
 	if !path.IsAbs(t) || path.Clean(t) != t || strings.ContainsRune(t, 0) || len(t) > 1024 {

@@ -20,6 +20,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/millrace/millrace/sandbox"
 )
 
@@ -37,11 +39,39 @@ const (
 
 // Mount is one bind of a slot.
 type Mount struct {
-	Source   string // for the mount call; of a checked bind the path of an open descriptor
-	Path     string // of a checked bind its plain path, else empty
+	Source   string
 	Target   string
 	Writable bool
-	Device   bool // a device node, to be bound without nodev
+	Device   bool     // a device node, to be bound without nodev
+	Pin      *os.File // what Source must turn out to be, when somebody else can change what it names; see Mount.Verify
+}
+
+// Verify tells whether what is mounted in the mount namespace with that root (a path like /proc/PID/root) is what was checked.
+// A mount is made by path, so whoever can rename things on that path can make it show something else; nothing may run in the
+// slot before this has been asked.
+func (m Mount) Verify(root string) error {
+	if m.Pin == nil {
+		return nil
+	}
+	dir, err := os.OpenFile(root, unix.O_PATH|unix.O_DIRECTORY, 0)
+	if err != nil {
+		return fmt.Errorf("verify mount %s: %w", m.Target, err)
+	}
+	defer dir.Close()
+	how := &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS}
+	fd, err := openBelow(dir, m.Target, how)
+	if err != nil {
+		return fmt.Errorf("verify mount %s: %w", m.Target, err)
+	}
+	defer unix.Close(fd)
+	var got, want unix.Stat_t
+	if err := errors.Join(unix.Fstat(fd, &got), unix.Fstat(int(m.Pin.Fd()), &want)); err != nil {
+		return fmt.Errorf("verify mount %s: %w", m.Target, err)
+	}
+	if got.Dev != want.Dev || got.Ino != want.Ino {
+		return fmt.Errorf("mount %s: %s was changed while it was being mounted", m.Target, m.Source)
+	}
+	return nil
 }
 
 // Base holds what all slots of one helper share.
@@ -141,7 +171,7 @@ func makeTargets(root string, mounts []Mount) error {
 		if coveredBy(m.Target, mounts[:i]) {
 			continue
 		}
-		st, err := os.Stat(m.Source)
+		st, err := m.stat()
 		if err != nil {
 			return fmt.Errorf("mount %s: %w", m.Target, err)
 		}
@@ -164,6 +194,13 @@ func makeTargets(root string, mounts []Mount) error {
 		}
 	}
 	return nil
+}
+
+func (m Mount) stat() (os.FileInfo, error) {
+	if m.Pin != nil {
+		return m.Pin.Stat()
+	}
+	return os.Stat(m.Source)
 }
 
 func coveredBy(target string, mounts []Mount) bool {
