@@ -217,6 +217,9 @@ func (s *Server) Routes() []api.Route {
 	return append(s.api.Routes(), s.pageRoutes(nil, nil)...)
 }
 
+// Handler answers requests without a listener, for tests and for embedding.
+func (s *Server) Handler() fasthttp.RequestHandler { return s.http.Handler }
+
 // guard wraps every request: an id, a panic that ends only itself, the access log, the count.
 func (s *Server) guard(next fasthttp.RequestHandler) fasthttp.RequestHandler {
 	return func(ctx *fasthttp.RequestCtx) {

@@ -70,6 +70,15 @@ func (e *Engine) Requests() []engine.RunRequest {
 	return slices.Clone(e.requests)
 }
 
+// Forget drops all jobs and requests.
+func (e *Engine) Forget() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	clear(e.jobs)
+	clear(e.keys)
+	e.order, e.requests = nil, nil
+}
+
 func (e *Engine) check(ws string) error {
 	if e.Broken != nil {
 		return e.Broken

@@ -207,7 +207,9 @@ func waitingRequest(t *testing.T, e *Engine, d *Daemon) (answer chan string) {
 func TestGracefulStop(t *testing.T) {
 	t.Parallel()
 	e, d, streamed := running(t)
+	e.mu.Lock()
 	e.requests = nil
+	e.mu.Unlock()
 	answer := waitingRequest(t, e, d)
 	s := follow(t, d, streamed, "")
 	s.next()
@@ -240,7 +242,9 @@ func TestGracefulStop(t *testing.T) {
 func TestStopAtTheDeadline(t *testing.T) {
 	t.Parallel()
 	e, _, _ := running(t)
+	e.mu.Lock()
 	e.requests = nil
+	e.mu.Unlock()
 	dir, err := os.MkdirTemp("", "web")
 	if err != nil {
 		t.Fatal(err)
