@@ -148,6 +148,19 @@ func Admin(t testing.TB, sql string) {
 	shared(t).exec(t, sql)
 }
 
+// AdminRow scans the one row that sql returns, in the server's maintenance database, into dest.
+func AdminRow(t testing.TB, sql string, dest ...any) {
+	t.Helper()
+	conn, err := pgx.Connect(context.Background(), shared(t).url)
+	if err != nil {
+		t.Fatalf("connect to test server: %v", err)
+	}
+	defer conn.Close(context.Background()) //nolint:errcheck // a test's side connection
+	if err := conn.QueryRow(context.Background(), sql).Scan(dest...); err != nil {
+		t.Fatalf("%s: %v", sql, err)
+	}
+}
+
 // Exec runs a statement on a connection of its own to db's database.
 func Exec(t testing.TB, db *store.DB, sql string) {
 	t.Helper()
