@@ -17,6 +17,7 @@ type Entry struct {
 	Builder   Builder   // nil when it has none
 	Binder    Binder    // nil when calls go by frames
 	Explainer Explainer // nil when it has none
+	Warmer    Warmer    // nil when it has none
 	Host      Host
 	Err       error // why the language cannot run here; nil when it can
 }
@@ -35,6 +36,7 @@ func (r *Registry) Register(rt Runtime) *Entry {
 	e.Builder, _ = rt.(Builder)
 	e.Binder, _ = rt.(Binder)
 	e.Explainer, _ = rt.(Explainer)
+	e.Warmer, _ = rt.(Warmer)
 	r.entries[name] = e
 	return e
 }

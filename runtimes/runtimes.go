@@ -72,6 +72,11 @@ type Explainer interface {
 	Explain(output string) string
 }
 
+// Warmer has a recipe that fills caches which every build of the language shares, so that the first one is as fast as the rest.
+type Warmer interface {
+	WarmRecipe(h Host) *Recipe
+}
+
 // Binder makes the process of one call, for languages that take arguments by argv instead of by frames.
 type Binder interface {
 	Bind(l Launch, p Program, c Call) (sandbox.Spec, error)

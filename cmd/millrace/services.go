@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"io"
 	"net"
 	"strings"
 	"sync"
@@ -16,6 +17,7 @@ import (
 	"github.com/millrace/millrace/engine/metric"
 	"github.com/millrace/millrace/engine/queue"
 	"github.com/millrace/millrace/runtimes"
+	"github.com/millrace/millrace/runtimes/build"
 	"github.com/millrace/millrace/sandbox"
 )
 
@@ -25,6 +27,7 @@ type services struct {
 	scripts  *catalog.Catalog
 	queue    *queue.Queue
 	maintain *maintain.Service
+	builder  *build.Builder
 }
 
 // startServices starts them in order of need. Whatever was started is stopped again, also after an error.
@@ -47,7 +50,12 @@ func (d *daemon) startServices(ctx context.Context, s services) error {
 		d.onStop(x.stop)
 	}
 	warm, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	d.warm.Go(func() { d.prewarm(warm) })
+	d.warm.Go(func() {
+		d.prewarm(warm)
+		if !d.cfg.example { // its own builds fill the same caches
+			d.warmCaches(warm, s.builder)
+		}
+	})
 	d.onStop(func(context.Context) {
 		cancel()
 		d.warm.Wait()
@@ -108,6 +116,22 @@ func (d *daemon) prewarm(ctx context.Context) {
 		}
 		if err := d.pool.Keep(ctx, l, 1); err != nil && ctx.Err() == nil {
 			d.log.Warn().Err(err).Str("language", e.Info().Name).Msg("open a sandbox ahead")
+		}
+	}
+}
+
+// warmCaches runs the recipes that make first builds fast; each runs once in the life of a data folder.
+func (d *daemon) warmCaches(ctx context.Context, b *build.Builder) {
+	for _, e := range d.registry.All() {
+		if e.Err != nil || e.Warmer == nil {
+			continue
+		}
+		r := e.Warmer.WarmRecipe(e.Host)
+		if r == nil {
+			continue
+		}
+		if _, err := b.Run(ctx, d.cfg.workspace, r, io.Discard); err != nil && ctx.Err() == nil {
+			d.log.Warn().Err(err).Str("language", e.Info().Name).Msg("warm caches; first builds will be slow")
 		}
 	}
 }

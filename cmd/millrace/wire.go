@@ -199,5 +199,5 @@ func (d *daemon) startEngine(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return d.startServices(ctx, services{gate: gate, scripts: scripts, queue: q, maintain: upkeep})
+	return d.startServices(ctx, services{gate: gate, scripts: scripts, queue: q, maintain: upkeep, builder: builder})
 }
