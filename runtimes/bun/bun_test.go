@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/millrace/millrace/runtimes"
 	"github.com/millrace/millrace/runtimes/runtimetest"
@@ -20,22 +21,41 @@ func TestBun(t *testing.T) {
 	}})
 }
 
-// testLib is a lib folder with the assets of this very source, and the tools of the built tree if there is one.
+// testLib is a lib folder with the assets of this very source beside what the built tree has: tools and the forker.
 func testLib(t testing.TB) string {
 	t.Helper()
-	lib := t.TempDir()
-	if err := os.CopyFS(lib, Assets()); err != nil {
-		t.Fatal(err)
-	}
-	tools, err := filepath.Abs("../../.build/lib/tools")
+	built, err := filepath.Abs("../../.build/lib")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := os.Stat(tools); err == nil {
-		if err := os.Symlink(tools, filepath.Join(lib, "tools")); err != nil {
-			t.Fatal(err)
-		}
+	if _, err := os.Stat(built); err != nil {
+		built = t.TempDir()
 	}
+	lib, err := os.MkdirTemp(filepath.Dir(built), "testlib-") // one file system with built, for links
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(lib) })
+	if err := os.Chmod(lib, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.CopyFS(lib, Assets()); err != nil {
+		t.Fatal(err)
+	}
+	err = filepath.WalkDir(built, func(path string, d fs.DirEntry, err error) error {
+		target := filepath.Join(lib, strings.TrimPrefix(path, built))
+		if _, exists := os.Lstat(target); err != nil || exists == nil && !d.IsDir() {
+			return err
+		}
+		if d.IsDir() {
+			return os.MkdirAll(target, 0o755)
+		}
+		return os.Link(path, target)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("MILLRACE_LIB", lib) // the helper program, if there is one, lets slots see this folder and no other
 	return lib
 }
 
@@ -173,4 +193,31 @@ func FuzzParse(f *testing.F) {
 		}
 		order(source, "main")
 	})
+}
+
+// TestHostile: sources made to be slow are not.
+func TestHostile(t *testing.T) {
+	types := "type T0 = string;\n"
+	for i := 1; i < 60; i++ {
+		types += fmt.Sprintf("type T%d = [T%d, { a: T%d }] | T%d | T%d;\ninterface I%d extends I%d, I%d { x: T%d }\n", i, i-1, i-1, i-1, i-1, i, i-1, i-1, i)
+	}
+	sources := []string{
+		"export function main(a = " + strings.Repeat("{a:", 50000) + strings.Repeat("}", 50000) + ") {}",
+		"export function main(a: " + strings.Repeat("Array<", 20000) + "x" + strings.Repeat(">", 20000) + ") {}",
+		"export function main(a = x" + strings.Repeat("<a", 50000) + ") {}",
+		"export function main(a: " + strings.Repeat("string | ", 50000) + "number) {}",
+		strings.Repeat("const x = (\n", 3000),
+		types + "export function main(a: T59, b: I59) {}",
+	}
+	for i, source := range sources {
+		start := time.Now()
+		s, err := New().Parse(source)
+		t.Logf("source %d took %v", i, time.Since(start))
+		if took := time.Since(start); took > 5*time.Second {
+			t.Errorf("source %d took %v", i, took)
+		}
+		if schema := signature.Schema(s); err == nil && len(schema) > 8<<20 {
+			t.Errorf("source %d: a schema of %d bytes", i, len(schema))
+		}
+	}
 }

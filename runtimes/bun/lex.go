@@ -95,8 +95,9 @@ func skipBracket(toks []token, i int) int {
 
 // skipAngles returns the index after the ">" that closes the "<" at i, or i if these are no brackets but comparisons.
 func skipAngles(toks []token, i int) int {
+	const most = 400 // brackets of types are near; a long chain of comparisons must not cost its square
 	depth := 0
-	for j := i; j < len(toks); j++ {
+	for j := i; j < min(len(toks), i+most); j++ {
 		switch t := toks[j]; {
 		case t.Is("<"):
 			depth++

@@ -2,6 +2,7 @@ package bun
 
 import (
 	"encoding/json"
+	"maps"
 	"slices"
 	"strings"
 	"unicode"
@@ -24,6 +25,9 @@ var simple = map[string]runtimes.Schema{
 
 // schema says what JSON fits t.
 func (sc *scope) schema(t typ) runtimes.Schema {
+	if sc.steps++; sc.steps > maxSteps {
+		return runtimes.Schema{}
+	}
 	switch t.shape {
 	case lit:
 		return enumOf([]json.RawMessage{t.value})
@@ -76,7 +80,10 @@ func (sc *scope) record(t typ) runtimes.Schema {
 
 // optional says whether null or undefined are members of t.
 func (sc *scope) optional(t typ) bool {
+	sc.steps++
 	switch {
+	case sc.steps > maxSteps:
+		return false
 	case t.shape == named && (t.name == "null" || t.name == "undefined" || t.name == "void"):
 		return true
 	case t.shape == named && !sc.busy[t.name]:
@@ -271,7 +278,10 @@ func (sc *scope) union(t typ) runtimes.Schema {
 
 // flatten lists the members of a union and of unions in it, without null and undefined.
 func (sc *scope) flatten(t typ, depth int) []typ {
+	sc.steps++
 	switch {
+	case sc.steps > maxSteps:
+		return nil
 	case t.shape == named && (t.name == "null" || t.name == "undefined" || t.name == "void"):
 		return nil
 	case t.shape == named && depth < 20 && sc.types[t.name].typ.shape == union:
@@ -303,8 +313,8 @@ func plainTypes(all []runtimes.Schema) ([]string, bool) {
 
 // label titles the alternatives of a union by the property that tells them apart, when there is one.
 func label(all []runtimes.Schema) {
-	for name := range all[0].Properties {
-		if !tellsApart(all, name) || name != "label" && name != "kind" && tellsApart(all, "label") {
+	for _, name := range append([]string{"label", "kind"}, slices.Sorted(maps.Keys(all[0].Properties))...) {
+		if !tellsApart(all, name) {
 			continue
 		}
 		for i := range all {
@@ -312,9 +322,7 @@ func label(all []runtimes.Schema) {
 				_ = json.Unmarshal(v, &all[i].Title) // it is text: we wrote it
 			}
 		}
-		if name == "label" || name == "kind" {
-			return
-		}
+		return
 	}
 }
 

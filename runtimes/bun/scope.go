@@ -8,6 +8,9 @@ import (
 	"github.com/millrace/millrace/runtimes/scan"
 )
 
+// maxSteps bounds the work for one signature: types that name each other twice would otherwise double with each name.
+const maxSteps = 4000
+
 // scope holds what the file itself says of the names in types.
 type scope struct {
 	types    map[string]definition
@@ -15,6 +18,7 @@ type scope struct {
 	members  map[string]json.RawMessage // of enums: "Color.Red" -> "red"
 	imported map[string]bool            // from anywhere but Windmill's client
 	busy     map[string]bool            // names being looked at, against types that contain themselves
+	steps    int                        // types looked at so far
 }
 
 // definition is a type alias, an interface, or a class.

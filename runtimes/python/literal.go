@@ -124,42 +124,47 @@ func (v *values) list(end string) (json.RawMessage, bool) {
 	return append(out, ']'), true
 }
 
-// dict reads a dict, or a set, which becomes an array.
+// dict reads a dict, or a set, which becomes an array: what follows the first value tells.
 func (v *values) dict() (json.RawMessage, bool) {
-	rest := v.toks[1:]
-	if len(rest) > 0 && rest[0].Text != "}" {
-		probe := &values{toks: rest, members: v.members, depth: v.depth}
-		if _, ok := probe.value(); !ok {
-			return nil, false
-		}
-		if probe.peek() != ":" {
-			return v.list("}")
-		}
+	v.toks = v.toks[1:]
+	if v.take("}") {
+		return json.RawMessage("{}"), true
 	}
-	v.toks = rest
-	out, comma := []byte{'{'}, true
-	for !v.take("}") {
-		if !comma {
-			return nil, false
-		}
+	var out []byte
+	var isDict bool
+	for n := 0; ; n++ {
 		key, ok := v.value()
-		if !ok || !v.take(":") {
-			return nil, false
-		}
-		if key[0] != '"' {
-			key, _ = json.Marshal(string(key))
-		}
-		item, ok := v.value()
 		if !ok {
 			return nil, false
 		}
-		if len(out) > 1 {
+		if n == 0 {
+			isDict = v.peek() == ":"
+			out = append(out, map[bool]byte{true: '{', false: '['}[isDict])
+		} else {
 			out = append(out, ',')
 		}
-		out = append(append(append(out, key...), ':'), item...)
-		comma = v.take(",")
+		if isDict {
+			if key[0] != '"' {
+				key = marshalText(string(key))
+			}
+			if !v.take(":") {
+				return nil, false
+			}
+			out = append(append(out, key...), ':')
+			if key, ok = v.value(); !ok {
+				return nil, false
+			}
+		}
+		out = append(out, key...)
+		comma := v.take(",")
+		if v.take("}") {
+			break
+		}
+		if !comma {
+			return nil, false
+		}
 	}
-	return append(out, '}'), true
+	return append(out, map[bool]byte{true: '}', false: ']'}[isDict]), true
 }
 
 // strings joins adjacent literals. Bytes become base64, as arguments of that type are given.

@@ -2,11 +2,13 @@ package python
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/millrace/millrace/runtimes"
 	"github.com/millrace/millrace/runtimes/runtimetest"
@@ -17,24 +19,41 @@ func TestPython(t *testing.T) {
 	runtimetest.Exercise(t, New(), runtimetest.Options{Lib: testLib(t)})
 }
 
-// testLib is a lib folder with the assets of this very source, and the tools of the built tree if there is one.
+// testLib is a lib folder with the assets of this very source beside what the built tree has: tools and the forker.
 func testLib(t testing.TB) string {
 	t.Helper()
-	lib := t.TempDir()
-	if err := os.CopyFS(lib, Assets()); err != nil {
-		t.Fatal(err)
-	}
 	built, err := filepath.Abs("../../.build/lib")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"tools", "python/_millrace_forker.abi3.so"} {
-		if _, err := os.Stat(filepath.Join(built, name)); err == nil {
-			if err := os.Symlink(filepath.Join(built, name), filepath.Join(lib, name)); err != nil {
-				t.Fatal(err)
-			}
-		}
+	if _, err := os.Stat(built); err != nil {
+		built = t.TempDir()
 	}
+	lib, err := os.MkdirTemp(filepath.Dir(built), "testlib-") // one file system with built, for links
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(lib) })
+	if err := os.Chmod(lib, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.CopyFS(lib, Assets()); err != nil {
+		t.Fatal(err)
+	}
+	err = filepath.WalkDir(built, func(path string, d fs.DirEntry, err error) error {
+		target := filepath.Join(lib, strings.TrimPrefix(path, built))
+		if _, exists := os.Lstat(target); err != nil || exists == nil && !d.IsDir() {
+			return err
+		}
+		if d.IsDir() {
+			return os.MkdirAll(target, 0o755)
+		}
+		return os.Link(path, target)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("MILLRACE_LIB", lib) // the helper program, if there is one, lets slots see this folder and no other
 	return lib
 }
 
@@ -151,4 +170,29 @@ func FuzzParse(f *testing.F) {
 			t.Fatalf("not the user's error: %v", err)
 		}
 	})
+}
+
+// TestHostile: sources made to be slow are not.
+func TestHostile(t *testing.T) {
+	classes := "class C0: pass\n"
+	for i := 1; i < 60; i++ {
+		classes += fmt.Sprintf("class C%d(C%d, C%d):\n  a: \"T%d\"\n  b: \"T%d\"\nT%d = dict[C%d, T%d] | list[T%d]\n", i, i-1, i-1, i-1, i-1, i, i, i-1, i-1)
+	}
+	sources := []string{
+		"def main(a=" + strings.Repeat("{", 90) + "1" + strings.Repeat("}", 90) + "): pass",
+		"def main(a=" + strings.Repeat("[", 50000) + strings.Repeat("]", 50000) + "): pass",
+		"def main(a: " + strings.Repeat("list[", 20000) + "int" + strings.Repeat("]", 20000) + "): pass",
+		"def main(a: " + strings.Repeat("int | ", 50000) + "str): pass",
+		classes + "def main(a: C59, b: T59): pass",
+	}
+	for i, source := range sources {
+		start := time.Now()
+		s, err := New().Parse(source)
+		if took := time.Since(start); took > 5*time.Second {
+			t.Errorf("source %d took %v", i, took)
+		}
+		if schema := signature.Schema(s); err == nil && len(schema) > 8<<20 {
+			t.Errorf("source %d: a schema of %d bytes", i, len(schema))
+		}
+	}
 }

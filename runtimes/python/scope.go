@@ -11,6 +11,9 @@ import (
 	"github.com/millrace/millrace/runtimes/scan"
 )
 
+// maxSteps bounds the work for one signature: types that name each other twice would otherwise double with each name.
+const maxSteps = 4000
+
 // scope holds what the file itself says of the names in annotations.
 type scope struct {
 	classes  map[string]*class
@@ -18,6 +21,7 @@ type scope struct {
 	imported map[string]bool
 	members  map[string]json.RawMessage // of enums: "Color.RED" -> "red"
 	busy     map[string]bool            // names being looked at, against types that contain themselves
+	steps    int                        // types looked at so far
 }
 
 // class is a class statement of the top level.
@@ -153,6 +157,9 @@ func (sc *scope) kindOf(c *class, depth int) string {
 		case "Enum", "IntEnum", "StrEnum", "Flag", "IntFlag", "TypedDict", "BaseModel", "NamedTuple":
 			return last
 		default:
+			if sc.steps++; sc.steps > maxSteps {
+				return ""
+			}
 			if parent := sc.classes[last]; parent != nil && depth < 20 {
 				if k := sc.kindOf(parent, depth+1); k != "" {
 					return k
@@ -240,6 +247,9 @@ func (sc *scope) named(name string) (runtimes.Schema, bool) {
 func (sc *scope) record(c *class, depth int) runtimes.Schema {
 	s := runtimes.Schema{Type: "object", Properties: map[string]runtimes.Schema{}}
 	for _, b := range c.bases {
+		if sc.steps++; sc.steps > maxSteps {
+			break
+		}
 		if parent := sc.classes[b.last()]; parent != nil && depth < 20 {
 			inherited := sc.record(parent, depth+1)
 			for k, v := range inherited.Properties {

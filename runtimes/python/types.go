@@ -125,6 +125,9 @@ var objects = []string{"dict", "Dict", "Mapping", "MutableMapping", "OrderedDict
 
 // schema says what JSON fits t.
 func (sc *scope) schema(t typ) runtimes.Schema {
+	if sc.steps++; sc.steps > maxSteps {
+		return runtimes.Schema{}
+	}
 	inner, _ := t.alternatives()
 	switch len(inner) {
 	case 0:

@@ -59,7 +59,11 @@ def _send(kind, payload):
 
 
 def renew():
-    """Makes different what a fork leaves equal. random reseeds itself (at-fork hook), OpenSSL and the rest do not always."""
+    """Makes different what a fork leaves equal and nobody notices, as the process id is the same in every job.
+
+    random reseeds itself by an at-fork hook. OpenSSL compares process ids when it is asked for numbers: the zygote's is not that
+    of its jobs, so it notices; adding entropy here would cost each job a millisecond.
+    """
     modules = sys.modules
     tempfile = modules.get("tempfile")
     if tempfile is not None:
@@ -67,9 +71,6 @@ def renew():
     uuid = modules.get("uuid")
     if uuid is not None:
         uuid._node = uuid._last_timestamp = None
-    ssl = modules.get("ssl")
-    if ssl is not None:
-        ssl.RAND_add(os.urandom(32), 32.0)
     if "numpy.random" in modules:
         modules["numpy.random"].seed()
 
@@ -114,12 +115,18 @@ async def _await(value):
     return await _stream_async(value) if inspect.isasyncgen(value) else value
 
 
+_data = {dict, list, str, int, float, bool}
+
+
 def _call(function, args):
     positional, named = values.bind(function, args)
     result = function(*positional, **named)
-    if inspect.isgenerator(result):
+    kind = type(result)
+    if result is None or kind in _data:
+        return result
+    if kind is types.GeneratorType:
         return _stream(result)
-    if inspect.isasyncgen(result):
+    if kind is types.AsyncGeneratorType:
         return asyncio.run(_stream_async(result))
     if inspect.isawaitable(result):
         return asyncio.run(_await(result))
