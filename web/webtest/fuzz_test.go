@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"github.com/rs/zerolog"
@@ -24,7 +25,7 @@ func FuzzRun(f *testing.F) {
 	f.Add(false, "", "job_id=x&priority=99999999999999999999", []byte(nil))
 	e := NewEngine()
 	s, err := web.New(web.Config{Socket: "unused", Auth: Accounts{Engine: e}, Jobs: e, Scripts: Scripts{e}, Tokens: Tokens{e},
-		Workspaces: Workspaces{e}, Health: e, Log: zerolog.Nop()})
+		Workspaces: Workspaces{e}, Health: e, WaitTimeout: time.Millisecond, Log: zerolog.Nop()}) // scheduled runs would hold it up
 	if err != nil {
 		f.Fatal(err)
 	}
