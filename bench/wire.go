@@ -29,7 +29,7 @@ type server struct {
 	token            string
 }
 
-const answerLimit = 60 * time.Second
+const answerLimit = 90 * time.Second // the daemon itself gives up waiting after 60
 
 func (s server) dial() (*conn, error) {
 	c, err := net.Dial(s.network, s.address)
