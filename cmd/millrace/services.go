@@ -120,8 +120,18 @@ func (d *daemon) prewarm(ctx context.Context) {
 	}
 }
 
+// warmDelay keeps the compilers away from what is done right after a start.
+const warmDelay = 20 * time.Second
+
 // warmCaches runs the recipes that make first builds fast; each runs once in the life of a data folder.
 func (d *daemon) warmCaches(ctx context.Context, b *build.Builder) {
+	later := time.NewTimer(warmDelay)
+	defer later.Stop()
+	select {
+	case <-ctx.Done():
+		return
+	case <-later.C:
+	}
 	for _, e := range d.registry.All() {
 		if e.Err != nil || e.Warmer == nil {
 			continue

@@ -27,6 +27,8 @@ type sink struct {
 	timer   *time.Timer // runs flush; nil when nothing is pending; guarded by mu
 	closed  bool        // guarded by mu
 	flushMu sync.Mutex  // one flush at a time
+
+	logText, streamText cleaner // each is used by the one goroutine that reads its source
 }
 
 func (x *Executor) openSink(id uuid.UUID) *sink {
@@ -40,12 +42,12 @@ func (s *sink) Write(p []byte) (int, error) {
 }
 
 func (s *sink) output(p []byte) {
-	s.job.Log.Append(p)
+	s.job.Log.Append(s.logText.add(nil, p))
 	s.added(len(p))
 }
 
 func (s *sink) stream(p []byte) {
-	s.job.Stream.Append(p)
+	s.job.Stream.Append(s.streamText.add(nil, p))
 	s.added(len(p))
 }
 
@@ -96,6 +98,8 @@ func (s *sink) store(t *live.Text, write func(context.Context, uuid.UUID, int64,
 // close returns the part of the log that is not stored, for the transaction that finishes the job, and stores the rest of the
 // stream. The live log stays open until Finished.
 func (s *sink) close() (offset int64, text string) {
+	s.job.Log.Append(s.logText.end(nil))
+	s.job.Stream.Append(s.streamText.end(nil))
 	s.mu.Lock()
 	s.closed = true
 	if s.timer != nil {
