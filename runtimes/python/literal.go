@@ -50,13 +50,13 @@ func (v *values) value() (json.RawMessage, bool) {
 	v.depth++
 	defer func() { v.depth-- }()
 	t := v.toks[0]
-	switch {
-	case t.Kind == scan.String:
+	switch t.Kind {
+	case scan.String:
 		return v.strings()
-	case t.Kind == scan.Number:
+	case scan.Number:
 		v.toks = v.toks[1:]
 		return numberJSON(t.Text)
-	case t.Kind == scan.Word:
+	case scan.Word:
 		return v.name()
 	}
 	switch t.Text {
