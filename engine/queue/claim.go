@@ -51,6 +51,15 @@ func (l *lanes) added(tag string, prio int16, due time.Time) {
 	l.touch(laneKey{tag, prio}, due)
 }
 
+// again notes that jobs that had been claimed are queued again: they may lie behind the mark.
+func (l *lanes) again(tag string, prio int16) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	k := laneKey{tag, prio}
+	l.touch(k, time.Time{})
+	l.all[k].mark = time.Time{}
+}
+
 // touch marks a lane as ready; due zero is now. Called with mu held.
 func (l *lanes) touch(k laneKey, due time.Time) {
 	e := l.all[k]

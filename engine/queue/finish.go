@@ -114,9 +114,9 @@ func (q *Queue) handBack(ctx context.Context, claims []*engine.Claim) error {
 		return err
 	}
 	for _, c := range claims {
-		q.lanes.added(c.Job.Tag, c.Job.Priority, c.Job.ScheduledFor)
-		q.news.queued(c.Job)
+		q.lanes.again(c.Job.Tag, c.Job.Priority)
 	}
+	q.news.all()
 	q.left()
 	return nil
 }

@@ -55,7 +55,7 @@ type Config struct {
 	Capacity int      // jobs it runs at the same time, for who looks at the workers
 	Name     string   // of the worker, shown to people; empty: host:pid
 	Version  string   // of the program, likewise
-	// Slots is where jobs run here. Nil: nothing is dispatched directly. May be set later, by Bind.
+	// Slots is where jobs run here. Nil: nothing is dispatched directly.
 	Slots Slots
 	// OnCancel kills a job that runs in this process; false: it does not run here. Nil: canceling waits for the job's end.
 	OnCancel func(id uuid.UUID, by, reason string) bool
@@ -151,11 +151,6 @@ func New(cfg Config) (*Queue, error) {
 	q.lanes.init()
 	q.news.init()
 	return q, nil
-}
-
-// Bind says where jobs run in this process, for who can build that only after the queue. Call it before Start.
-func (q *Queue) Bind(slots Slots, onCancel func(id uuid.UUID, by, reason string) bool) {
-	q.cfg.Slots, q.cfg.OnCancel = slots, onCancel
 }
 
 // Start registers this process as a worker and begins to keep its lease.

@@ -1,0 +1,145 @@
+package queue
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/millrace/millrace/engine"
+	"github.com/millrace/millrace/engine/store/storetest"
+)
+
+func TestOrder(t *testing.T) {
+	t.Parallel()
+	q := start(t, quiet(storetest.New(t), nil))
+	now := time.Now()
+	var want []uuid.UUID
+	for i, x := range []struct {
+		prio int16
+		tag  string
+		due  time.Duration
+	}{{0, "noop", -time.Second}, {5, "noop", -3 * time.Second}, {5, "other", -4 * time.Second}, {0, "gpu", -time.Minute}, {9, "other", time.Hour}, {-1, "noop", -time.Hour}} {
+		j := noop()
+		j.Priority, j.Tag, j.ScheduledFor = x.prio, x.tag, now.Add(x.due)
+		push(t, q, j)
+		want = append(want, j.ID)
+		_ = i
+	}
+	var got []uuid.UUID
+	for _, c := range claim(t, q, 10, "noop", "other") {
+		got = append(got, c.Job.ID)
+	}
+	order := []uuid.UUID{want[2], want[1], want[0], want[5]}
+	if fmt.Sprint(got) != fmt.Sprint(order) {
+		t.Fatalf("got %v\nwant %v", got, order)
+	}
+}
+
+func TestScheduledFor(t *testing.T) {
+	t.Parallel()
+	s := newSlots(5)
+	q := start(t, quiet(storetest.New(t), s))
+	j := noop()
+	j.ScheduledFor = time.Now().Add(300 * time.Millisecond)
+	if res := push(t, q, j); res.Claimed {
+		t.Fatal("started before its time")
+	}
+	if list := claim(t, q, 1, "noop"); len(list) != 0 {
+		t.Fatal("claimed before its time")
+	}
+	signal(q.look) // a look arms the timer for the next job that becomes due
+	for {
+		<-q.Wake()
+		if list := claim(t, q, 1, "noop"); len(list) == 1 {
+			if early := time.Until(j.ScheduledFor); early > 5*time.Millisecond {
+				t.Fatalf("claimed %s early", early)
+			}
+			return
+		}
+	}
+}
+
+func TestHandBack(t *testing.T) {
+	t.Parallel()
+	s := newSlots(1)
+	q := start(t, quiet(storetest.New(t), s))
+	old := noop()
+	old.ScheduledFor = time.Now().Add(-time.Minute)
+	push(t, q, old)
+	c := <-s.claims
+	push(t, q, noop())
+	if list := claim(t, q, 1, "noop"); len(list) != 1 { // moves the mark beyond it
+		t.Fatalf("got %+v", list)
+	}
+	if err := q.HandBack(t.Context(), []*engine.Claim{c}); err != nil {
+		t.Fatal(err)
+	}
+	list := claim(t, q, 1, "noop")
+	if len(list) != 1 || list[0].Attempt != 2 {
+		t.Fatalf("got %+v", list)
+	}
+	if finish(t, q, success(c)) {
+		t.Fatal("the former attempt was taken")
+	}
+	if !finish(t, q, success(list[0])) {
+		t.Fatal("refused")
+	}
+}
+
+func TestPushMany(t *testing.T) {
+	t.Parallel()
+	q := start(t, quiet(storetest.New(t), newSlots(10)))
+	var jobs []*engine.Job
+	for range 1201 {
+		jobs = append(jobs, noop())
+	}
+	jobs[700].IdempotencyKey = "k"
+	jobs = append(jobs, jobs[3])
+	res, err := q.PushMany(t.Context(), jobs)
+	if err != nil || len(res) != len(jobs) {
+		t.Fatalf("%d results, %v", len(res), err)
+	}
+	if !res[1201].Duplicate || res[1200].Duplicate {
+		t.Fatalf("got %+v %+v", res[1201], res[1200])
+	}
+	queued, running, err := q.Counts(t.Context(), "main")
+	if queued != 1200 || running != 1 || err != nil { // the one with a key found a slot
+		t.Fatalf("%d queued, %d running, %v", queued, running, err)
+	}
+	seen := map[uuid.UUID]bool{}
+	for {
+		list := claim(t, q, 500, "noop")
+		if len(list) == 0 {
+			break
+		}
+		for _, c := range list {
+			if seen[c.Job.ID] {
+				t.Fatal("claimed twice")
+			}
+			seen[c.Job.ID] = true
+		}
+	}
+	if len(seen) != 1200 {
+		t.Fatalf("claimed %d", len(seen))
+	}
+}
+
+func TestFinishAndClaim(t *testing.T) {
+	t.Parallel()
+	s := newSlots(1)
+	q := start(t, quiet(storetest.New(t), s))
+	push(t, q, noop())
+	first := <-s.claims
+	next := noop()
+	push(t, q, next)
+	ok, c, err := q.FinishAndClaim(t.Context(), success(first), []string{"noop"})
+	if err != nil || !ok || c == nil || c.Job.ID != next.ID || c.Attempt != 1 {
+		t.Fatalf("%v %+v %v", ok, c, err)
+	}
+	ok, none, err := q.FinishAndClaim(t.Context(), success(c), []string{"noop"})
+	if err != nil || !ok || none != nil {
+		t.Fatalf("%v %+v %v", ok, none, err)
+	}
+}
