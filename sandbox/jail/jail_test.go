@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -27,7 +28,7 @@ type fakeHost struct {
 	mu      sync.Mutex
 	n       int
 	open    map[string]*fakePlace
-	limits  []sandbox.Limits
+	limits  []float64
 	removed []string
 }
 
@@ -83,6 +84,13 @@ func (h *fakeHost) count() int {
 	return len(h.open)
 }
 
+// seen are the limits that were set and the paths that were removed.
+func (h *fakeHost) seen() string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return fmt.Sprint(h.limits, h.removed)
+}
+
 func (p *fakePlace) ID() string        { return p.id }
 func (p *fakePlace) Users() (int, int) { return 1000, 1001 }
 func (p *fakePlace) Files() (control, log, peak, events *os.File) {
@@ -92,7 +100,7 @@ func (p *fakePlace) Files() (control, log, peak, events *os.File) {
 func (p *fakePlace) SetLimits(l sandbox.Limits) error {
 	p.h.mu.Lock()
 	defer p.h.mu.Unlock()
-	p.h.limits = append(p.h.limits, l)
+	p.h.limits = append(p.h.limits, l.CPU)
 	return nil
 }
 func (p *fakePlace) Kill() error { return nil }
@@ -178,14 +186,14 @@ func TestConversation(t *testing.T) {
 		t.Errorf("%+v %v", o2, err)
 	}
 	o2.Close()
-	if err := c.SetLimits(ctx, o.Slot, sandbox.Limits{CPU: 0.5}); err != nil || len(h.limits) != 1 || h.limits[0].CPU != 0.5 {
-		t.Errorf("%v %v", err, h.limits)
+	if err := c.SetLimits(ctx, o.Slot, sandbox.Limits{CPU: 0.5}); err != nil || h.seen() != "[0.5] []" {
+		t.Errorf("%v %s", err, h.seen())
 	}
 	if err := c.Kill(ctx, o.Slot); err != nil {
 		t.Error(err)
 	}
-	if err := c.Remove(ctx, "/cache/x"); err != nil || len(h.removed) != 1 {
-		t.Errorf("%v %v", err, h.removed)
+	if err := c.Remove(ctx, "/cache/x"); err != nil || h.seen() != "[0.5] [/cache/x]" {
+		t.Errorf("%v %s", err, h.seen())
 	}
 	if err := c.CloseSlot(ctx, o.Slot); err != nil {
 		t.Error(err)
@@ -223,8 +231,7 @@ func TestGivenUpOpen(t *testing.T) {
 	if _, err := c.Open(ctx, tmpl, sandbox.Limits{}); !errors.Is(err, context.Canceled) {
 		t.Fatal(err)
 	}
-	h.gate <- struct{}{}
-	h.gate = nil
+	close(h.gate)
 	o, err := c.Open(context.Background(), tmpl, sandbox.Limits{}) // answered after the slot that nobody wanted
 	if err != nil {
 		t.Fatal(err)
