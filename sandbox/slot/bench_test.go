@@ -2,7 +2,9 @@ package slot
 
 import (
 	"context"
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/millrace/millrace/sandbox"
 	"github.com/millrace/millrace/sandbox/sandboxtest"
@@ -63,7 +65,9 @@ func BenchmarkStart(b *testing.B) {
 		b.Fatal(err)
 	}
 	spec := sandbox.Spec{Argv: []string{"probe", "exit"}, Exec: sandboxtest.Probe(b)}
+	var took []time.Duration
 	for b.Loop() {
+		begin := time.Now()
 		p, err := s.Start(context.Background(), spec)
 		if err != nil {
 			b.Fatal(err)
@@ -71,6 +75,10 @@ func BenchmarkStart(b *testing.B) {
 		if _, err := p.Wait(context.Background()); err != nil {
 			b.Fatal(err)
 		}
+		took = append(took, time.Since(begin))
 		_ = p.Close()
 	}
+	slices.Sort(took)
+	b.ReportMetric(float64(took[len(took)/2].Microseconds()), "p50-µs")
+	b.ReportMetric(float64(took[len(took)*99/100].Microseconds()), "p99-µs")
 }
