@@ -120,6 +120,9 @@ install_bun() {
   package=$(bun_package)
   say "installing Bun $bun_version (npm)"
   scratch=$(mktemp -d "$tools/.bun.XXXXXX")
+  # npm trusts its own list only; what the host trusts besides (a registry on premises, a proxy) has to be named.
+  local roots=/etc/ssl/certs/ca-certificates.crt
+  if [[ -z ${NODE_EXTRA_CA_CERTS-} && -f $roots ]]; then export NODE_EXTRA_CA_CERTS=$roots; fi
   npm install --silent --no-audit --no-fund --ignore-scripts --no-save --prefix "$scratch" "$package@$bun_version" >&2 ||
     die "npm could not install $package@$bun_version; try: npm view $package@$bun_version"
   install -m 755 "$scratch/node_modules/$package/bin/bun" "$tools/bin/bun.new"
