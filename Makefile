@@ -61,12 +61,15 @@ test/race: | setup ## the unprivileged packages under the race detector
 test/fuzz: ## every fuzz target for a few seconds
 	@$(MAKE) --no-print-directory fuzz FUZZTIME=4s
 
+# A worker that is busy when the time is up makes go test say "context deadline exceeded", which is no finding.
 .PHONY: fuzz
 fuzz: | setup ## every fuzz target for FUZZTIME (30s) each
 	@grep -rlE --include='*_test.go' '^func Fuzz' cmd engine runtimes sandbox web | while read -r file; do \
 	  for target in $$(grep -oE '^func Fuzz[A-Za-z0-9_]*' "$$file" | cut -c6-); do \
 	    echo "fuzz $$(dirname "$$file") $$target $(FUZZTIME)"; \
-	    $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "./$$(dirname "$$file")" >$(BUILD)/fuzz.log 2>&1 || { cat $(BUILD)/fuzz.log; exit 1; }; \
+	    $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "./$$(dirname "$$file")" >$(BUILD)/fuzz.log 2>&1 || \
+	      { grep -q '^    context deadline exceeded$$' $(BUILD)/fuzz.log && ! grep -q 'Failing input' $(BUILD)/fuzz.log; } || \
+	      { cat $(BUILD)/fuzz.log; exit 1; }; \
 	  done; \
 	done
 
