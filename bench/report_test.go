@@ -78,10 +78,18 @@ func TestPrintSaysWhatIsMissed(t *testing.T) {
 
 func TestReadNoop(t *testing.T) {
 	b := &bench{report: newReport()}
-	n := b.readNoop("BenchmarkNoop/c1-2  2000  412345 ns/op  0.412 noop_start_p50-ms  0.9 noop_start_p99-ms\n" +
-		"BenchmarkNoop/c64-2  1  2.15e+04 noop_rate_c64-1/s\nok  engine/queue 3.2s\n")
-	if n != 3 || b.report.Metrics["noop_start_p50"].Value != 0.412 || b.report.Metrics["noop_rate_c64"] != (metric{21500, "1/s", 1}) {
-		t.Errorf("%d found: %+v", n, b.report.Metrics)
+	n := b.readNoop("goos: linux\n" +
+		"BenchmarkNoop/c=1-2   5000\t 700123 ns/op\t 1428 jobs/s\t 801 result-p50-us\t 1900 result-p99-us\t 412 start-p50-us\t 990 start-p99-us\n" +
+		"BenchmarkNoop/c=64-2  60000\t 46511 ns/op\t 21500 jobs/s\t 2900 result-p50-us\n" +
+		"PASS\nok  \tengine/queue\t3.2s\n")
+	if n != 5 {
+		t.Errorf("%d figures taken, want 5: %+v", n, b.report.Metrics)
+	}
+	for key, want := range map[string]metric{"noop_start_p50": {0.412, "ms", 5000}, "noop_result_p99": {1.9, "ms", 5000},
+		"noop_rate_c64": {21500, "1/s", 60000}} {
+		if got := b.report.Metrics[key]; got != want {
+			t.Errorf("%s is %+v, want %+v", key, got, want)
+		}
 	}
 }
 
