@@ -38,12 +38,15 @@ func Script(ctx context.Context, c *client.Client, s client.NewScript, logs io.W
 		case version.LockErrorLogs != "":
 			return "", fmt.Errorf("%s is deployed as %s but its dependencies could not be resolved:\n%s", s.Path, hash, strings.TrimSpace(version.LockErrorLogs))
 		case version.Lock != nil:
-			return hash, nil
+			if !followed { // nothing to resolve, but perhaps something to compile
+				_, err = follow(ctx, c, wanted{path: s.Path, hash: hash, running: true}, logs)
+			}
+			return hash, err
 		case time.Now().After(limit):
 			return "", fmt.Errorf("%s is deployed as %s but its dependencies are not settled; see: millrace job list --path %s", s.Path, hash, s.Path)
 		}
 		if !followed {
-			followed, err = follow(ctx, c, s.Path, hash, logs)
+			followed, err = follow(ctx, c, wanted{path: s.Path, hash: hash}, logs)
 			if err != nil {
 				return "", err
 			}
@@ -60,14 +63,21 @@ func Script(ctx context.Context, c *client.Client, s client.NewScript, logs io.W
 	}
 }
 
+// wanted is a dependency job to look for: that of a version, or only while it is not over.
+type wanted struct {
+	path, hash string
+	running    bool
+}
+
 // follow shows the log of the dependency job of a version until it ends; false when there is no such job yet.
-func follow(ctx context.Context, c *client.Client, path, hash string, logs io.Writer) (bool, error) {
+func follow(ctx context.Context, c *client.Client, w wanted, logs io.Writer) (bool, error) {
+	path, hash := w.path, w.hash
 	jobs, err := c.Jobs(ctx, url.Values{"job_kinds": {"dependencies"}, "script_path_exact": {path}, "per_page": {"10"}})
 	if err != nil {
 		return false, fmt.Errorf("look for the dependency job of %s: %w", path, err)
 	}
 	for _, j := range jobs {
-		if j.ScriptHash != hash {
+		if j.ScriptHash != hash || (w.running && j.Success != nil) {
 			continue
 		}
 		end, err := Follow(ctx, c, j.ID, logs)
