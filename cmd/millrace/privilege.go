@@ -13,9 +13,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// jailFD names the descriptor of the socket to millrace-jail, set by the jail when it starts the daemon.
-const jailFD = "MILLRACE_JAIL_FD"
-
 // libDir is the folder of the product's helpers: forker, interpreter modules, wrappers.
 func libDir() (string, error) {
 	if dir := os.Getenv("MILLRACE_LIB"); dir != "" {

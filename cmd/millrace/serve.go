@@ -70,7 +70,9 @@ func run(c config, log zerolog.Logger, stdout io.Writer) error {
 		}
 	case <-signals:
 		cancel()
-		<-started
+		if err := <-started; err != nil {
+			log.Info().Err(err).Msg("stopped while starting")
+		}
 		d.stop(cancelled())
 		return nil
 	}

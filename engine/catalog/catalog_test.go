@@ -205,10 +205,7 @@ func TestUnknownPath(t *testing.T) {
 		"u/zoe/nothing": "millrace script push",
 	} {
 		_, err := c.Latest(ctx, "main", path)
-		var names []string
-		for _, p := range strings.FieldsFunc(hint, func(r rune) bool { return strings.ContainsRune(" ,?", r) }) {
-			names = append(names, p)
-		}
+		names := strings.FieldsFunc(hint, func(r rune) bool { return strings.ContainsRune(" ,?", r) })
 		want(t, err, engine.NotFound, names...)
 	}
 }

@@ -215,13 +215,19 @@ func (d *Dispatcher) release(l *lane) {
 
 // run claims whenever rows may wait and slots are free.
 func (d *Dispatcher) run(ctx context.Context) {
-	for _, l := range d.lanes {
-		d.fill(ctx, l)
-	}
 	retry := time.NewTimer(time.Hour)
 	defer retry.Stop()
+	woken := true // rows may have waited before this process
 	for {
-		woken := false
+		for _, l := range d.lanes {
+			if woken || l.backlog.Load() {
+				if err := d.fill(ctx, l); err != nil && ctx.Err() == nil {
+					d.cfg.Log.Warn().Err(err).Str("lane", l.name).Msg("claim jobs; will try again")
+					retry.Reset(time.Second)
+				}
+			}
+		}
+		woken = false
 		select {
 		case <-ctx.Done():
 			return
@@ -230,14 +236,6 @@ func (d *Dispatcher) run(ctx context.Context) {
 		case <-d.kick:
 		case <-retry.C:
 			woken = true
-		}
-		for _, l := range d.lanes {
-			if woken || l.backlog.Load() {
-				if err := d.fill(ctx, l); err != nil && ctx.Err() == nil {
-					d.cfg.Log.Warn().Err(err).Str("lane", l.name).Msg("claim jobs; will try again")
-					retry.Reset(time.Second)
-				}
-			}
 		}
 	}
 }

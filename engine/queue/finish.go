@@ -43,7 +43,9 @@ func (q *Queue) finish(ctx context.Context, o *op) (bool, error) {
 			go func() { // a job that it claims must not be lost with the caller
 				<-o.done
 				if o.claim != nil && o.claim.got != nil {
-					q.handBack(context.WithoutCancel(ctx), []*engine.Claim{o.claim.got})
+					if err := q.handBack(context.WithoutCancel(ctx), []*engine.Claim{o.claim.got}); err != nil {
+						q.cfg.Log.Warn().Err(err).Stringer("job", o.claim.got.Job.ID).Msg("hand back a job that nobody waits for; the heartbeat will try again")
+					}
 				}
 			}()
 		}

@@ -81,8 +81,8 @@ func leftovers(t testing.TB, h *Host) {
 	t.Helper()
 	dirs, _ := filepath.Glob("/sys/fs/cgroup/*" + h.config.CgroupParent + "/*-*")
 	unified, _ := filepath.Glob("/sys/fs/cgroup" + h.config.CgroupParent + "/*-*")
-	if left := append(dirs, unified...); len(left) > 0 {
-		t.Errorf("control groups left: %v", left)
+	if len(dirs)+len(unified) > 0 {
+		t.Errorf("control groups left: %v %v", dirs, unified)
 	}
 	parents, _ := filepath.Glob("/sys/fs/cgroup/*" + h.config.CgroupParent)
 	for _, p := range parents {

@@ -27,7 +27,7 @@ var probeSource []byte
 
 var probe struct {
 	once sync.Once
-	path string
+	file *os.File // holds the removed binary
 	err  error
 }
 
@@ -53,24 +53,18 @@ func Probe(t testing.TB) *os.File {
 			probe.err = err
 			return
 		}
-		var f *os.File
-		if f, probe.err = os.Open(bin); probe.err == nil {
-			probe.path = "/proc/self/fd/" + itoa(int(f.Fd()))
-			kept = f
-		}
+		probe.file, probe.err = os.Open(bin)
 	})
 	if probe.err != nil {
 		t.Fatalf("build the probe: %v", probe.err)
 	}
-	f, err := os.Open(probe.path)
+	f, err := os.Open("/proc/self/fd/" + itoa(int(probe.file.Fd())))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { f.Close() })
 	return f
 }
-
-var kept *os.File // holds the removed probe binary
 
 // Result is a process that has ended.
 type Result struct {

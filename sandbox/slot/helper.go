@@ -80,8 +80,8 @@ func Spawn(ctx context.Context, h Helper, o Options) (*Isolator, error) {
 		if ctx.Err() != nil {
 			_ = cmd.Process.Signal(syscall.SIGTERM)
 		}
-		<-ended
-		return nil, errors.Join(err, said.err())
+		exit := <-ended // what it said is complete only now
+		return nil, errors.Join(err, said.err(), exit)
 	}
 	i := New(client, o)
 	i.helper = ended

@@ -105,7 +105,9 @@ func (s *Server) shutdown(pm *postmaster) {
 			timer.Stop()
 			pm.logged.finish()
 			if step.sig != syscall.SIGINT {
-				s.endOrphans(context.Background())
+				if err := s.endOrphans(context.Background()); err != nil {
+					s.cfg.Log.Warn().Err(err).Msg("end what postgres left")
+				}
 			}
 			return
 		case <-timer.C:
