@@ -1,8 +1,11 @@
 package queue
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"os"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -142,5 +145,16 @@ func (q *Queue) dead(w engine.WorkerView) bool {
 	if w.Host != q.info.Host || w.PID <= 0 || w.PID == q.info.PID {
 		return false
 	}
-	return errors.Is(syscall.Kill(w.PID, 0), syscall.ESRCH)
+	return errors.Is(syscall.Kill(w.PID, 0), syscall.ESRCH) || isZombie(w.PID)
+}
+
+// isZombie says whether pid has ended and only waits for its parent to ask. In a container the first process, which inherits
+// orphans, may take its time.
+func isZombie(pid int) bool {
+	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		return false
+	}
+	_, after, _ := bytes.Cut(stat[bytes.LastIndexByte(stat, ')')+1:], []byte(" ")) // the name before it may hold anything
+	return bytes.HasPrefix(after, []byte("Z"))
 }
