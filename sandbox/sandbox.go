@@ -153,6 +153,14 @@ type Process interface {
 	Close() error
 }
 
+// Settler is a Process that can tell what it has done before it has ended, for who only waits for its answer.
+type Settler interface {
+	// Settle lets Output end as soon as what was written until now has been read, whether or not the process lives.
+	Settle()
+	// UsageNow is what was consumed until now; fields that the host cannot tell are zero.
+	UsageNow() Usage
+}
+
 // Slot runs one process at a time; Start before the last Process has been waited for is an error.
 type Slot interface {
 	Start(ctx context.Context, s Spec) (Process, error)

@@ -47,6 +47,10 @@ type class struct {
 	kept  int      // slots that stay although idle; guarded by Pool.mu
 	slots int      // entries that exist or are being made, idle or not; guarded by Pool.mu
 	warms bool     // processes are started ahead
+	// soon counts slots whose job has answered and whose process is being taken apart, and turn holds acquirers that wait for
+	// one of them: that is a matter of a millisecond, a new slot one of tens. Guarded by Pool.mu.
+	soon int
+	turn []chan struct{}
 }
 
 // entry is one slot with, perhaps, its next process.
@@ -110,6 +114,10 @@ func (p *Pool) Stop() {
 	}
 	waiting := p.waiting
 	p.waiting = nil
+	for _, c := range p.classes {
+		waiting = append(waiting, c.turn...)
+		c.turn = nil
+	}
 	p.mu.Unlock()
 	for _, w := range waiting {
 		close(w)
@@ -218,6 +226,18 @@ func (p *Pool) Acquire(ctx context.Context, l runtimes.Launch) (*Worker, error) 
 			}
 			return &Worker{pool: p, entry: e, launch: l}, nil
 		}
+		if len(c.turn) < c.soon {
+			w := make(chan struct{})
+			c.turn = append(c.turn, w)
+			p.mu.Unlock()
+			select {
+			case <-w:
+			case <-ctx.Done():
+				p.giveUp(&c.turn, w)
+				return nil, ctx.Err()
+			}
+			continue
+		}
 		if p.open < p.cfg.MaxSlots {
 			p.open++
 			c.slots++
@@ -237,30 +257,50 @@ func (p *Pool) Acquire(ctx context.Context, l runtimes.Launch) (*Worker, error) 
 		select {
 		case <-w:
 		case <-ctx.Done():
-			p.giveUp(w)
+			p.giveUp(&p.waiting, w)
 			return nil, ctx.Err()
 		}
 	}
 }
 
-// giveUp removes w from the waiting; if it was woken meanwhile the wake-up goes to the next.
-func (p *Pool) giveUp(w chan struct{}) {
+// giveUp removes w from those that wait; if it was woken meanwhile the wake-up goes to the next.
+func (p *Pool) giveUp(list *[]chan struct{}, w chan struct{}) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for i, x := range p.waiting {
+	for i, x := range *list {
 		if x == w {
-			p.waiting = append(p.waiting[:i:i], p.waiting[i+1:]...)
+			*list = append((*list)[:i:i], (*list)[i+1:]...)
 			return
 		}
 	}
-	p.wakeOne()
+	wakeOne(list)
 }
 
-func (p *Pool) wakeOne() {
-	if len(p.waiting) > 0 {
-		close(p.waiting[0])
-		p.waiting = p.waiting[1:]
+// wakeOne lets the oldest of those that wait look again; false: nobody waits.
+func wakeOne(list *[]chan struct{}) bool {
+	if len(*list) == 0 {
+		return false
 	}
+	close((*list)[0])
+	*list = (*list)[1:]
+	return true
+}
+
+// wake lets somebody who waits for a slot of c, or else for any, look again.
+func (p *Pool) wake(c *class) {
+	if !wakeOne(&c.turn) {
+		wakeOne(&p.waiting)
+	}
+}
+
+// coming counts slots that will be idle soon. Who waits for one that does not come after all looks again.
+func (p *Pool) coming(c *class, n int) {
+	p.mu.Lock()
+	c.soon += n
+	for len(c.turn) > c.soon {
+		wakeOne(&c.turn)
+	}
+	p.mu.Unlock()
 }
 
 // openWorker opens a slot whose place in the budget is already counted.
@@ -270,7 +310,7 @@ func (p *Pool) openWorker(ctx context.Context, c *class, l runtimes.Launch) (*Wo
 		p.mu.Lock()
 		p.open--
 		c.slots--
-		p.wakeOne()
+		p.wake(c)
 		p.mu.Unlock()
 		return nil, err
 	}
@@ -318,7 +358,7 @@ func (p *Pool) release(e *entry, l runtimes.Launch) {
 		return
 	}
 	e.class.idle = append(e.class.idle, e)
-	p.wakeOne()
+	p.wake(e.class)
 	p.mu.Unlock()
 }
 
@@ -328,7 +368,7 @@ func (p *Pool) drop(e *entry) {
 	p.mu.Lock()
 	p.open--
 	e.class.slots--
-	p.wakeOne()
+	p.wake(e.class)
 	p.mu.Unlock()
 }
 

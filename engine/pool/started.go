@@ -3,6 +3,7 @@ package pool
 import (
 	"context"
 	"sync"
+	"time"
 
 	"github.com/millrace/millrace/runtimes"
 	"github.com/millrace/millrace/runtimes/frame"
@@ -59,6 +60,18 @@ func (s *started) close() {
 		readers.Put(s.frames)
 		s.frames = nil
 	}
+}
+
+// endSoon is how long a process that has answered may take to end by itself.
+const endSoon = 250 * time.Millisecond
+
+// end waits for the end of a process that has answered, and enforces it.
+func (p *Pool) end(s *started) {
+	proc := s.proc
+	kill := time.AfterFunc(endSoon, func() { _ = proc.Kill() })
+	_, _ = proc.Wait(p.ctx) // how it ended matters to nobody any more; a broken slot is noticed at its release
+	kill.Stop()
+	s.close()
 }
 
 // startNext starts the process that will run the slot's next job.

@@ -20,6 +20,7 @@ type Worker struct {
 	pool   *Pool
 	entry  *entry
 	launch runtimes.Launch
+	ending *started // a process that has answered but not ended
 }
 
 // Task is one run.
@@ -48,12 +49,24 @@ const (
 	StoppedCanceled = "canceled"
 )
 
-// Release gives the slot back; a process that was not run is kept for the next job.
+// Release gives the slot back; a process that was not run is kept for the next job. A process that has answered but not ended
+// is waited for, and soon killed, in the background.
 func (w *Worker) Release() {
-	if w.entry != nil {
-		w.pool.release(w.entry, w.launch)
-		w.entry = nil
+	if w.entry == nil {
+		return
 	}
+	e, l := w.entry, w.launch
+	w.entry = nil
+	if w.ending == nil {
+		w.pool.release(e, l)
+		return
+	}
+	w.pool.coming(e.class, 1)
+	w.pool.work.Go(func() {
+		w.pool.end(w.ending)
+		w.pool.release(e, l)
+		w.pool.coming(e.class, -1)
+	})
 }
 
 // run is the state of one Run.
@@ -85,7 +98,11 @@ func (w *Worker) Run(ctx context.Context, t Task) (Result, error) {
 	if err := r.begin(ctx); err != nil {
 		return Result{}, err
 	}
-	defer r.s.close()
+	defer func() {
+		if w.ending == nil {
+			r.s.close()
+		}
+	}()
 	r.proc = r.s.proc
 	request, err := r.request()
 	if err != nil {
@@ -102,10 +119,18 @@ func (w *Worker) Run(ctx context.Context, t Task) (Result, error) {
 		if len(request) <= 16<<10 {
 			_, _ = r.proc.Conn().Write(request)
 		} else {
-			work.Go(func() { _, _ = r.proc.Conn().Write(request) })
+			go func() { _, _ = r.proc.Conn().Write(request) }() // ends when the process reads it, or with the connection
 		}
 	}
 	reply := r.readReplies()
+	if s, ok := r.proc.(sandbox.Settler); ok && (reply.Value != nil || reply.Failure != nil) && r.stopped() == "" {
+		s.Settle() // nobody needs to wait for the kernel to take the process apart
+		work.Wait()
+		if r.stopped() == "" {
+			w.ending = r.s
+			return r.judge(reply, sandbox.Exit{Usage: s.UsageNow()}), nil
+		}
+	}
 	exit, err := r.proc.Wait(context.WithoutCancel(ctx))
 	work.Wait()
 	if err != nil && r.stopped() == "" && reply.Value == nil && reply.Failure == nil {

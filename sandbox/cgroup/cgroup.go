@@ -40,6 +40,8 @@ type Group interface {
 	// Meters opens the files that tell about memory: peak (may be nil; written to, it starts a new measurement where it was
 	// opened for writing) and events (holds a line "oom_kill N"). Whoever holds them needs no privilege to read them.
 	Meters() (peak, events *os.File, err error)
+	// CPU opens the file that tells the processor time used: a number of nanoseconds, or lines of which one is "usage_usec N".
+	CPU() (*os.File, error)
 	// Kill ends every process in the group and returns when none is left.
 	Kill() error
 	// Delete removes the group from every hierarchy; processes must be gone. Deleting a deleted group is no error.

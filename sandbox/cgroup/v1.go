@@ -130,6 +130,15 @@ func (g *groupV1) Meters() (peak, events *os.File, err error) {
 	return peak, events, nil
 }
 
+// CPU implements Group.
+func (g *groupV1) CPU() (*os.File, error) {
+	f, err := os.Open(filepath.Join(mountpoint, "cpuacct", g.path, "cpuacct.usage"))
+	if err != nil {
+		return nil, fmt.Errorf("open meters: %w", err)
+	}
+	return f, nil
+}
+
 // Kill stops the group, marks every process for death and lets it go on, so that none escapes by forking.
 func (g *groupV1) Kill() error {
 	dirs := existing(g.path)

@@ -111,6 +111,15 @@ func (g *groupV2) Meters() (peak, events *os.File, err error) {
 	return peak, events, nil
 }
 
+// CPU implements Group.
+func (g *groupV2) CPU() (*os.File, error) {
+	f, err := os.Open(filepath.Join(mountpoint, g.path, "cpu.stat"))
+	if err != nil {
+		return nil, fmt.Errorf("open meters: %w", err)
+	}
+	return f, nil
+}
+
 func (g *groupV2) Kill() error {
 	// Not Manager.Kill: where cgroup.kill is missing it logs to a global logger and waits for children that are not its own.
 	err := os.WriteFile(filepath.Join(mountpoint, g.path, "cgroup.kill"), []byte("1"), 0)

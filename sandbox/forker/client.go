@@ -41,6 +41,8 @@ type Options struct {
 	BeforeStart func(sandbox.Limits) error
 	// AfterExit may complete the Exit of each job before Wait returns it. It runs on the control socket's goroutine.
 	AfterExit func(*sandbox.Exit)
+	// UsageNow tells what the process that runs now has used. Nil: it cannot be told.
+	UsageNow func() sandbox.Usage
 }
 
 // Client is the server's end of one slot's control socket. Its methods may be called from any goroutine.

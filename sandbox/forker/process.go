@@ -163,6 +163,17 @@ func (p *process) Collected() ([]byte, bool) {
 	}
 }
 
+// Settle implements sandbox.Settler.
+func (p *process) Settle() { p.pair.Output.Settle() }
+
+// UsageNow implements sandbox.Settler.
+func (p *process) UsageNow() sandbox.Usage {
+	if p.c.opts.UsageNow == nil {
+		return sandbox.Usage{}
+	}
+	return p.c.opts.UsageNow()
+}
+
 // Wait implements sandbox.Process.
 func (p *process) Wait(ctx context.Context) (sandbox.Exit, error) {
 	select {

@@ -37,10 +37,11 @@ type Opened struct {
 	Log      *os.File // what the slot's init and zygote write
 	Peak     *os.File // nil where the host can not tell
 	Events   *os.File // nil where there is no control group
+	CPU      *os.File // likewise
 }
 
 // Close closes the files.
-func (o Opened) Close() { closeAll([]*os.File{o.Control, o.Log, o.Peak, o.Events}) }
+func (o Opened) Close() { closeAll([]*os.File{o.Control, o.Log, o.Peak, o.Events, o.CPU}) }
 
 // Dial greets the helper behind conn, which the client owns from now on.
 func Dial(ctx context.Context, conn *net.UnixConn) (*Client, error) {
@@ -83,6 +84,8 @@ func (c *Client) Open(ctx context.Context, t sandbox.Template, l sandbox.Limits)
 			o.Peak = files[2+i]
 		case "events":
 			o.Events = files[2+i]
+		case "cpu":
+			o.CPU = files[2+i]
 		default:
 			_ = files[2+i].Close()
 		}

@@ -97,6 +97,8 @@ func (p *fakePlace) Files() (control, log, peak, events *os.File) {
 	return p.files[0], p.files[1], p.files[2], p.files[3]
 }
 
+func (p *fakePlace) CPU() *os.File { return nil }
+
 func (p *fakePlace) SetLimits(l sandbox.Limits) error {
 	p.h.mu.Lock()
 	defer p.h.mu.Unlock()

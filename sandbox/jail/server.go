@@ -30,6 +30,8 @@ type Place interface {
 	Users() (uid, gid int)
 	// Files are what the daemon gets; peak and events may be nil. The server closes its copies after sending them.
 	Files() (control, log, peak, events *os.File)
+	// CPU is the meter of processor time, nil where there is no control group.
+	CPU() *os.File
 	SetLimits(sandbox.Limits) error
 	Kill() error
 	Close() error
@@ -163,6 +165,9 @@ func (s *server) open(ctx context.Context, r request) (reply, []*os.File, error)
 	}
 	if events != nil {
 		files, out.Meters = append(files, events), append(out.Meters, "events")
+	}
+	if cpu := p.CPU(); cpu != nil {
+		files, out.Meters = append(files, cpu), append(out.Meters, "cpu")
 	}
 	return out, files, nil
 }

@@ -20,8 +20,8 @@ import (
 // Slot is a container with a forker in it.
 type Slot struct {
 	// Control is the caller's end of the forker's socket, Log what the slot's init and zygote write to stdout and stderr.
-	// Peak and Events are the meters of its control group (see cgroup.Group), nil where there is none. The caller closes them.
-	Control, Log, Peak, Events *os.File
+	// CPU, Peak and Events are the meters of its control group (see cgroup.Group), nil where there is none. The caller closes them.
+	Control, Log, Peak, Events, CPU *os.File
 	// UID and GID of jobs, as seen inside.
 	UID, GID int
 
@@ -92,7 +92,11 @@ func (s *Slot) build(t sandbox.Template, l sandbox.Limits, binds []rootfs.Mount)
 	if err != nil {
 		return fmt.Errorf("create container: %w", err)
 	}
-	return s.run(t, binds)
+	if err := s.run(t, binds); err != nil || s.group == nil {
+		return err
+	}
+	s.CPU, err = s.group.CPU() // only now: some hierarchies get the group from the container
+	return err
 }
 
 // users are the host users of a slot's forker and jobs.
@@ -201,7 +205,7 @@ func (s *Slot) Close() error {
 
 // abandon undoes a half-made slot, files included.
 func (s *Slot) abandon() error {
-	for _, f := range open(s.Control, s.Log, s.Peak, s.Events) {
+	for _, f := range open(s.Control, s.Log, s.Peak, s.Events, s.CPU) {
 		_ = f.Close()
 	}
 	s.closeOnce.Do(func() { s.closeErr = s.destroy() })

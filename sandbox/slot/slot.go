@@ -84,7 +84,7 @@ func (i *Isolator) Open(ctx context.Context, t sandbox.Template) (sandbox.Slot, 
 	if err != nil {
 		return nil, err
 	}
-	s := &Slot{isolator: i, name: o.Slot, limits: limits, meter: meter{peak: o.Peak, events: o.Events}}
+	s := &Slot{isolator: i, name: o.Slot, limits: limits, meter: meter{peak: o.Peak, events: o.Events, cpu: o.CPU}}
 	s.tail = follow(o.Log, i.options.Log.With().Str("slot", o.Slot).Str("template", t.Name).Logger())
 	if err := s.greet(ctx, o); err != nil {
 		err = fmt.Errorf("open slot %s: %w", t.Name, err)
@@ -162,7 +162,7 @@ func (s *Slot) greet(ctx context.Context, o jail.Opened) error {
 	defer stop()
 	s.forker, err = forker.New(conn, forker.Options{
 		UID: uint32(o.UID), GID: uint32(o.GID), Rootless: o.UID == 0, RlimitPids: o.Events == nil,
-		HelloTimeout: s.isolator.options.HelloTimeout, BeforeStart: s.beforeStart, AfterExit: s.afterExit,
+		HelloTimeout: s.isolator.options.HelloTimeout, BeforeStart: s.beforeStart, AfterExit: s.afterExit, UsageNow: s.meter.now,
 	})
 	return errors.Join(ctx.Err(), err)
 }

@@ -100,6 +100,33 @@ type Output struct {
 	file  *os.File
 	ended atomic.Bool
 	once  sync.Once
+	now   atomic.Bool // set by Settle
+}
+
+// Settle makes reads end where the pipe is empty, a read that waits now included.
+func (o *Output) Settle() {
+	o.now.Store(true)
+	_ = o.file.SetReadDeadline(time.Unix(1, 0)) // wakes it
+}
+
+// settled reads without waiting; EOF when there is nothing.
+func (o *Output) settled(b []byte) (n int, err error) {
+	_ = o.file.SetReadDeadline(time.Time{}) // a reader past its deadline would not even look
+	raw, err := o.file.SyscallConn()
+	if err != nil {
+		return 0, io.EOF
+	}
+	var rerr error
+	if err = raw.Read(func(fd uintptr) bool {
+		n, rerr = unix.Read(int(fd), b)
+		return true
+	}); errors.Is(err, os.ErrDeadlineExceeded) {
+		return o.settled(b) // Settle is at work
+	}
+	if err != nil || rerr != nil || n <= 0 {
+		return 0, io.EOF
+	}
+	return n, nil
 }
 
 func (o *Output) end() {
@@ -111,10 +138,16 @@ func (o *Output) end() {
 
 // Read implements io.Reader. EOF when every writer is gone, or when the process is and nothing has come for Grace.
 func (o *Output) Read(b []byte) (int, error) {
+	if o.now.Load() {
+		return o.settled(b)
+	}
 	if o.ended.Load() {
 		_ = o.file.SetReadDeadline(time.Now().Add(Grace))
 	}
 	n, err := o.file.Read(b)
+	if n <= 0 && err != nil && o.now.Load() {
+		return o.settled(b)
+	}
 	if errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, os.ErrClosed) {
 		err = io.EOF
 	}
