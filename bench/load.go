@@ -32,7 +32,10 @@ func (s sample) at(q float64) time.Duration {
 func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
 // closedLoop is one client that asks again as soon as it is answered: the latency of an unloaded system.
-func closedLoop(s server, n int, do request) (sample, error) {
+func closedLoop(s server, n int, do request) (sample, error) { return pausedLoop(s, n, 0, do) }
+
+// pausedLoop is a closed loop whose client waits between an answer and the next request.
+func pausedLoop(s server, n int, pause time.Duration, do request) (sample, error) {
 	c, err := s.dial()
 	if err != nil {
 		return nil, err
@@ -45,6 +48,10 @@ func closedLoop(s server, n int, do request) (sample, error) {
 			return nil, fmt.Errorf("request %d: %w", i, err)
 		}
 		out = append(out, time.Since(start))
+		if pause > 0 {
+			t := time.NewTimer(pause)
+			<-t.C
+		}
 	}
 	return out, nil
 }

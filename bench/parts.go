@@ -44,13 +44,16 @@ type script struct {
 	source   string
 	again    string // a line with %d that makes a source nobody has seen
 	args     string // with %d for n
+	// pause is the time between two requests of the one client. An interpreter that cannot be forked boots for each run, and a
+	// client without a pause would measure the boots; rate_LANG does that.
+	pause time.Duration
 }
 
 var scripts = []script{
-	{"python", "python3", "def main(n: int):\n    return n + 1\n", "# %d\n", `{"n":%d}`},
-	{"bun", "bun", "export async function main(n: number) {\n  return n + 1;\n}\n", "// %d\n", `{"n":%d}`},
-	{"go", "go", "package inner\n\nfunc main(n int) (int, error) {\n\treturn n + 1, nil\n}\n", "// %d\n", `{"n":%d}`},
-	{"bash", "bash", "n=\"$1\"\necho $((n + 1))\n", "# %d\n", `{"n":"%d"}`}, // its arguments are text,
+	{"python", "python3", "def main(n: int):\n    return n + 1\n", "# %d\n", `{"n":%d}`, 0},
+	{"bun", "bun", "export async function main(n: number) {\n  return n + 1;\n}\n", "// %d\n", `{"n":%d}`, 25 * time.Millisecond},
+	{"go", "go", "package inner\n\nfunc main(n int) (int, error) {\n\treturn n + 1, nil\n}\n", "// %d\n", `{"n":%d}`, 0},
+	{"bash", "bash", "n=\"$1\"\necho $((n + 1))\n", "# %d\n", `{"n":"%d"}`, 0}, // its arguments are text,
 }
 
 func (s script) path() string { return "f/bench/" + s.key }
@@ -130,7 +133,7 @@ func result(ctx context.Context, b *bench) error {
 		if err := b.prepared(ctx, s); err != nil {
 			return err
 		}
-		got, err := closedLoop(b.server, b.n, b.call(s))
+		got, err := pausedLoop(b.server, b.n, s.pause, b.call(s))
 		if err != nil {
 			return err
 		}
