@@ -11,11 +11,9 @@ import (
 	"github.com/millrace/millrace/web/wire"
 )
 
-// TestBadInput sends what people and attackers send. Each ends as a failed job that says why, and the slot is clean for the
+// badInput sends what people and attackers send. Each ends as a failed job that says why, and the slot is clean for the
 // next job: after every case a good job of the same language must succeed.
-func TestBadInput(t *testing.T) {
-	d := start(t, folder(t), "--slots", "2")
-	t.Cleanup(func() { checkClean(t, d) })
+func badInput(t *testing.T, d *daemon) {
 	root := os.Geteuid() == 0
 	good := map[string][2]string{
 		"python3": {"def main(n: int): return n + 1", "3"},
@@ -43,7 +41,7 @@ func TestBadInput(t *testing.T) {
 		{name: "1 GB of output", language: "python3", source: "def main():\n  for i in range(1000): print('x' * 1_000_000)", want: []string{"OutputLimit"}},
 		{name: "killed interpreter", language: "python3", source: "import os\ndef main(): os._exit(7)", want: []string{"exit status 7"}},
 		{name: "killed interpreter", language: "bash", source: "kill -9 $$", want: []string{"ExecutionError"}},
-		{name: "killed interpreter", language: "bun", source: "export function main() { process.kill(process.pid, 'SIGKILL'); for (;;) {} }", timeout: 5 * time.Second, want: []string{""}},
+		{name: "killed interpreter", language: "bun", source: "export function main() { process.kill(process.pid, 'SIGKILL'); for (;;) {} }", timeout: 2 * time.Second, want: []string{""}},
 		{name: "syntax error", language: "python3", source: "def main(:\n  return 1", want: []string{"SyntaxError", "1"}},
 		{name: "syntax error", language: "bun", source: "export function main() { return ( }", want: []string{"rror"}},
 		{name: "syntax error", language: "go", source: "package inner\nfunc main() (any, error) { return 1 nil }", want: []string{"2"}},
@@ -63,6 +61,7 @@ func TestBadInput(t *testing.T) {
 			if c.needsCgroup && !root {
 				t.Skip("memory and process limits need control groups, which need root")
 			}
+			d := d.with(t)
 			args := c.args
 			if args == "" {
 				args = "{}"
@@ -87,9 +86,8 @@ func TestBadInput(t *testing.T) {
 	}
 }
 
-// TestDaemonisingChild leaves a process behind; it is gone with its job.
-func TestDaemonisingChild(t *testing.T) {
-	d := start(t, folder(t), "--slots", "1")
+// daemonisingChild leaves a process behind; it is gone with its job.
+func daemonisingChild(t *testing.T, d *daemon) {
 	j := d.preview("bash", "setsid nohup sleep 424242 >/dev/null 2>&1 & disown; echo left", "{}")
 	if result(j) != `"left"` {
 		t.Fatalf("%s %s", j.Status, result(j))
@@ -99,9 +97,8 @@ func TestDaemonisingChild(t *testing.T) {
 	}
 }
 
-// TestArguments covers what is wrong before a job starts.
-func TestArguments(t *testing.T) {
-	d := start(t, folder(t), "--slots", "2")
+// arguments covers what is wrong before a job starts.
+func arguments(t *testing.T, d *daemon) {
 	ctx := t.Context()
 	if _, err := d.Run(ctx, client.Run{Path: "u/test/nothing_here"}); !client.IsNotFound(err) {
 		t.Errorf("unknown script: %v", err)

@@ -25,6 +25,9 @@ import (
 // binary is the built product; tests are skipped without it.
 func binary(t *testing.T) string {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("starts whole daemons, which is long")
+	}
 	_, file, _, _ := runtime.Caller(0)
 	bin := filepath.Join(filepath.Dir(file), "../../../.build/bin/millrace")
 	if _, err := os.Stat(bin); err != nil {
@@ -92,7 +95,7 @@ func start(t *testing.T, data string, flags ...string) *daemon {
 		_ = d.cmd.Wait()
 		close(d.done)
 	}()
-	t.Cleanup(func() { d.stop(syscall.SIGTERM) })
+	t.Cleanup(d.end)
 	var err error
 	if d.Client, err = client.New(client.Config{Socket: filepath.Join(data, "run", "millrace.sock")}); err != nil {
 		t.Fatal(err)
@@ -132,6 +135,37 @@ func (d *daemon) stop(s syscall.Signal) {
 	if d.t.Failed() {
 		d.t.Logf("log of the daemon:\n%s", d.log)
 	}
+}
+
+// end stops the daemon and verifies that nothing of it is left on the host.
+func (d *daemon) end() {
+	d.t.Helper()
+	d.stop(syscall.SIGTERM)
+	if n := processes(d.t, d.data); n != 0 {
+		d.t.Errorf("%d processes are left behind", n)
+	}
+}
+
+// processes counts processes whose command line holds text.
+func processes(t *testing.T, text string) (n int) {
+	t.Helper()
+	dirs, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range dirs {
+		if b, err := os.ReadFile(f); err == nil && strings.Contains(string(b), text) && !strings.Contains(f, "/proc/self/") {
+			n++
+		}
+	}
+	return n
+}
+
+// with is the same daemon for a part of the test that started it.
+func (d *daemon) with(t *testing.T) *daemon {
+	part := *d
+	part.t = t
+	return &part
 }
 
 // url is where the daemon says it listens.

@@ -3,40 +3,13 @@ package e2e
 import (
 	"context"
 	"encoding/json"
-	"os"
-	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/millrace/millrace/web/client"
 	"github.com/millrace/millrace/web/wire"
 )
-
-// processes counts processes whose command line holds text.
-func processes(t *testing.T, text string) (n int) {
-	t.Helper()
-	dirs, err := filepath.Glob("/proc/[0-9]*/cmdline")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, f := range dirs {
-		if b, err := os.ReadFile(f); err == nil && strings.Contains(string(b), text) && !strings.Contains(f, "/proc/self/") {
-			n++
-		}
-	}
-	return n
-}
-
-// checkClean stops the daemon and verifies that nothing of it is left on the host.
-func checkClean(t *testing.T, d *daemon) {
-	t.Helper()
-	d.stop(syscall.SIGTERM)
-	if n := processes(t, d.data); n != 0 {
-		t.Errorf("%d processes are left behind", n)
-	}
-}
 
 // TestStopAndStartAgain runs jobs, stops with one running, and finds everything again.
 func TestStopAndStartAgain(t *testing.T) {
@@ -60,7 +33,7 @@ func TestStopAndStartAgain(t *testing.T) {
 		}
 		return nil
 	})
-	checkClean(t, d)
+	d.end()
 
 	again := start(t, data)
 	if j, err := again.Job(ctx, done.ID, false); err != nil || result(j) != `"kept"` {
@@ -69,7 +42,7 @@ func TestStopAndStartAgain(t *testing.T) {
 	if j := again.wait(ctx, long); result(j) != `"survived"` || j.Attempt < 2 {
 		t.Errorf("the handed-back job: %s %s, attempt %d", j.Status, result(j), j.Attempt)
 	}
-	checkClean(t, again)
+	again.end()
 }
 
 // TestKillNine kills the daemon without warning: nothing is left, and its jobs are run again.
@@ -105,9 +78,8 @@ func TestKillNine(t *testing.T) {
 	}
 }
 
-// TestCancel ends queued and running jobs.
-func TestCancel(t *testing.T) {
-	d := start(t, folder(t), "--slots", "1")
+// cancel ends queued and running jobs.
+func cancel(t *testing.T, d *daemon) {
 	ctx := t.Context()
 	sleeper := client.Run{Preview: &wire.Preview{Language: "bash", Content: "echo begun; sleep 600", Path: "u/test/sleep"}}
 	running, err := d.Run(ctx, sleeper)
@@ -139,9 +111,8 @@ func TestCancel(t *testing.T) {
 	}
 }
 
-// TestScriptsAndTokens deploys, lists, runs over TCP with a token, and is refused without one.
-func TestScriptsAndTokens(t *testing.T) {
-	d := start(t, folder(t))
+// scriptsAndTokens deploys, lists, runs over TCP with a token, and is refused without one.
+func scriptsAndTokens(t *testing.T, d *daemon) {
 	ctx := t.Context()
 	hash, err := d.CreateScript(ctx, wire.NewScript{Path: "f/demo/add", Language: "bun", Content: "export function main(a: number, b = 2) { console.log('adding'); return a + b }", Summary: "adds"}, false)
 	if err != nil {
