@@ -98,7 +98,7 @@ fmt: ## gofmt
 
 .PHONY: clean
 clean: ## remove what was built (not .data)
-	rm -rf $(BUILD)
+	rm -rf $$(readlink -f $(BUILD)) $(BUILD)
 
 # The version changes the binary only when it changes.
 VERSION := $(or $(shell git describe --tags --always --dirty 2>/dev/null),dev)

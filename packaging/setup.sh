@@ -149,7 +149,30 @@ place() {
   : >"$tools/$1-$2.ok"
 }
 
+# others_may_enter: can a user without privileges get to this checkout? Root's home folder is closed to all others.
+others_may_enter() {
+  local dir=$PWD
+  while [[ $dir != / ]]; do
+    [[ $(( 0$(stat -c %a "$dir") & 1 )) -eq 1 ]] || return 1
+    dir=$(dirname "$dir")
+  done
+}
+
+# place_outside: the daemon has no privileges even when root starts it, so what it runs and keeps must not lie in a closed folder.
+place_outside() {
+  local place name
+  place=/var/lib/millrace-checkout/$(printf %s "$PWD" | cksum | cut -d' ' -f1)
+  for name in build data; do
+    [[ -e .$name || -L .$name ]] && continue
+    say "$PWD is closed to unprivileged users: .$name is a link to $place/$name"
+    mkdir -p "$place/$name"
+    chmod 755 /var/lib/millrace-checkout "$place" "$place/$name"
+    ln -s "$place/$name" ".$name"
+  done
+}
+
 check_go
+if [[ -z $check && $EUID -eq 0 ]] && ! others_may_enter; then place_outside; fi
 missing=$(missing_packages | tr '\n' ' ')
 if [[ -n $check ]]; then
   need_bun && missing+="bun "

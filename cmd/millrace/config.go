@@ -94,6 +94,7 @@ func (c *config) check(slots, drain, retention string) error {
 	if c.data, err = filepath.Abs(c.data); err != nil {
 		errs = append(errs, fmt.Errorf("--data: %w", err))
 	}
+	c.data = resolved(c.data) // a link may lead out of a folder that is closed to the unprivileged daemon
 	return errors.Join(errs...)
 }
 
