@@ -244,25 +244,28 @@ func (c *Client) dispatch(r Reply) error {
 	case r.Op == OpRefused && !p.acked:
 		p.acked = true
 		p.started <- errors.New(r.Text)
-		c.drop(p, nil)
+		c.drop(p, sandbox.Exit{})
 	case r.Op == OpExit && p.acked:
 		e := exitOf(r)
 		if c.opts.AfterExit != nil {
 			c.opts.AfterExit(&e)
 		}
-		p.exit = e
-		c.drop(p, nil)
+		c.drop(p, e)
 	default:
 		return fmt.Errorf("%w: unexpected message", ErrBroken)
 	}
 	return nil
 }
 
-func (c *Client) drop(p *process, err error) {
+func (c *Client) drop(p *process, e sandbox.Exit) {
 	c.mu.Lock()
+	mine := c.procs[p.id] == p // else fail, at the same time, has taken it
 	delete(c.procs, p.id)
 	c.mu.Unlock()
-	p.finish(err)
+	if mine {
+		p.exit = e
+		p.finish(nil)
+	}
 }
 
 // fail ends the client once: every process that is not known to have ended gets err.
