@@ -77,7 +77,7 @@ func asUnprivileged(c config, args []string) error {
 	}
 	argv = append(argv, "--", exe, "serve")
 	argv = append(argv, args...)
-	argv = append(argv, "--data", c.data) // resolved; the last one counts
+	argv = append(argv, "--data", c.data)    // resolved; the last one counts
 	if err := os.Chdir(c.data); err != nil { // the folder we were started in may be closed to the daemon
 		return err
 	}
