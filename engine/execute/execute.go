@@ -191,8 +191,10 @@ func (x *Executor) code(ctx context.Context, j *engine.Job, sink *sink, out *eng
 	if err != nil {
 		return err
 	}
-	if err := x.validators.check(p.schema, j); err != nil {
-		return err
+	if ready.Entry.Binder == nil { // arguments that go by argv are text whatever they were; their binder checks them
+		if err := x.validators.check(p.schema, j); err != nil {
+			return err
+		}
 	}
 	env := x.cfg.Env(j)
 	for k, v := range p.env {
