@@ -53,7 +53,7 @@ var scripts = []script{
 	{"python", "python3", "def main(n: int):\n    return n + 1\n", "# %d\n", `{"n":%d}`, 0},
 	{"bun", "bun", "export async function main(n: number) {\n  return n + 1;\n}\n", "// %d\n", `{"n":%d}`, 25 * time.Millisecond},
 	{"go", "go", "package inner\n\nfunc main(n int) (int, error) {\n\treturn n + 1, nil\n}\n", "// %d\n", `{"n":%d}`, 0},
-	{"bash", "bash", "n=\"$1\"\necho $((n + 1))\n", "# %d\n", `{"n":"%d"}`, 0}, // its arguments are text,
+	{"bash", "bash", "n=\"$1\"\necho $((n + 1))\n", "# %d\n", `{"n":%d}`, 0},
 }
 
 func (s script) path() string { return "f/bench/" + s.key }
