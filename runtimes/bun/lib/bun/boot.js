@@ -1,3 +1,7 @@
+// @bun @bun-cjs
+(function (exports, require, module, __filename, __dirname) {
+// The two lines above say that this is plain CommonJS: Bun does not transpile it at every start, which takes more than 1 ms.
+//
 // Boots once, waits for one request on descriptor 3, runs one script, answers, ends.
 //
 // Frames: a type byte, the payload's length (uint32, little-endian), the payload. In: S source, P path, N entry, V environment,
@@ -368,3 +372,4 @@ warm().then(() => {
   send("Y", "");
   return run(readRequest());
 }).catch(fail);
+})
