@@ -37,7 +37,9 @@ except TypeError:
     pass
 else:
     sys.exit("serve took something that cannot be called")
-_millrace_forker.serve(3, run_job)
+hooks = "--no-hooks" not in sys.argv
+os.register_at_fork(before=lambda: os.environ.update(before="1"), after_in_child=lambda: os.environ.update(child="1"))
+_millrace_forker.serve(3, run_job, hooks)
 `
 
 func zygote(t testing.TB) sandbox.Template {
@@ -74,7 +76,12 @@ type python3 struct {
 
 func newPython(t testing.TB, h *harness) *python3 {
 	t.Helper()
-	slot, err := h.Open(context.Background(), zygote(t))
+	return openPython(t, h, zygote(t))
+}
+
+func openPython(t testing.TB, h *harness, template sandbox.Template) *python3 {
+	t.Helper()
+	slot, err := h.Open(context.Background(), template)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,13 +110,23 @@ func (p *python3) run(source string, files ...sandbox.File) (result any, e sandb
 }
 
 func TestZygote(t *testing.T) {
+	t.Run("hooks", func(t *testing.T) { testZygote(t, zygote(t), `["1","1"]`) })
+	t.Run("no hooks", func(t *testing.T) {
+		template := zygote(t)
+		template.Zygote = append(template.Zygote, "--no-hooks")
+		testZygote(t, template, "[null,null]")
+	})
+}
+
+func testZygote(t *testing.T, template sandbox.Template, hooked string) {
 	needRoot(t)
-	p := newPython(t, &harness{t: t})
+	p := openPython(t, &harness{t: t}, template)
 	for _, c := range []struct {
 		name, source, result, output string
 		code                         int
 	}{
 		{"value", "result = 6 * 7; print('hi')", "42", "hi\n", 0},
+		{"hooks", "import os; result = [os.environ.get('before'), os.environ.get('child')]", hooked, "", 0},
 		{"identity", "import os; result = [booted, os.getpid(), os.getuid(), os.getgid(), os.getgroups(), os.getcwd(), os.umask(0)]",
 			`[true,1,1000,1000,[],"/work",18]`, "", 0},
 		{"no capabilities", "result = [l.split()[1] for l in open('/proc/self/status') if l[:6] in ('CapEff','CapBnd','NoNewP','Seccom') and '_' not in l]",

@@ -34,36 +34,50 @@ class Failure(Exception):
 
 def _read_request():
     """Returns {type byte: payload}; ends the process when the server has gone before asking."""
-    buf, request, at = bytearray(), {}, 0
+    data, request, at = os.read(FD, 1 << 16), {}, 0  # nearly always all of it
     while True:
-        while len(buf) - at >= 5:
-            kind, size = _header.unpack_from(buf, at)
-            if len(buf) - at - 5 < size:
+        if not data:
+            os._exit(0)
+        while len(data) - at >= 5:
+            kind, size = _header.unpack_from(data, at)
+            end = at + 5 + size
+            if len(data) < end:
                 break
-            request[kind] = bytes(buf[at + 5 : at + 5 + size])
-            at += 5 + size
+            request[kind] = data[at + 5 : end]
             if kind == 65:  # 'A'
                 return request
-        piece = os.read(FD, 1 << 16 if len(buf) < 1 << 16 else 1 << 20)
+            at = end
+        data = _read_more(data[at:])
+        at = 0
+
+
+def _read_more(data):
+    """Returns data and what follows it, at least to the end of its first frame; nothing when the server has gone."""
+    pieces, have, want = [data], len(data), 0
+    while have < want or not want:
+        if have >= 5 and not want:
+            pieces = [b"".join(pieces)]
+            want = 5 + _header.unpack_from(pieces[0])[1]
+            continue
+        piece = os.read(FD, 1 << 20)
         if not piece:
-            os._exit(0)
-        buf += piece
+            return b""
+        pieces.append(piece)
+        have += len(piece)
+    return b"".join(pieces)
 
 
 def _send(kind, payload):
     if len(payload) > MAX_PAYLOAD:
         raise Failure("ResultError", "the result is %d bytes of JSON; the most is 64 MiB" % len(payload))
-    data = memoryview(_header.pack(ord(kind), len(payload)) + payload)
-    while data:
-        data = data[os.write(FD, data) :]
+    data = _header.pack(ord(kind), len(payload)) + payload
+    sent = os.write(FD, data)
+    while sent < len(data):
+        sent += os.write(FD, memoryview(data)[sent:])
 
 
-def renew():
-    """Makes different what a fork leaves equal and nobody notices, as the process id is the same in every job.
-
-    random reseeds itself by an at-fork hook. OpenSSL compares process ids when it is asked for numbers: the zygote's is not that
-    of its jobs, so it notices; adding entropy here would cost each job a millisecond.
-    """
+def forget():
+    """Makes the zygote forget what would be the same in all its jobs and must not be."""
     modules = sys.modules
     tempfile = modules.get("tempfile")
     if tempfile is not None:
@@ -71,6 +85,19 @@ def renew():
     uuid = modules.get("uuid")
     if uuid is not None:
         uuid._node = uuid._last_timestamp = None
+
+
+def renew():
+    """Makes different what a fork leaves equal and nobody notices, as the process id is the same in every job.
+
+    It does the work of the at-fork hooks, which may not have run. OpenSSL compares process ids when it is asked for numbers: the
+    zygote's is not that of its jobs, so it notices; adding entropy here would cost each job a millisecond.
+    """
+    modules = sys.modules
+    random = modules.get("random")
+    if random is not None:
+        random._inst.seed()
+    threading.main_thread()._set_native_id()
     if "numpy.random" in modules:
         modules["numpy.random"].seed()
 
@@ -203,15 +230,23 @@ def _display(path):
     return path if path.endswith(".py") else path + ".py"
 
 
+def _set_environment(variables):
+    """os.environ[k] = v for each, in one pass."""
+    known, put = os.environ._data, os.putenv
+    for k, v in variables.items():
+        if "\0" not in k and "\0" not in v and "=" not in k and k:
+            k, v = os.fsencode(k), os.fsencode(v)
+            put(k, v)
+            known[k] = v
+
+
 def _run(request, finish=_finish):
     """Runs the script; returns the kind and payload of the answer."""
     filename = _display(request.get(80, b"").decode())
     try:
         environment = request.get(86)
         if environment:
-            for k, v in json.loads(environment).items():
-                if "\0" not in k and "\0" not in v and "=" not in k and k:
-                    os.environ[k] = v
+            _set_environment(json.loads(environment))
         args = json.loads(request[65])
         namespace = _load(request.get(83, b"").decode(), filename)
         entry = request.get(78, b"main").decode().split("\n", 1)[0] or "main"
@@ -251,8 +286,9 @@ def rehearse(source):
     request = {83: source.encode(), 80: b"warm", 78: b"main", 86: b"{}", 65: b'{"a": {"x": [1, 2.5, "s", null]}}'}
     # The main that is rehearsed returns a lambda, so that the slow encoder and the failure are rehearsed too.
     real, sys.stderr = sys.stderr, io.StringIO()
+    plain, later = b"def main(a): return {'x': a, 'y': [1.5, True, None]}", b"async def main(a): return 1"
     try:
-        for source in (request[83], request[83], b"def main(a): return {'x': a, 'y': [1.5, True, None]}", b"def main(:"):
+        for source in (request[83], request[83], plain, later, b"def main(:"):
             _run({**request, 83: source}, finish=gc.collect)  # not what ends a process: this one lives on
     finally:
         sys.stderr = real

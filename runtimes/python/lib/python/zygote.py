@@ -36,6 +36,29 @@ def main(a: dict, *rest, b: List[int] = [1], **more) -> dict:
 '''
 
 
+# Their at-fork hooks mend locks that a single thread never leaves taken, or do what renew() in millrace_job does.
+NEEDLESS_HOOKS = {"random", "threading", "logging", "concurrent.futures.thread", "asyncio.events"}
+
+
+def watch_hooks():
+    """Returns a set of the modules that register at-fork hooks from now on, and the os.register_at_fork to put back."""
+    owners, register = set(), os.register_at_fork
+
+    def watched(**hooks):
+        owners.add(sys._getframe(1).f_globals.get("__name__"))
+        register(**hooks)
+
+    os.register_at_fork = watched
+    return owners, register
+
+
+def hooks_needed(owners):
+    """Whether forks must run the at-fork hooks: a package's .pth file may have brought any, and threads as well."""
+    import threading
+
+    return not owners <= NEEDLESS_HOOKS or threading.active_count() > 1
+
+
 def set_paths(deps):
     """The standard library (all that -I -S leaves) and deps; nothing else of the host."""
     sys.path[:] = [p for p in sys.path if p and os.path.abspath(p) != HERE]
@@ -87,22 +110,26 @@ def warm(job):
     import urllib.parse, uuid  # noqa
 
     job.rehearse(WARM_SOURCE)
+    job.forget()
 
 
 def main():
+    owners, register = watch_hooks()
     deps = sys.argv[sys.argv.index("--deps") + 1] if "--deps" in sys.argv else ""
     set_paths(deps)
     job, forker = import_own()
     add_site_builtins()
     line_buffer()
     if forker is None:
+        os.register_at_fork = register
         job.run_job()
         return
     warm(job)
+    os.register_at_fork = register
     sys.argv[:] = ["main.py"]
     gc.collect()
     gc.freeze()
-    forker.serve(3, job.run_job)
+    forker.serve(3, job.run_job, hooks_needed(owners))
 
 
 main()
