@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"time"
 
 	"github.com/google/uuid"
@@ -349,10 +348,4 @@ func (s *Jobs) Counts(ctx context.Context, p engine.Principal, ws string) (queue
 // Workers lists the live daemons of this database.
 func (s *Jobs) Workers(ctx context.Context) ([]engine.WorkerView, error) {
 	return s.cfg.Queue.Workers(ctx)
-}
-
-// IsNotFound reports whether err says that a thing is not there.
-func IsNotFound(err error) bool {
-	var e *engine.Error
-	return errors.As(err, &e) && e.Code == engine.NotFound
 }

@@ -200,9 +200,16 @@ func (r *run) request() ([]byte, error) {
 	return q.AppendTo(make([]byte, 0, len(q.Source)+len(q.Args)+1024))
 }
 
+// outputBuffer is how much output is read at once.
+const outputBuffer = 16 << 10
+
+var buffers = sync.Pool{New: func() any { return new([outputBuffer]byte) }}
+
 // readOutput passes output on until every holder of the pipe is gone, and stops a process that says too much.
 func (r *run) readOutput() {
-	buf := make([]byte, 16<<10)
+	pooled := buffers.Get().(*[outputBuffer]byte)
+	defer buffers.Put(pooled)
+	buf := pooled[:]
 	var total int64
 	for {
 		n, err := r.proc.Output().Read(buf)
