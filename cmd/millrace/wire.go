@@ -190,7 +190,8 @@ func (d *daemon) startEngine(ctx context.Context) error {
 		return err
 	}
 	d.jobs = jobs.New(jobs.Config{
-		Queue: q, Scripts: scripts, Gate: gate, Registry: d.registry, Bus: signals, Live: logs, Network: string(sandbox.NetworkHost), Log: part("jobs"),
+		Queue: q, Scripts: scripts, Gate: gate, Registry: d.registry, Bus: signals, Live: logs, Network: string(sandbox.NetworkHost),
+		Others: q.Others, Log: part("jobs"),
 	})
 	d.server, err = web.New(web.Config{
 		Listen: d.cfg.listen, Socket: d.socket(), Version: cli.Version, Auth: gate, Jobs: d.jobs,

@@ -50,7 +50,9 @@ type Config struct {
 	Bus      *bus.Bus
 	Live     *live.Logs
 	Network  string // what a job without a network of its own gets
-	Log      zerolog.Logger
+	// Others tells how many other daemons share the queue; nil: it is not known. Only they end jobs without a signal here.
+	Others func() int
+	Log    zerolog.Logger
 }
 
 // Jobs is safe for concurrent use.
@@ -207,7 +209,7 @@ func (s *Jobs) Wait(ctx context.Context, p engine.Principal, ws string, id uuid.
 	}
 	changed, stop := s.cfg.Bus.Watch(id)
 	defer stop()
-	poll := 25 * time.Millisecond
+	poll := s.firstLook()
 	for first := true; ; first = false {
 		if v, ok := s.cfg.Bus.Done(id); ok && v.Workspace == ws {
 			return v, nil
@@ -230,6 +232,14 @@ func (s *Jobs) Wait(ctx context.Context, p engine.Principal, ws string, id uuid.
 			poll = min(2*poll, time.Second)
 		}
 	}
+}
+
+// firstLook is how long a wait trusts the bus alone: jobs that other daemons run end without a signal here.
+func (s *Jobs) firstLook() time.Duration {
+	if s.cfg.Others != nil && s.cfg.Others() == 0 {
+		return 500 * time.Millisecond
+	}
+	return 25 * time.Millisecond
 }
 
 // Get returns a job.

@@ -207,6 +207,9 @@ func (q *Queue) Stop() {
 // Worker is the number of this process since its start, 0 when it is not started.
 func (q *Queue) Worker() int32 { return q.worker.Load() }
 
+// Others is how many other processes took jobs from this database when the lease was renewed last.
+func (q *Queue) Others() int { return int(q.others.Load()) }
+
 // Flushes counts the transactions of the writer so far.
 func (q *Queue) Flushes() int64 { return q.writer.flushes.Load() }
 
