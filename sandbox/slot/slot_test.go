@@ -38,6 +38,9 @@ func build(t testing.TB) string {
 	if dir := os.Getenv(builtEnv); dir != "" {
 		return dir
 	}
+	if compiler := os.Getenv("MILLRACE_GO"); filepath.IsAbs(compiler) { // sudo has a PATH of its own
+		t.Setenv("PATH", filepath.Dir(compiler)+":"+os.Getenv("PATH"))
+	}
 	for _, tool := range []string{"gcc", "go"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			t.Skipf("no %s here", tool)
