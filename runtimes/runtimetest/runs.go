@@ -1,6 +1,7 @@
 package runtimetest
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -233,8 +234,7 @@ func online() bool {
 	for _, v := range []string{"HTTPS_PROXY", "https_proxy", "GOPROXY", "PIP_INDEX_URL", "npm_config_registry"} {
 		places = append(places, os.Getenv(v))
 	}
-	if tool := runtimes.FindTool("MILLRACE_GO", "", "go", "/usr/local/go/bin/go"); tool != "" {
-		out, _ := exec.Command(tool, "env", "GOPROXY").Output()
+	if out, err := exec.Command(cmp.Or(os.Getenv("MILLRACE_GO"), "/usr/local/go/bin/go"), "env", "GOPROXY").Output(); err == nil {
 		places = append(places, strings.TrimSpace(string(out)))
 	}
 	for _, p := range places {
