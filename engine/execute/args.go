@@ -56,14 +56,22 @@ func (v *validators) get(schema json.RawMessage) *signature.Validator {
 
 // checkJSON refuses results that the database could not give back.
 func checkJSON(b []byte) error {
-	if i := bytes.Index(b, []byte(`\u0000`)); i >= 0 && oddBackslashes(b[:i]) {
+	nul := []byte(`\u0000`)
+	for from := 0; ; {
+		i := bytes.Index(b[from:], nul)
+		if i < 0 {
+			return nil
+		}
+		if i += from; !realEscape(b[:i]) {
+			from = i + len(nul)
+			continue
+		}
 		return &runtimes.Failure{Name: "InvalidResult", Message: "the result holds the character \\u0000, which cannot be stored; encode binary data as base64"}
 	}
-	return nil
 }
 
-// oddBackslashes reports whether the escape that follows b is a real one: `\\u0000` is a backslash and the text u0000.
-func oddBackslashes(b []byte) bool {
+// realEscape reports whether the escape that follows b is one: `\\u0000` is a backslash and the text u0000.
+func realEscape(b []byte) bool {
 	n := 0
 	for n < len(b) && b[len(b)-1-n] == '\\' {
 		n++

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -130,11 +131,23 @@ func (x *Executor) fail(out *engine.Outcome, err error) {
 	}
 	b, mErr := json.Marshal(struct {
 		Error *runtimes.Failure `json:"error"`
-	}{f})
+	}{storable(f)})
 	if mErr != nil {
 		b = []byte(fmt.Sprintf(`{"error":{"name":"InternalError","message":%q}}`, mErr.Error()))
 	}
 	out.Result = b
+}
+
+// storable is f without what the database could not give back: a script's error may quote its data, and must not be lost for it.
+func storable(f *runtimes.Failure) *runtimes.Failure {
+	c := *f
+	for _, s := range []*string{&c.Name, &c.Message, &c.Stack} {
+		*s = strings.ReplaceAll(*s, "\x00", "\uFFFD")
+	}
+	if checkJSON(c.Extra) != nil {
+		c.Extra = nil
+	}
+	return &c
 }
 
 // program is the code of a job with what was stored beside it.

@@ -135,6 +135,8 @@ func TestOutcomes(t *testing.T) {
 		{"script env", func(j *engine.Job) { j.Hash = 8 }, `"blue"`, engine.StateSuccess},
 		{"lock error", func(j *engine.Job) { j.Hash = 9 }, `"message":"package nope does not exist"`, engine.StateFailure},
 		{"NUL in the result", func(j *engine.Job) { j.Source = `return "a\u0000b"` }, `cannot be stored`, engine.StateFailure},
+		{"NUL behind an escaped backslash", func(j *engine.Job) { j.Source = `return "\\u0000\u0000"` }, `cannot be stored`, engine.StateFailure},
+		{"NUL in an error", func(j *engine.Job) { j.Source = "fail Boom \"a\x00b\"" }, "\"message\":\"a\uFFFDb\"", engine.StateFailure},
 		{"escaped backslash", func(j *engine.Job) { j.Source = `return "a\\u0000b"` }, `"a\\u0000b"`, engine.StateSuccess},
 		{"no-op", func(j *engine.Job) { j.Kind = engine.KindNoop }, `null`, engine.StateSuccess},
 	} {
