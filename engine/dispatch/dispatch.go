@@ -313,7 +313,8 @@ func (d *Dispatcher) execute(c *engine.Claim) (engine.Outcome, bool) {
 	return out, done
 }
 
-// finish stores an outcome, trying until it is stored or the database is gone for long, and returns the next job for the slot.
+// finish stores an outcome and returns the next job for the slot. It tries until the outcome is stored: while this daemon lives
+// nobody else would take the job. Only a daemon that stops gives up after a while; its jobs are then run again.
 func (d *Dispatcher) finish(l *lane, c *engine.Claim, out engine.Outcome) (next *engine.Claim) {
 	var stored *engine.Outcome
 	defer func() { d.cfg.Executor.Finished(c, stored) }()
@@ -335,7 +336,7 @@ func (d *Dispatcher) finish(l *lane, c *engine.Claim, out engine.Outcome) (next 
 		case err == nil:
 			stored = &out
 			return next
-		case attempt == 20:
+		case attempt >= 20 && !d.taking.Load():
 			d.cfg.Log.Error().Err(err).Stringer("job", out.ID).Msg("outcome not stored; the rescuer will run the job again")
 			return nil
 		}
