@@ -26,6 +26,9 @@ type RunRequest struct {
 	IdempotencyKey string
 	Network        string
 	Trigger        string
+	TriggerPath    string
+	Batch          *uuid.UUID
+	QueueLimit     int64 // more waiting jobs of the same tag than this, and the run is refused (TooMany); 0: no bound of the request's own
 }
 
 // JobFilter selects jobs for a list. Zero fields do not filter.
@@ -38,6 +41,7 @@ type JobFilter struct {
 	Tag           string
 	Worker        string
 	Parent        *uuid.UUID
+	Batch         *uuid.UUID
 	CreatedAfter  time.Time
 	CreatedBefore time.Time
 	HasNoParent   bool

@@ -60,6 +60,9 @@ type Job struct {
 	Network        string // "", "none", "host"
 	Trigger        string // how it came: "api", "cli", "webhook", "schedule", ...
 	TriggerPath    string
+	Batch          *uuid.UUID // the batch it belongs to
+	Limit          *Limit     // nil: it runs as soon as a slot is free. Not kept: the queue remembers the key only
+	Debounce       *Debounce  // nil: it is not merged with others. Not kept
 }
 
 // Claim is a job in the hands of one worker. (Worker, Attempt) is the fence: a Finish with another pair is refused.
@@ -68,6 +71,7 @@ type Claim struct {
 	Worker  int32
 	Attempt int32
 	Started time.Time
+	Gate    int32 // the limit it counts for; 0: none
 }
 
 // Outcome is how an attempt ended. Exactly one is written for a job.

@@ -77,11 +77,10 @@ func (s *Jobs) build(ctx context.Context, p engine.Principal, r engine.RunReques
 		Workspace: r.Workspace, Kind: r.Kind, Path: r.Path, Language: r.Language, Source: r.Source, Lock: r.Lock, Args: r.Args, Tag: r.Tag,
 		Priority: r.Priority, ScheduledFor: r.ScheduledFor, Timeout: r.Timeout, Parent: r.Parent, CreatedBy: p.Username, Email: p.Email,
 		PermissionedAs: p.PermissionedAs(), CreatedAt: time.Now(), IdempotencyKey: r.IdempotencyKey, Network: r.Network, Trigger: r.Trigger,
+		TriggerPath: r.TriggerPath, Batch: r.Batch,
 	}
-	if r.ID != nil {
+	if r.ID != nil { // otherwise the queue makes one
 		j.ID = *r.ID
-	} else {
-		j.ID = engine.NewJobID()
 	}
 	if err := checkArgs(&j.Args); err != nil {
 		return nil, err

@@ -30,6 +30,9 @@ type memory struct {
 func (m *memory) Push(_ context.Context, j *engine.Job) (engine.PushResult, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if j.ID == uuid.Nil {
+		j.ID = engine.NewJobID()
+	}
 	m.pushed = append(m.pushed, j)
 	m.views[j.ID] = &engine.JobView{Job: *j, State: engine.StateQueued}
 	return engine.PushResult{ID: j.ID}, nil

@@ -25,6 +25,10 @@ type Config struct {
 	Grace time.Duration // a blob that nothing refers to stays this long; 1 h
 }
 
+// specSpare is how much longer than jobs the description of what they ran stays: partitions hold a week, and processes that
+// remember a description say so once a day.
+const specSpare = 14 * 24 * time.Hour
+
 // Service runs the upkeep.
 type Service struct {
 	cfg  Config
@@ -101,10 +105,12 @@ func (s *Service) Round(ctx context.Context, now time.Time) error {
 	keys, keysErr := s.cfg.DB.JobKeyExpire(ctx, s.cfg.Keys)
 	blobs, blobsErr := s.cfg.DB.BlobSweep(ctx, s.cfg.Grace)
 	workers, workersErr := int64(0), error(nil)
+	specs, specsErr := int64(0), error(nil)
 	if s.cfg.Keep > 0 {
 		workers, workersErr = s.cfg.DB.WorkerForget(ctx, s.cfg.Keep)
+		specs, specsErr = s.cfg.DB.SpecForget(ctx, s.cfg.Keep+specSpare)
 	}
 	s.cfg.Log.Debug().Int("made", made).Int("dropped", dropped).Int64("keys", keys).Int64("blobs", blobs).
-		Int64("workers", workers).Msg("upkeep done")
-	return errors.Join(err, keysErr, blobsErr, workersErr)
+		Int64("workers", workers).Int64("specs", specs).Msg("upkeep done")
+	return errors.Join(err, keysErr, blobsErr, workersErr, specsErr)
 }

@@ -81,7 +81,8 @@ func (q *Queue) outcome(ctx context.Context, o engine.Outcome) (*op, error) {
 			reject("the result %s", problem)
 		}
 	}
-	f := &store.JobFinish{Outcome: o}
+	h, known := q.holding(o.ID, o.Attempt)
+	f := &store.JobFinish{Outcome: o, Counts: h.batch || !known}
 	if len(o.Result) > q.cfg.InlineLimit {
 		hash, ok, err := q.cfg.DB.BlobPut(ctx, o.Result, q.cfg.BlobQuota)
 		if err != nil {
@@ -127,7 +128,7 @@ func (q *Queue) handBack(ctx context.Context, claims []*engine.Claim) error {
 func (q *Queue) taken(ctx context.Context, claims []*engine.Claim) {
 	var again []uuid.UUID
 	for _, c := range claims {
-		q.hold(c.Job.ID, c.Attempt)
+		q.hold(c)
 		if c.Attempt > 1 {
 			again = append(again, c.Job.ID)
 		}

@@ -88,10 +88,10 @@ func (q *Queue) comeBack(ctx context.Context) error {
 	q.cfg.Log.Warn().Int32("was", q.worker.Load()).Int32("now", id).Msg("this worker was taken for dead; its jobs were given to others")
 	q.worker.Store(id)
 	q.runMu.Lock()
-	held := q.running
-	q.running = map[uuid.UUID]int32{}
+	lost := q.running
+	q.running = map[uuid.UUID]held{}
 	q.runMu.Unlock()
-	for job := range held {
+	for job := range lost {
 		if q.cfg.OnCancel != nil {
 			q.cfg.OnCancel(job, "system", "the worker was taken for dead")
 		}

@@ -42,13 +42,19 @@ func (q *Queue) prepare(ctx context.Context, j *engine.Job) (*store.JobInsert, e
 	if err := q.checkJob(j); err != nil {
 		return nil, err
 	}
+	i := &store.JobInsert{Job: j}
 	if j.ID == uuid.Nil {
-		j.ID = engine.NewJobID()
+		j.ID, i.Fresh = engine.NewJobID(), true
 	}
 	if j.CreatedAt.IsZero() {
 		j.CreatedAt = time.Now()
 	}
-	i := &store.JobInsert{Job: j}
+	if err := q.patiently(ctx, func() (err error) {
+		i.Spec, err = q.cfg.DB.Spec(ctx, j)
+		return err
+	}); err != nil {
+		return nil, err
+	}
 	if len(j.Args) > q.cfg.InlineLimit {
 		hash, ok, err := q.cfg.DB.BlobPut(ctx, j.Args, q.cfg.BlobQuota)
 		if err != nil {
@@ -74,7 +80,7 @@ func (q *Queue) pushed(ctx context.Context, o *op) (engine.PushResult, error) {
 	} else if err == nil {
 		res.Claimed = direct
 	}
-	if res.Claimed && q.hold(j.ID, 1) {
+	if res.Claimed && q.hold(claim) {
 		q.cfg.Slots.Deliver(claim)
 		return res, nil
 	}
@@ -167,6 +173,25 @@ func (q *Queue) PushMany(ctx context.Context, jobs []*engine.Job) ([]engine.Push
 		jobs = jobs[n:]
 	}
 	return out, nil
+}
+
+// patiently does fn again while the database cannot be reached, for as long as the writer would.
+func (q *Queue) patiently(ctx context.Context, fn func() error) error {
+	deadline, backoff := time.Now().Add(q.cfg.RetryFor), 10*time.Millisecond
+	for {
+		err := fn()
+		if !store.IsUnavailable(err) || time.Now().Add(backoff).After(deadline) {
+			return wrap(err)
+		}
+		t := time.NewTimer(backoff)
+		select {
+		case <-ctx.Done():
+			t.Stop()
+			return ctx.Err()
+		case <-t.C:
+		}
+		backoff = min(2*backoff, time.Second)
+	}
 }
 
 // wrap gives errors of the database their code.

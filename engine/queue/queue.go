@@ -119,8 +119,8 @@ type Queue struct {
 	look   chan struct{} // tells loop to look for heads now
 
 	runMu   sync.Mutex
-	running map[uuid.UUID]int32 // attempts that are in this process's hands; guarded by runMu
-	unsure  []*engine.Claim     // inserted as running, perhaps, but never delivered; guarded by runMu
+	running map[uuid.UUID]held // attempts that are in this process's hands; guarded by runMu
+	unsure  []*engine.Claim    // inserted as running, perhaps, but never delivered; guarded by runMu
 
 	news    notices
 	cancels *store.Subscription
@@ -145,7 +145,7 @@ func New(cfg Config) (*Queue, error) {
 	if info.Name == "" {
 		info.Name = fmt.Sprintf("%s:%d", host, info.PID)
 	}
-	q := &Queue{cfg: cfg, info: info, wake: make(chan struct{}, 1), look: make(chan struct{}, 1), running: map[uuid.UUID]int32{}}
+	q := &Queue{cfg: cfg, info: info, wake: make(chan struct{}, 1), look: make(chan struct{}, 1), running: map[uuid.UUID]held{}}
 	q.writer = newWriter(q)
 	q.output = group[*outputOp]{run: q.flushOutput, max: 256}
 	q.lanes.init()
@@ -226,21 +226,36 @@ func signal(c chan struct{}) {
 	}
 }
 
+// held is what is known of an attempt in this process's hands.
+type held struct {
+	attempt int32
+	gate    int32 // the limit it counts for; 0: none
+	batch   bool  // it counts for a batch
+}
+
 // hold notes that an attempt is in this process's hands; false: it was noted before.
-func (q *Queue) hold(id uuid.UUID, attempt int32) bool {
+func (q *Queue) hold(c *engine.Claim) bool {
 	q.runMu.Lock()
 	defer q.runMu.Unlock()
-	if q.running[id] == attempt {
+	if q.running[c.Job.ID].attempt == c.Attempt {
 		return false
 	}
-	q.running[id] = attempt
+	q.running[c.Job.ID] = held{attempt: c.Attempt, gate: c.Gate, batch: c.Job.Batch != nil}
 	return true
+}
+
+// holding returns what is known of an attempt; false: it is not in this process's hands, or not any more.
+func (q *Queue) holding(id uuid.UUID, attempt int32) (held, bool) {
+	q.runMu.Lock()
+	defer q.runMu.Unlock()
+	h, ok := q.running[id]
+	return h, ok && h.attempt == attempt
 }
 
 // letGo forgets an attempt.
 func (q *Queue) letGo(id uuid.UUID, attempt int32) {
 	q.runMu.Lock()
-	if q.running[id] == attempt {
+	if q.running[id].attempt == attempt {
 		delete(q.running, id)
 	}
 	q.runMu.Unlock()

@@ -86,8 +86,14 @@ func (w *writer) try(ops []*op) (rest []*op) {
 	case !w.conn.Alive():
 		for _, o := range ops {
 			o.retried = true
+			if o.insert != nil {
+				o.insert.Fresh = false // it may be there by now
+			}
 		}
 		return ops
+	case len(ops) == 1 && ops[0].insert != nil && ops[0].insert.Fresh && store.IsConflict(err, ""):
+		ops[0].insert.Fresh = false // an id that was made here is taken: found by the statement that looks
+		return w.try(ops)
 	case len(ops) == 1:
 		ops[0].err = err
 		close(ops[0].done)

@@ -30,7 +30,12 @@ func TestOneBadOperation(t *testing.T) {
 	release := holdWriter(q)
 	good := make([]*op, 5)
 	for i := range good {
-		good[i] = &op{insert: &store.JobInsert{Job: noop()}, done: make(chan struct{})}
+		j := noop()
+		spec, err := q.cfg.DB.Spec(t.Context(), j)
+		if err != nil {
+			t.Fatal(err)
+		}
+		good[i] = &op{insert: &store.JobInsert{Job: j, Spec: spec}, done: make(chan struct{})}
 	}
 	rotten := noop()
 	rotten.Args = json.RawMessage(`{"this is": not json`)

@@ -83,6 +83,14 @@ func (c *column) uuid(id uuid.UUID) {
 	c.buf = append(c.buf, id[:]...)
 }
 
+func (c *column) uuidOrNull(id *uuid.UUID) {
+	if id == nil {
+		c.null()
+		return
+	}
+	c.uuid(*id)
+}
+
 func (c *column) int2(v int16) {
 	c.size(2)
 	c.buf = binary.BigEndian.AppendUint16(c.buf, uint16(v))
@@ -197,6 +205,14 @@ func readTime(b []byte) time.Time {
 func readUUID(b []byte) (id uuid.UUID) {
 	copy(id[:], b)
 	return id
+}
+
+func readUUIDOrNil(b []byte) *uuid.UUID {
+	if b == nil {
+		return nil
+	}
+	id := readUUID(b)
+	return &id
 }
 
 func readBytes(b []byte) []byte {

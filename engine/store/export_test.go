@@ -7,7 +7,9 @@ var Pinned = pinned
 func Statement(name string) string { return withColumns(q(name)) }
 
 // ListStatement returns the statement of a list of jobs.
-var ListStatement = listQuery
+func ListStatement(active, completed, specs bool) string {
+	return list{active: active, completed: completed, specs: specs}.query()
+}
 
 // Migrations is how many there are.
 func Migrations() int { return len(migrations) }

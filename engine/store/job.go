@@ -1,6 +1,7 @@
 package store
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -9,17 +10,18 @@ import (
 	"github.com/millrace/millrace/engine"
 )
 
-// The states as numbers, in q (queued, running) and done.
+// The states as numbers, in q (queued, running, blocked) and done.
 const (
 	stateQueued = iota
 	stateRunning
 	stateSuccess
 	stateFailure
 	stateCanceled
+	stateBlocked // waits for its limit; to the outside it is queued
 )
 
 var stateNames = []engine.JobState{
-	engine.StateQueued, engine.StateRunning, engine.StateSuccess, engine.StateFailure, engine.StateCanceled,
+	engine.StateQueued, engine.StateRunning, engine.StateSuccess, engine.StateFailure, engine.StateCanceled, engine.StateQueued,
 }
 
 func stateNumber(s engine.JobState) int16 {
@@ -38,24 +40,39 @@ func stateName(n int64) engine.JobState {
 	return stateNames[n]
 }
 
-// withColumns fills {job} and {view} of a statement.
+// withColumns fills the parts that statements share: {job}, {view} and {count}.
 func withColumns(s string) string {
-	return strings.NewReplacer("{job}", q("JobColumns"), "{view}", q("JobViewColumns")).Replace(s)
+	return strings.NewReplacer("{job}", q("JobColumns"), "{view}", q("JobViewColumns"), "{count}", q("BatchCount")).Replace(s)
 }
 
 // JobInsert is one job on its way into the database.
 type JobInsert struct {
 	Job      *engine.Job
+	Spec     int32  // of Job; see DB.Spec
 	ArgsBlob []byte // hash of the blob that holds the arguments; nil: they are in the row
 	Worker   int32  // born running there; 0: queued
+	Gate     int32  // the limit it waits for; 0: none
+	Fresh    bool   // its id was made just now, so that no other job has it
 	Inserted bool   // set by a flush: it was new
+}
+
+// plain says that the job has nothing but what JobInsertMany stores.
+func (i *JobInsert) plain() bool {
+	j := i.Job
+	return i.Fresh && i.Gate == 0 && j.Parent == nil && j.Batch == nil && j.Source == "" && j.Lock == nil && i.ArgsBlob == nil
 }
 
 // JobFinish is the end of one attempt on its way into the database.
 type JobFinish struct {
 	engine.Outcome
 	ResultBlob []byte // hash of the blob that holds the result; nil: it is in the row
+	Counts     bool   // it may belong to a batch, which counts its jobs
 	Accepted   bool   // set by a flush: the attempt still owned the job
+}
+
+// plain says that the outcome has nothing but what JobFinishMany stores.
+func (f *JobFinish) plain() bool {
+	return !f.Counts && f.CanceledBy == "" && f.Reason == "" && f.ResultBlob == nil
 }
 
 // Lane is where claimable jobs are looked for: a tag, a priority, and the earliest time due that is worth looking at.
@@ -76,94 +93,101 @@ type JobClaim struct {
 }
 
 // The columns of job as parameters, in the order of the insert statements.
-var jobTypes = []uint32{
-	oidUUID, oidTimestamptz, oidTimestamptz, oidInt8, oidInt8, oidUUID, oidInt2, oidText, oidText, oidText, oidText, oidText, oidText,
-	oidText, oidText, oidText, oidText, oidText, oidText, oidText, oidText, oidJSON, oidBytea,
-}
+var (
+	plainJobTypes = []uint32{oidUUID, oidTimestamptz, oidTimestamptz, oidInt4, oidText, oidJSON, oidInt2, oidText}
+	jobTypes      = append(slices.Clip(plainJobTypes), oidUUID, oidUUID, oidText, oidText, oidText, oidBytea, oidInt4, oidInt4)
+)
 
-func addJob(c []column, i *JobInsert) {
+func addPlainJob(c []column, i *JobInsert) {
 	j := i.Job
 	c[0].uuid(j.ID)
 	c[1].time(j.CreatedAt)
 	c[2].time(j.ScheduledFor)
-	c[3].int8(int64(j.Hash))
-	c[4].int8(j.Timeout.Milliseconds())
-	if j.Parent != nil {
-		c[5].uuid(*j.Parent)
-	} else {
+	c[3].int4(i.Spec)
+	c[4].text(j.Workspace)
+	if i.ArgsBlob != nil || len(j.Args) == 0 {
 		c[5].null()
+	} else {
+		c[5].bytes(j.Args)
 	}
 	c[6].int2(j.Priority)
-	for k, s := range [...]string{j.Workspace, string(j.Kind), j.Tag, j.Path, j.CreatedBy, j.Email, j.PermissionedAs, j.Language,
-		j.Network, j.Trigger, j.TriggerPath, j.IdempotencyKey} {
-		c[7+k].text(s)
-	}
-	c[19].textOrNull(j.Source)
+	c[7].text(j.Tag)
+}
+
+func addJob(c []column, i *JobInsert) {
+	j := i.Job
+	addPlainJob(c, i)
+	c[8].uuidOrNull(j.Parent)
+	c[9].uuidOrNull(j.Batch)
+	c[10].textOrNull(j.IdempotencyKey)
+	c[11].textOrNull(j.Source)
 	if j.Lock != nil {
-		c[20].text(*j.Lock)
+		c[12].text(*j.Lock)
 	} else {
-		c[20].null()
+		c[12].null()
 	}
-	if i.ArgsBlob != nil || len(j.Args) == 0 {
-		c[21].null()
+	c[13].bytes(i.ArgsBlob)
+	if i.Gate != 0 {
+		c[14].int4(i.Gate)
 	} else {
-		c[21].bytes(j.Args)
+		c[14].null()
 	}
-	c[22].bytes(i.ArgsBlob)
+	c[15].int4(i.Worker)
 }
 
 // jobColumns is how many values readJob takes.
-const jobColumns = 23
+const jobColumns = 24
 
 // readJob makes a job of the values of {job} and the arguments' blob.
 func readJob(v [][]byte) *engine.Job {
 	j := &engine.Job{
 		ID: readUUID(v[0]), CreatedAt: readTime(v[1]), ScheduledFor: readTime(v[2]), Hash: engine.Hash(readInt(v[3])),
-		Timeout: time.Duration(readInt(v[4])) * time.Millisecond, Priority: int16(readInt(v[6])), Workspace: string(v[7]),
-		Kind: engine.JobKind(v[8]), Tag: string(v[9]), Path: string(v[10]), CreatedBy: string(v[11]), Email: string(v[12]),
-		PermissionedAs: string(v[13]), Language: string(v[14]), Network: string(v[15]), Trigger: string(v[16]),
-		TriggerPath: string(v[17]), IdempotencyKey: string(v[18]), Source: string(v[19]), Args: readBytes(v[21]),
-	}
-	if v[5] != nil {
-		id := readUUID(v[5])
-		j.Parent = &id
+		Timeout: time.Duration(readInt(v[4])) * time.Millisecond, Parent: readUUIDOrNil(v[5]), Priority: int16(readInt(v[6])),
+		Workspace: string(v[7]), Kind: engine.JobKind(v[8]), Tag: string(v[9]), Path: string(v[10]), CreatedBy: string(v[11]),
+		Email: string(v[12]), PermissionedAs: string(v[13]), Language: string(v[14]), Network: string(v[15]), Trigger: string(v[16]),
+		TriggerPath: string(v[17]), IdempotencyKey: string(v[18]), Source: string(v[19]), Batch: readUUIDOrNil(v[21]), Args: readBytes(v[22]),
 	}
 	if v[20] != nil {
 		s := string(v[20])
 		j.Lock = &s
 	}
 	if j.Args == nil {
-		j.Args = readBytes(v[22])
+		j.Args = readBytes(v[23])
 	}
 	return j
 }
 
 // The columns of an outcome as parameters, in the order of the finish statements.
-var finishTypes = []uint32{
-	oidUUID, oidInt4, oidInt4, oidInt2, oidInt8, oidInt8, oidText, oidText, oidJSON, oidBytea, oidInt8, oidBytea,
-}
+var (
+	plainFinishTypes = []uint32{oidUUID, oidInt4, oidInt4, oidInt2, oidInt8, oidInt8, oidJSON, oidInt8, oidBytea}
+	finishTypes      = append(slices.Clip(plainFinishTypes), oidText, oidText, oidBytea)
+)
 
-func addFinish(c []column, f *JobFinish) {
+func addPlainFinish(c []column, f *JobFinish) {
 	c[0].uuid(f.ID)
 	c[1].int4(f.Worker)
 	c[2].int4(f.Attempt)
 	c[3].int2(stateNumber(f.State))
 	c[4].int8(f.CPU.Microseconds())
 	c[5].int8(f.MemoryPeak)
-	c[6].textOrNull(f.CanceledBy)
-	c[7].textOrNull(f.Reason)
 	if f.ResultBlob != nil || len(f.Result) == 0 {
+		c[6].null()
+	} else {
+		c[6].bytes(f.Result)
+	}
+	c[7].int8(f.LogOffset)
+	if f.LogTail == "" {
 		c[8].null()
 	} else {
-		c[8].bytes(f.Result)
+		c[8].text(f.LogTail)
 	}
-	c[9].bytes(f.ResultBlob)
-	c[10].int8(f.LogOffset)
-	if f.LogTail == "" {
-		c[11].null()
-	} else {
-		c[11].text(f.LogTail)
-	}
+}
+
+func addFinish(c []column, f *JobFinish) {
+	addPlainFinish(c, f)
+	c[9].textOrNull(f.CanceledBy)
+	c[10].textOrNull(f.Reason)
+	c[11].bytes(f.ResultBlob)
 }
 
 // The parameters of a claim.
@@ -184,6 +208,7 @@ func addLane(c []column, l Lane) {
 func readClaim(v [][]byte, worker int32) (*engine.Claim, time.Time) {
 	return &engine.Claim{
 		Job: readJob(v), Worker: worker, Attempt: int32(readInt(v[jobColumns])), Started: readTime(v[jobColumns+1]),
+		Gate: int32(readInt(v[jobColumns+3])),
 	}, readTime(v[jobColumns+2])
 }
 

@@ -50,50 +50,90 @@ func (db *DB) JobResult(ctx context.Context, ws string, id uuid.UUID) (*JobResul
 	return &r, nil
 }
 
+// specsListed bounds the specs by which a list is narrowed; with more of them the jobs themselves are looked at.
+const specsListed = 500
+
 // JobList returns the jobs that f selects, without arguments kept in blobs and without results.
 func (db *DB) JobList(ctx context.Context, ws string, f engine.JobFilter) ([]*engine.JobView, error) {
+	l := list{ascending: f.Ascending}
 	var states []int16
-	active, completed := false, false
 	for _, s := range f.States {
 		n := stateNumber(s)
 		if n < 0 {
 			return nil, engine.Errorf(engine.Invalid, "job.list", "%q is not a state of jobs", s)
 		}
 		states = append(states, n)
-		active, completed = active || n <= stateRunning, completed || n > stateRunning
+		if n == stateQueued {
+			states = append(states, stateBlocked)
+		}
+		l.active, l.completed = l.active || n <= stateRunning, l.completed || n > stateRunning
 	}
 	var kinds []string
 	for _, k := range f.Kinds {
 		kinds = append(kinds, string(k))
 	}
-	var parent *[16]byte
-	if f.Parent != nil {
-		parent = (*[16]byte)(f.Parent)
+	specs, err := db.specSelect(ctx, ws, kinds, f)
+	if err != nil || (specs != nil && len(specs) == 0) {
+		return nil, err
 	}
-	sql := listQuery(active, completed, f.Ascending)
+	l.specs = specs != nil && len(states) == 0 && f.Parent == nil && f.Batch == nil && f.Worker == "" && !f.HasNoParent &&
+		len(f.Args) == 0 && len(f.Result) == 0
 	// The statement is planned for these very values: conditions that do not filter fold away.
-	views, err := db.views(ctx, sql, pgx.QueryExecModeDescribeExec, ws, states, kinds, orNull(f.PathExact), orNull(f.PathStart),
-		orNull(f.CreatedBy), orNull(f.Tag), orNull(f.Worker), parent, timeOrNull(f.CreatedAfter), timeOrNull(f.CreatedBefore),
-		f.HasNoParent, orNull(string(f.Args)), orNull(string(f.Result)), f.PerPage, (f.Page-1)*f.PerPage)
+	views, err := db.views(ctx, l.query(), pgx.QueryExecModeDescribeExec, ws, states, kinds, orNull(f.PathExact), orNull(f.PathStart),
+		orNull(f.CreatedBy), orNull(f.Tag), orNull(f.Worker), (*[16]byte)(f.Parent), timeOrNull(f.CreatedAfter), timeOrNull(f.CreatedBefore),
+		f.HasNoParent, orNull(string(f.Args)), orNull(string(f.Result)), f.PerPage, (f.Page-1)*f.PerPage, (*[16]byte)(f.Batch), specs)
 	if err != nil {
 		return nil, fmt.Errorf("list jobs: %w", err)
 	}
 	return views, nil
 }
 
-// listQuery picks the joins that let the planner start from the smaller table.
-func listQuery(active, completed, ascending bool) string {
-	joins, dir := "left join q on q.id = j.id\nleft join done d on d.id = j.id", "desc"
+// specSelect finds what the jobs that f selects may run; nil: too much, or f does not narrow that.
+func (db *DB) specSelect(ctx context.Context, ws string, kinds []string, f engine.JobFilter) (ids []int32, err error) {
+	if kinds == nil && f.PathExact == "" && f.PathStart == "" && f.CreatedBy == "" && f.Tag == "" {
+		return nil, nil
+	}
+	err = db.read(ctx, func() error {
+		rows, err := db.pool.Query(ctx, q("SpecSelect"), ws, kinds, orNull(f.PathExact), orNull(f.PathStart), orNull(f.CreatedBy),
+			orNull(f.Tag), specsListed+1)
+		if err == nil {
+			ids, err = pgx.CollectRows(rows, pgx.RowTo[int32])
+		}
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list jobs: %w", err)
+	}
+	if len(ids) > specsListed {
+		return nil, nil
+	}
+	return ids, nil
+}
+
+// list is the shape of a list's statement.
+type list struct {
+	active, completed bool // only jobs that are, or are not, in q
+	specs             bool // narrowed by what the jobs run, and by time, alone
+	ascending         bool
+}
+
+// query picks the joins that let the planner start from the smaller table.
+func (l list) query() string {
+	from, joins, dir := "job j", "left join q on q.id = j.id\nleft join done d on d.id = j.id", "desc"
 	switch {
-	case active && !completed:
+	case l.active && !l.completed:
 		joins = "join q on q.id = j.id\nleft join done d on d.id = j.id and false"
-	case completed && !active:
+	case l.completed && !l.active:
 		joins = "left join q on q.id = j.id and false\njoin done d on d.id = j.id"
 	}
-	if ascending {
+	if l.specs {
+		from = q("JobListOfSpecs")
+	}
+	if l.ascending {
 		dir = "asc"
 	}
-	return strings.NewReplacer("{joins}", joins, "{dir}", dir).Replace(withColumns(q("JobList")))
+	sql := strings.NewReplacer("{from}", from, "{joins}", joins).Replace(q("JobList"))
+	return withColumns(strings.ReplaceAll(sql, "{dir}", dir))
 }
 
 // views runs a statement that selects {job}, the arguments' blob, {view}, the result and the result's blob.

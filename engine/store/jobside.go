@@ -19,18 +19,13 @@ const BulkRows = 500
 
 // JobInsertBulk inserts up to BulkRows jobs, queued, in one transaction on a side connection.
 func (db *DB) JobInsertBulk(ctx context.Context, list []*JobInsert) error {
-	r := newRows(jobTypes)
-	cols := r.reset()
-	for _, i := range list {
-		addJob(cols, i)
-	}
 	c, err := db.pool.Acquire(ctx)
 	if err != nil {
 		return fmt.Errorf("insert jobs: %w", err)
 	}
 	defer c.Release()
-	rr := c.Conn().PgConn().ExecParams(ctx, q("JobInsertMany"), append(r.arrays(), int4(0)), jobStatements["JobInsertMany"],
-		binaryFormat, binaryFormat)
+	const name = "JobInsertFull"
+	rr := c.Conn().PgConn().ExecParams(ctx, q(name), fullJobs(newRows(jobTypes), list), jobStatements[name], binaryFormat, binaryFormat)
 	markInserted(list)(rr)
 	if _, err := rr.Close(); err != nil {
 		return fmt.Errorf("insert jobs: %w", err)
@@ -131,10 +126,17 @@ type Cancel struct {
 	Result    json.RawMessage // of a job that is canceled before it ran
 }
 
-// JobCancelQueued completes a queued job as canceled; false: it is not queued.
-func (db *DB) JobCancelQueued(ctx context.Context, c Cancel) (bool, error) {
-	n, err := db.count(ctx, "cancel job", "JobCancelQueued", [16]byte(c.ID), c.Workspace, c.By, c.Reason, string(c.Result))
-	return n > 0, err
+// JobCancelQueued completes a queued job as canceled; false: it is not queued. gate is the limit it counted or waited for.
+func (db *DB) JobCancelQueued(ctx context.Context, c Cancel) (gate int32, done bool, err error) {
+	sql := withColumns(q("JobCancelQueued"))
+	err = db.pool.QueryRow(ctx, sql, [16]byte(c.ID), c.Workspace, c.By, c.Reason, string(c.Result)).Scan(&gate)
+	if IsNotFound(err) {
+		return 0, false, nil
+	}
+	if err != nil {
+		return 0, false, fmt.Errorf("cancel job: %w", err)
+	}
+	return gate, true, nil
 }
 
 // JobCancelRunning marks a running job as to be killed and says whose it is; false: it is not running.
@@ -171,6 +173,7 @@ func (db *DB) JobCanceled(ctx context.Context, worker int32) ([]Cancel, error) {
 type Rescue struct {
 	Requeued int64
 	Ended    []uuid.UUID // lost too often, or canceled
+	Gates    []int32     // limits that those counted for
 }
 
 // JobRescue takes the running jobs of workers that are gone: queued again, or, when lost more than maxLost times, completed
@@ -178,18 +181,22 @@ type Rescue struct {
 func (db *DB) JobRescue(ctx context.Context, maxLost int, lost, canceled json.RawMessage) (Rescue, error) {
 	var out Rescue
 	for {
-		rows, err := db.pool.Query(ctx, q("JobRescueEnd"), maxLost, string(lost), string(canceled))
+		rows, err := db.pool.Query(ctx, withColumns(q("JobRescueEnd")), maxLost, string(lost), string(canceled))
 		if err != nil {
 			return out, fmt.Errorf("rescue jobs: %w", err)
 		}
 		n := 0
 		for ; rows.Next(); n++ {
 			var id uuid.UUID
-			if err := rows.Scan((*[16]byte)(&id)); err != nil {
+			var gate int32
+			if err := rows.Scan((*[16]byte)(&id), &gate); err != nil {
 				rows.Close()
 				return out, fmt.Errorf("rescue jobs: %w", err)
 			}
 			out.Ended = append(out.Ended, id)
+			if gate != 0 {
+				out.Gates = append(out.Gates, gate)
+			}
 		}
 		if err := rows.Err(); err != nil {
 			return out, fmt.Errorf("rescue jobs: %w", err)

@@ -25,25 +25,29 @@ type JobWriter struct {
 	conn  *pgconn.PgConn
 	sock  atomic.Pointer[net.Conn] // of conn, for Break
 	stmts map[string]*pgconn.StatementDescription
-	jobs  [3]*rows // direct, queued, keyed: their buffers live until the flush is over
-	ends  *rows
+	// The parameters' buffers live until the flush is over.
+	jobs  [4]*rows // direct, queued, full, keyed
+	ends  [2]*rows // plain, full
 	lanes *rows
 }
 
 // NewJobWriter returns a writer that is not connected yet.
 func (db *DB) NewJobWriter() *JobWriter {
 	return &JobWriter{
-		db: db, jobs: [3]*rows{newRows(jobTypes), newRows(jobTypes), newRows(jobTypes)}, ends: newRows(finishTypes), lanes: newRows(laneTypes),
+		db: db, lanes: newRows(laneTypes), ends: [2]*rows{newRows(plainFinishTypes), newRows(finishTypes)},
+		jobs: [4]*rows{newRows(plainJobTypes), newRows(plainJobTypes), newRows(jobTypes), newRows(jobTypes)},
 	}
 }
 
 // jobStatements are prepared on every writer connection, by the names of their queries.
 var jobStatements = map[string][]uint32{
-	"JobInsertMany":  oids(jobTypes, true, oidInt4),
-	"JobInsertOne":   oids(jobTypes, false, oidInt4),
-	"JobInsertKeyed": oids(jobTypes, false, oidInt4),
-	"JobFinishMany":  oids(finishTypes, true),
-	"JobFinishOne":   oids(finishTypes, false),
+	"JobInsertMany":  oids(plainJobTypes, true, oidInt4),
+	"JobInsertOne":   oids(plainJobTypes, false, oidInt4),
+	"JobInsertFull":  oids(jobTypes, true),
+	"JobInsertKeyed": oids(jobTypes, false),
+	"JobFinishMany":  oids(plainFinishTypes, true),
+	"JobFinishOne":   oids(plainFinishTypes, false),
+	"JobFinishFull":  oids(finishTypes, true),
 	"JobClaim":       oids(laneTypes, true, oidInt8, oidInt4),
 }
 
@@ -101,18 +105,21 @@ var binaryFormat = []int16{1}
 // Flush does b. On an error nothing of it is done, unless the connection was lost (not Alive): then it is unknown.
 func (w *JobWriter) Flush(b *JobBatch) error {
 	p := w.conn.StartPipeline(context.Background())
-	direct, queued, keyed := split(b.Inserts)
+	in := split(b.Inserts)
 	var readers []func(*pgconn.ResultReader)
 	send := func(name string, params [][]byte, read func(*pgconn.ResultReader)) {
 		p.SendQueryStatement(w.stmts[name], params, binaryFormat, binaryFormat)
 		readers = append(readers, read)
 	}
-	w.insert(w.jobs[0], direct, send)
-	w.insert(w.jobs[1], queued, send)
-	for _, i := range keyed {
-		addJob(w.jobs[2].reset(), i)
+	w.insert(w.jobs[0], in.direct, send)
+	w.insert(w.jobs[1], in.queued, send)
+	if len(in.full) > 0 {
+		send("JobInsertFull", fullJobs(w.jobs[2], in.full), markInserted(in.full))
+	}
+	for _, i := range in.keyed {
+		addJob(w.jobs[3].reset(), i)
 		// Encoded one after another into one buffer set: send copies the parameters into the connection's buffer.
-		send("JobInsertKeyed", append(w.jobs[2].scalars(), int4(i.Worker)), markInserted([]*JobInsert{i}))
+		send("JobInsertKeyed", w.jobs[3].scalars(), markInserted([]*JobInsert{i}))
 	}
 	w.finish(b.Finishes, send)
 	if b.Claim != nil && len(b.Claim.Lanes) > 0 {
@@ -127,51 +134,85 @@ func (w *JobWriter) Flush(b *JobBatch) error {
 
 type sender func(name string, params [][]byte, read func(*pgconn.ResultReader))
 
+// insert sends plain jobs, all for the same worker.
 func (w *JobWriter) insert(r *rows, list []*JobInsert, send sender) {
 	if len(list) == 0 {
 		return
 	}
 	cols := r.reset()
 	for _, i := range list {
-		addJob(cols, i)
+		addPlainJob(cols, i)
 	}
 	worker := int4(list[0].Worker)
+	all := func(rr *pgconn.ResultReader) { // or the statement fails
+		for _, i := range list {
+			i.Inserted = true
+		}
+	}
 	if len(list) == 1 {
-		send("JobInsertOne", append(r.scalars(), worker), markInserted(list))
+		send("JobInsertOne", append(r.scalars(), worker), all)
 		return
 	}
-	send("JobInsertMany", append(r.arrays(), worker), markInserted(list))
+	send("JobInsertMany", append(r.arrays(), worker), all)
+}
+
+func fullJobs(r *rows, list []*JobInsert) [][]byte {
+	cols := r.reset()
+	for _, i := range list {
+		addJob(cols, i)
+	}
+	return r.arrays()
 }
 
 func (w *JobWriter) finish(list []*JobFinish, send sender) {
-	if len(list) == 0 {
-		return
-	}
-	cols := w.ends.reset()
+	var plain, full []*JobFinish
 	for _, f := range list {
-		addFinish(cols, f)
+		if f.plain() {
+			plain = append(plain, f)
+		} else {
+			full = append(full, f)
+		}
 	}
-	if len(list) == 1 {
-		send("JobFinishOne", w.ends.scalars(), markAccepted(list))
-		return
+	if len(plain) > 0 {
+		cols := w.ends[0].reset()
+		for _, f := range plain {
+			addPlainFinish(cols, f)
+		}
+		if len(plain) == 1 {
+			send("JobFinishOne", w.ends[0].scalars(), markAccepted(plain))
+		} else {
+			send("JobFinishMany", w.ends[0].arrays(), markAccepted(plain))
+		}
 	}
-	send("JobFinishMany", w.ends.arrays(), markAccepted(list))
+	if len(full) > 0 {
+		cols := w.ends[1].reset()
+		for _, f := range full {
+			addFinish(cols, f)
+		}
+		send("JobFinishFull", w.ends[1].arrays(), markAccepted(full))
+	}
 }
 
-// split parts inserts into those born running, those left queued, and those with an idempotency key.
-func split(list []*JobInsert) (direct, queued, keyed []*JobInsert) {
+// inserts are the jobs of a batch by the statement that stores them.
+type inserts struct{ direct, queued, full, keyed []*JobInsert }
+
+// split parts jobs into plain ones born running and plain ones left queued, those with more to store, and those with an
+// idempotency key.
+func split(list []*JobInsert) (in inserts) {
 	for _, i := range list {
 		i.Inserted = false
 		switch {
 		case i.Job.IdempotencyKey != "":
-			keyed = append(keyed, i)
+			in.keyed = append(in.keyed, i)
+		case !i.plain():
+			in.full = append(in.full, i)
 		case i.Worker != 0:
-			direct = append(direct, i)
+			in.direct = append(in.direct, i)
 		default:
-			queued = append(queued, i)
+			in.queued = append(in.queued, i)
 		}
 	}
-	return direct, queued, keyed
+	return in
 }
 
 // readAll reads the results of the statements and the commit.

@@ -18,9 +18,7 @@ func TestPartitions(t *testing.T) {
 	insert := func(at time.Time) string {
 		id := store.IDAt(at).String()
 		id = id[:len(id)-1] + "7"
-		storetest.Exec(t, db, fmt.Sprintf(`insert into job (id, created_at, scheduled_for, hash, timeout_ms, prio, workspace, kind, tag, path, created_by,
-			email, permissioned_as, language, network, trigger, trigger_path, idempotency_key)
-			values ('%s', now(), now(), 0, 0, 0, 'main', 'noop', 'noop', '', '', '', '', '', '', '', '', '')`, id))
+		storetest.Exec(t, db, fmt.Sprintf(`insert into job (id, created_at, scheduled_for, spec, workspace) values ('%s', now(), now(), 1, 'main')`, id))
 		return id
 	}
 	where := func(id string) (name string) {

@@ -23,9 +23,10 @@ func fill(t *testing.T, c *pgx.Conn) {
 	t.Helper()
 	const id = `(lpad(to_hex((extract(epoch from date_trunc('week', now())) * 1000)::int8 + i * 6000), 12, '0') || '70008000' || lpad(to_hex(i), 12, '0'))::uuid`
 	for _, sql := range []string{
-		`insert into job (id, created_at, scheduled_for, hash, timeout_ms, prio, workspace, kind, tag, path, created_by, email, permissioned_as,
-			language, network, trigger, trigger_path, idempotency_key, args)
-		select ` + id + `, now() + i * interval '6 seconds', now(), 0, 0, i % 3, 'main', 'noop', 'noop', 'u/ann/x', 'ann', '', '', '', '', '', '', '', '{}'
+		`insert into spec (hash, workspace, kind, tag, path, script, prio, timeout_ms, language, network, created_by, email, permissioned_as, trigger, trigger_path)
+		select gen_random_uuid(), 'main', 'noop', 'noop', 'u/ann/x' || i, 0, 0, 0, '', '', 'ann', '', '', '', '' from generate_series(1, 100) i`,
+		`insert into job (id, created_at, scheduled_for, spec, workspace, args)
+		select ` + id + `, now() + i * interval '6 seconds', now(), 1 + i % 100, 'main', '{}'
 		from generate_series(1, 2 * ` + strconv.Itoa(fillRows) + `) i`,
 		`insert into q (id, scheduled_for, prio, tag) select ` + id + `, now() - i * interval '1 millisecond', i % 3, case when i % 2 = 0 then 'noop' else 'other' end
 		from generate_series(1, ` + strconv.Itoa(fillRows) + `) i`,
@@ -118,7 +119,7 @@ func readPlans(t *testing.T, c *pgx.Conn) {
 	}
 	for _, kind := range [][2]bool{{true, true}, {true, false}, {false, true}} {
 		rows, err := c.Query(t.Context(), "explain (analyze, timing off) "+store.ListStatement(kind[0], kind[1], false), pgx.QueryExecModeExec,
-			"main", nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, false, nil, nil, 30, 0)
+			"main", nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, false, nil, nil, 30, 0, nil, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -45,6 +45,7 @@ type DB struct {
 	pool   *pgxpool.Pool
 	quick  *pgxpool.Pool
 	hub    *hub
+	specs  specs
 	server int
 }
 

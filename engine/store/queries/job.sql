@@ -1,59 +1,73 @@
 -- The statements of q, job and done. Those of the hot path are run with pinned plans; a test EXPLAINs them.
 
 -- name: JobColumns
-j.id, j.created_at, j.scheduled_for, j.hash, j.timeout_ms, j.parent, j.prio, j.workspace, j.kind, j.tag, j.path, j.created_by,
-j.email, j.permissioned_as, j.language, j.network, j.trigger, j.trigger_path, j.idempotency_key, j.source, j.lock, j.args
+j.id, j.created_at, j.scheduled_for, s.script, s.timeout_ms, j.parent, s.prio, j.workspace, s.kind, s.tag, s.path, s.created_by,
+s.email, s.permissioned_as, s.language, s.network, s.trigger, s.trigger_path, j.idempotency_key, j.source, j.lock, j.batch, j.args
 
 -- name: JobViewColumns
 coalesce(d.state, q.state), coalesce(d.worker, q.worker), coalesce(d.attempt, q.attempt), coalesce(d.started_at, q.started_at),
 d.finished_at, d.cpu_us, d.memory_peak, coalesce(d.canceled_by, q.canceled_by), coalesce(d.cancel_reason, q.cancel_reason), w.name
 
 -- name: JobInsertMany
+-- Of jobs that have just got their ids here: no other has them, and a statement that need not look is a tenth cheaper.
 with j as (
-    insert into job (id, created_at, scheduled_for, hash, timeout_ms, parent, prio, workspace, kind, tag, path, created_by, email,
-        permissioned_as, language, network, trigger, trigger_path, idempotency_key, source, lock, args, args_blob)
-    select u.id, u.created_at, coalesce(u.scheduled_for, now()), u.hash, u.timeout_ms, u.parent, u.prio, u.workspace, u.kind, u.tag,
-        u.path, u.created_by, u.email, u.permissioned_as, u.language, u.network, u.trigger, u.trigger_path, u.idempotency_key,
-        u.source, u.lock, u.args, u.args_blob
-    from unnest($1::uuid[], $2::timestamptz[], $3::timestamptz[], $4::int8[], $5::int8[], $6::uuid[], $7::int2[], $8::text[],
-        $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[], $16::text[], $17::text[],
-        $18::text[], $19::text[], $20::text[], $21::text[], $22::json[], $23::bytea[])
-        as u(id, created_at, scheduled_for, hash, timeout_ms, parent, prio, workspace, kind, tag, path, created_by, email,
-        permissioned_as, language, network, trigger, trigger_path, idempotency_key, source, lock, args, args_blob)
-    on conflict (id) do nothing
-    returning id, scheduled_for, prio, tag
+    insert into job (id, created_at, scheduled_for, spec, workspace, args)
+    select u.id, u.created_at, coalesce(u.scheduled_for, now()), u.spec, u.workspace, u.args
+    from unnest($1::uuid[], $2::timestamptz[], $3::timestamptz[], $4::int4[], $5::text[], $6::json[])
+        as u(id, created_at, scheduled_for, spec, workspace, args)
 )
 insert into q (id, scheduled_for, started_at, worker, attempt, prio, state, tag)
-select id, scheduled_for, case when $24::int4 <> 0 then now() end, $24, ($24 <> 0)::int4, prio, ($24 <> 0)::int4, tag from j
-returning id;
+select u.id, coalesce(u.scheduled_for, now()), case when $9::int4 <> 0 then now() end, $9, ($9 <> 0)::int4, u.prio, ($9 <> 0)::int4, u.tag
+from unnest($1, $3, $7::int2[], $8::text[]) as u(id, scheduled_for, prio, tag);
 
 -- name: JobInsertOne
 with j as (
-    insert into job (id, created_at, scheduled_for, hash, timeout_ms, parent, prio, workspace, kind, tag, path, created_by, email,
-        permissioned_as, language, network, trigger, trigger_path, idempotency_key, source, lock, args, args_blob)
-    values ($1, $2, coalesce($3::timestamptz, now()), $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20,
-        $21, $22, $23)
-    on conflict (id) do nothing
-    returning id, scheduled_for, prio, tag
+    insert into job (id, created_at, scheduled_for, spec, workspace, args)
+    values ($1, $2, coalesce($3::timestamptz, now()), $4, $5, $6)
 )
 insert into q (id, scheduled_for, started_at, worker, attempt, prio, state, tag)
-select id, scheduled_for, case when $24::int4 <> 0 then now() end, $24, ($24 <> 0)::int4, prio, ($24 <> 0)::int4, tag from j
+values ($1, coalesce($3::timestamptz, now()), case when $9::int4 <> 0 then now() end, $9, ($9 <> 0)::int4, $7, ($9 <> 0)::int4, $8);
+
+-- name: JobInsertFull
+-- Of any jobs: each has a worker of its own or none, and those that are there already are left alone.
+with u as (
+    select * from unnest($1::uuid[], $2::timestamptz[], $3::timestamptz[], $4::int4[], $5::text[], $6::json[], $7::int2[], $8::text[],
+        $9::uuid[], $10::uuid[], $11::text[], $12::text[], $13::text[], $14::bytea[], $15::int4[], $16::int4[])
+        as u(id, created_at, scheduled_for, spec, workspace, args, prio, tag, parent, batch, idempotency_key, source, lock, args_blob,
+        gate, worker)
+), j as (
+    insert into job (id, created_at, scheduled_for, spec, workspace, args, parent, batch, idempotency_key, source, lock, args_blob)
+    select u.id, u.created_at, coalesce(u.scheduled_for, now()), u.spec, u.workspace, u.args, u.parent, u.batch, u.idempotency_key,
+        u.source, u.lock, u.args_blob
+    from u
+    on conflict (id) do nothing
+    returning id, scheduled_for
+), r as (
+    select u.*, j.scheduled_for as due,
+        case when u.gate is not null then 5 when u.worker <> 0 then 1 else 0 end as state
+    from u join j on j.id = u.id
+)
+insert into q (id, scheduled_for, started_at, worker, attempt, prio, state, tag, gate, batch)
+select id, due, case when state = 1 then now() end, case when state = 1 then worker else 0 end, (state = 1)::int4, prio, state, tag,
+    gate, batch
+from r
+on conflict (id) do nothing
 returning id;
 
 -- name: JobInsertKeyed
+-- Of one job with an idempotency key: stored unless the workspace has a job of that key.
 with k as (
-    insert into idempotency (workspace, key, job_id) values ($8, $19, $1) on conflict do nothing returning job_id
+    insert into idempotency (workspace, key, job_id) values ($5, $11, $1) on conflict do nothing returning job_id
 ), j as (
-    insert into job (id, created_at, scheduled_for, hash, timeout_ms, parent, prio, workspace, kind, tag, path, created_by, email,
-        permissioned_as, language, network, trigger, trigger_path, idempotency_key, source, lock, args, args_blob)
-    select $1, $2, coalesce($3::timestamptz, now()), $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20,
-        $21, $22, $23
-    from k
+    insert into job (id, created_at, scheduled_for, spec, workspace, args, parent, batch, idempotency_key, source, lock, args_blob)
+    select $1, $2, coalesce($3::timestamptz, now()), $4, $5, $6, $9, $10, $11, $12, $13, $14 from k
     on conflict (id) do nothing
-    returning id, scheduled_for, prio, tag
+    returning id, scheduled_for, case when $15::int4 is not null then 5 when $16::int4 <> 0 then 1 else 0 end as state
 )
-insert into q (id, scheduled_for, started_at, worker, attempt, prio, state, tag)
-select id, scheduled_for, case when $24::int4 <> 0 then now() end, $24, ($24 <> 0)::int4, prio, ($24 <> 0)::int4, tag from j
+insert into q (id, scheduled_for, started_at, worker, attempt, prio, state, tag, gate, batch)
+select id, scheduled_for, case when state = 1 then now() end, case when state = 1 then $16 else 0 end, (state = 1)::int4, $7, state, $8,
+    $15, $10
+from j
 returning id;
 
 -- name: JobKey
@@ -65,16 +79,14 @@ delete from idempotency where (workspace, key) in
 
 -- name: JobFinishMany
 with d as (
-    delete from q using unnest($1::uuid[], $2::int4[], $3::int4[], $4::int2[], $5::int8[], $6::int8[], $7::text[], $8::text[],
-        $9::json[], $10::bytea[], $11::int8[], $12::bytea[])
-        as u(id, worker, attempt, state, cpu_us, memory_peak, canceled_by, cancel_reason, result, result_blob, log_off, log_tail)
+    delete from q using unnest($1::uuid[], $2::int4[], $3::int4[], $4::int2[], $5::int8[], $6::int8[], $7::json[], $8::int8[],
+        $9::bytea[])
+        as u(id, worker, attempt, state, cpu_us, memory_peak, result, log_off, log_tail)
     where q.id = u.id and q.worker = u.worker and q.attempt = u.attempt and q.state = 1
     returning q.started_at, u.*
 )
-insert into done (id, started_at, finished_at, worker, attempt, state, cpu_us, memory_peak, canceled_by, cancel_reason, result,
-    result_blob, log_off, log_tail)
-select id, started_at, clock_timestamp(), worker, attempt, state, cpu_us, memory_peak, canceled_by, cancel_reason, result,
-    result_blob, log_off, log_tail
+insert into done (id, started_at, finished_at, worker, attempt, state, cpu_us, memory_peak, result, log_off, log_tail)
+select id, started_at, clock_timestamp(), worker, attempt, state, cpu_us, memory_peak, result, log_off, log_tail
 from d
 returning id;
 
@@ -82,11 +94,39 @@ returning id;
 with d as (
     delete from q where q.id = $1 and q.worker = $2 and q.attempt = $3 and q.state = 1 returning q.started_at
 )
-insert into done (id, started_at, finished_at, worker, attempt, state, cpu_us, memory_peak, canceled_by, cancel_reason, result,
-    result_blob, log_off, log_tail)
-select $1, d.started_at, clock_timestamp(), $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12
+insert into done (id, started_at, finished_at, worker, attempt, state, cpu_us, memory_peak, result, log_off, log_tail)
+select $1, d.started_at, clock_timestamp(), $2, $3, $4, $5, $6, $7, $8, $9
 from d
 returning id;
+
+-- name: JobFinishFull
+-- Of any outcomes: also canceled ones, those with a result out of the row, and those that count for a batch.
+with d as (
+    delete from q using unnest($1::uuid[], $2::int4[], $3::int4[], $4::int2[], $5::int8[], $6::int8[], $7::json[], $8::int8[],
+        $9::bytea[], $10::text[], $11::text[], $12::bytea[])
+        as u(id, worker, attempt, state, cpu_us, memory_peak, result, log_off, log_tail, canceled_by, cancel_reason, result_blob)
+    where q.id = u.id and q.worker = u.worker and q.attempt = u.attempt and q.state = 1
+    returning q.started_at, q.batch, u.*
+), {count}
+insert into done (id, started_at, finished_at, worker, attempt, state, cpu_us, memory_peak, canceled_by, cancel_reason, result,
+    result_blob, log_off, log_tail)
+select id, started_at, clock_timestamp(), worker, attempt, state, cpu_us, memory_peak, canceled_by, cancel_reason, result,
+    result_blob, log_off, log_tail
+from d
+returning id;
+
+-- name: BatchCount
+-- Part of statements that complete jobs (d: batch, state): one update a batch, in the order of ids, so that two processes that
+-- complete jobs of the same batches never wait for each other in a circle.
+n as (
+    select batch, count(*) as done, count(*) filter (where state = 3) as failed, count(*) filter (where state = 4) as canceled
+    from d where batch is not null group by batch
+), held as (
+    select b.id from batch b where b.id in (select batch from n) order by b.id for update
+), counted as (
+    update batch b set done = b.done + n.done, failed = b.failed + n.failed, canceled = b.canceled + n.canceled
+    from n join held on held.id = n.batch where b.id = held.id
+)
 
 -- name: JobClaim
 with pick as (
@@ -103,11 +143,12 @@ with pick as (
 ), c as (
     update q set state = 1, worker = $5, attempt = attempt + 1, started_at = clock_timestamp()
     from pick where q.id = pick.id
-    returning q.id, q.attempt, q.started_at
+    returning q.id, q.attempt, q.started_at, q.gate
 )
-select {job}, b.data, c.attempt, c.started_at, now()
+select {job}, b.data, c.attempt, c.started_at, now(), c.gate
 from c
 join job j on j.id = c.id
+join spec s on s.id = j.spec
 left join blob b on b.hash = j.args_blob;
 
 -- name: JobHeads
@@ -139,12 +180,12 @@ returning q.id;
 
 -- name: JobCancelQueued
 with d as (
-    delete from q where id = $1 and state = 0 and exists (select 1 from job where job.id = $1 and workspace = $2)
-    returning id, attempt
-)
+    delete from q where id = $1 and state in (0, 5) and exists (select 1 from job where job.id = $1 and workspace = $2)
+    returning id, attempt, batch, gate, 4 as state
+), {count}
 insert into done (id, finished_at, worker, attempt, state, cpu_us, memory_peak, canceled_by, cancel_reason, result, log_off)
 select id, clock_timestamp(), 0, attempt, 4, 0, 0, $3, $4, $5::json, 0 from d
-returning id;
+returning (select coalesce(gate, 0) from d);
 
 -- name: JobCancelRunning
 update q set canceled_by = $3, cancel_reason = $4
@@ -160,6 +201,7 @@ select exists (select 1 from job where id = $1 and workspace = $2);
 -- name: JobGet
 select {job}, ab.data, {view}, d.result, rb.data
 from job j
+join spec s on s.id = j.spec
 left join q on q.id = j.id
 left join done d on d.id = j.id
 left join worker w on w.id = coalesce(d.worker, q.worker)
@@ -177,16 +219,17 @@ where j.id = $1 and j.workspace = $2;
 
 -- name: JobList
 select {job}, null::bytea, {view}, null::json, null::bytea
-from job j
+from {from}
+join spec s on s.id = j.spec
 {joins}
 left join worker w on w.id = coalesce(d.worker, q.worker)
 where j.workspace = $1
     and ($2::int2[] is null or coalesce(d.state, q.state) = any($2))
-    and ($3::text[] is null or j.kind = any($3))
-    and ($4::text is null or j.path = $4)
-    and ($5::text is null or starts_with(j.path, $5))
-    and ($6::text is null or j.created_by = $6)
-    and ($7::text is null or j.tag = $7)
+    and ($3::text[] is null or s.kind = any($3))
+    and ($4::text is null or s.path = $4)
+    and ($5::text is null or starts_with(s.path, $5))
+    and ($6::text is null or s.created_by = $6)
+    and ($7::text is null or s.tag = $7)
     and ($8::text is null or w.name = $8)
     and ($9::uuid is null or j.parent = $9)
     and ($10::timestamptz is null or j.created_at > $10)
@@ -194,15 +237,25 @@ where j.workspace = $1
     and (not $12::bool or j.parent is null)
     and ($13::jsonb is null or j.args::jsonb @> $13)
     and ($14::jsonb is null or d.result::jsonb @> $14)
+    and ($17::uuid is null or j.batch = $17)
+    and ($18::int4[] is null or j.spec = any($18))
 order by j.created_at {dir}, j.id {dir}
 limit $15 offset $16;
 
+-- name: JobListOfSpecs
+-- Where JobList reads from when all that narrows it is what the jobs run: the youngest of each spec.
+(
+    select x.* from unnest($18::int4[]) as p(id)
+    cross join lateral (select * from job where job.spec = p.id and ($10::timestamptz is null or job.created_at > $10)
+        and ($11::timestamptz is null or job.created_at < $11) order by job.created_at {dir}, job.id {dir} limit $15::int8 + $16::int8) x
+) j
+
 -- name: JobCounts
-select count(*) filter (where q.state = 0), count(*) filter (where q.state = 1)
+select count(*) filter (where q.state <> 1), count(*) filter (where q.state = 1)
 from q join job j on j.id = q.id where j.workspace = $1;
 
 -- name: JobTagCounts
-select tag, count(*) filter (where state = 0), count(*) filter (where state = 1) from q group by tag order by tag;
+select tag, count(*) filter (where state <> 1), count(*) filter (where state = 1) from q group by tag order by tag;
 
 -- name: JobAhead
 select q.state, q.scheduled_for, q.scheduled_for > now(), q.tag, q.attempt,
@@ -233,10 +286,13 @@ with lost as (
         and (q.canceled_by is not null or q.lost >= $1)
     limit 1000 for update skip locked
 ), d as (
-    delete from q using lost where q.id = lost.id returning q.*
+    delete from q using lost where q.id = lost.id
+    returning q.id, q.started_at, q.worker, q.attempt, q.canceled_by, q.cancel_reason, q.batch, q.gate,
+        case when q.canceled_by is null then 3 else 4 end as state
+), {count}, e as (
+    insert into done (id, started_at, finished_at, worker, attempt, state, cpu_us, memory_peak, canceled_by, cancel_reason, result, log_off)
+    select id, started_at, clock_timestamp(), worker, attempt, state, 0, 0, canceled_by, cancel_reason,
+        case when canceled_by is null then $2::json else $3::json end, 0
+    from d
 )
-insert into done (id, started_at, finished_at, worker, attempt, state, cpu_us, memory_peak, canceled_by, cancel_reason, result, log_off)
-select id, started_at, clock_timestamp(), worker, attempt, case when canceled_by is null then 3 else 4 end, 0, 0, canceled_by,
-    cancel_reason, case when canceled_by is null then $2::json else $3::json end, 0
-from d
-returning id;
+select id, coalesce(gate, 0) from d;
