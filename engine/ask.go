@@ -39,6 +39,7 @@ type JobFilter struct {
 	PathStart     string
 	CreatedBy     string
 	Tag           string
+	Schedule      string // path of the schedule that started them
 	Worker        string
 	Parent        *uuid.UUID
 	Batch         *uuid.UUID

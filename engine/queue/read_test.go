@@ -30,6 +30,9 @@ func TestList(t *testing.T) {
 			j.Parent = &ids[4]
 			j.CreatedBy = "bob"
 		}
+		if i >= 7 {
+			j.Trigger, j.TriggerPath = []string{"webhook", "schedule", "schedule"}[i-7], "f/a/nightly"
+		}
 		push(t, q, j) // four run, six wait
 		ids = append(ids, j.ID)
 	}
@@ -77,6 +80,8 @@ func TestList(t *testing.T) {
 		{engine.JobFilter{Result: json.RawMessage(`{"n": 1}`)}, []int{1, 0}},
 		{engine.JobFilter{Kinds: []engine.JobKind{engine.KindScript}}, nil},
 		{engine.JobFilter{Tag: "other"}, nil},
+		{engine.JobFilter{Schedule: "f/a/nightly"}, []int{9, 8}},
+		{engine.JobFilter{Schedule: "f/a/nightly", PathExact: "u/ann/s8", States: []engine.JobState{engine.StateQueued}}, []int{8}},
 		{engine.JobFilter{Worker: q.info.Name, Ascending: true}, []int{0, 1, 2, 3}},
 	} {
 		if got := list(c.f); fmt.Sprint(got) != fmt.Sprint(c.want) {

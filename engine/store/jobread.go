@@ -81,7 +81,7 @@ func (db *DB) JobList(ctx context.Context, ws string, f engine.JobFilter) ([]*en
 	// The statement is planned for these very values: conditions that do not filter fold away.
 	views, err := db.views(ctx, l.query(), pgx.QueryExecModeDescribeExec, ws, states, kinds, orNull(f.PathExact), orNull(f.PathStart),
 		orNull(f.CreatedBy), orNull(f.Tag), orNull(f.Worker), (*[16]byte)(f.Parent), timeOrNull(f.CreatedAfter), timeOrNull(f.CreatedBefore),
-		f.HasNoParent, orNull(string(f.Args)), orNull(string(f.Result)), f.PerPage, (f.Page-1)*f.PerPage, (*[16]byte)(f.Batch), specs)
+		f.HasNoParent, orNull(string(f.Args)), orNull(string(f.Result)), f.PerPage, (f.Page-1)*f.PerPage, (*[16]byte)(f.Batch), specs, orNull(f.Schedule))
 	if err != nil {
 		return nil, fmt.Errorf("list jobs: %w", err)
 	}
@@ -90,12 +90,12 @@ func (db *DB) JobList(ctx context.Context, ws string, f engine.JobFilter) ([]*en
 
 // specSelect finds what the jobs that f selects may run; nil: too much, or f does not narrow that.
 func (db *DB) specSelect(ctx context.Context, ws string, kinds []string, f engine.JobFilter) (ids []int32, err error) {
-	if kinds == nil && f.PathExact == "" && f.PathStart == "" && f.CreatedBy == "" && f.Tag == "" {
+	if kinds == nil && f.PathExact == "" && f.PathStart == "" && f.CreatedBy == "" && f.Tag == "" && f.Schedule == "" {
 		return nil, nil
 	}
 	err = db.read(ctx, func() error {
 		rows, err := db.pool.Query(ctx, q("SpecSelect"), ws, kinds, orNull(f.PathExact), orNull(f.PathStart), orNull(f.CreatedBy),
-			orNull(f.Tag), specsListed+1)
+			orNull(f.Tag), specsListed+1, orNull(f.Schedule))
 		if err == nil {
 			ids, err = pgx.CollectRows(rows, pgx.RowTo[int32])
 		}

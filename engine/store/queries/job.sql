@@ -239,6 +239,7 @@ where j.workspace = $1
     and ($14::jsonb is null or d.result::jsonb @> $14)
     and ($17::uuid is null or j.batch = $17)
     and ($18::int4[] is null or j.spec = any($18))
+    and ($19::text is null or (s.trigger = 'schedule' and s.trigger_path = $19))
 order by j.created_at {dir}, j.id {dir}
 limit $15 offset $16;
 

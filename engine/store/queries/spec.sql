@@ -17,4 +17,5 @@ select id from spec where workspace = $1
     and ($4::text is null or starts_with(path, $4))
     and ($5::text is null or created_by = $5)
     and ($6::text is null or tag = $6)
+    and ($8::text is null or (trigger = 'schedule' and trigger_path = $8))
 limit $7;
