@@ -33,6 +33,7 @@ require (
 	github.com/moby/sys/userns v0.2.1 // indirect
 	github.com/molecule-man/go-brrr v1.3.0 // indirect
 	github.com/mrunalp/fileutils v0.5.1 // indirect
+	github.com/netresearch/go-cron v0.9.1 // indirect
 	github.com/opencontainers/cgroups v0.1.0 // indirect
 	github.com/opencontainers/runc v1.5.2 // indirect
 	github.com/opencontainers/runtime-spec v1.3.0 // indirect
