@@ -18,6 +18,7 @@ create table batch (
     created_by      text collate "C" not null,
     created_at      timestamptz not null default now(),
     touched_at      timestamptz not null default now(), -- by its receiver; an old one is a dead receiver
+    interrupted_at  timestamptz,                -- when receiving broke off; it may be taken up
     received_at     timestamptz,
     finished_at     timestamptz,
     error           text,
@@ -31,3 +32,7 @@ create table batch (
 create index batch_recent on batch (workspace, id);
 create index batch_open on batch (id) where finished_at is null;
 create unique index batch_key on batch (workspace, idempotency_key) where idempotency_key is not null;
+
+-- The queued jobs of a batch are a range of q's key; the running ones, never many, are counted at every look.
+drop index q_batch;
+create index q_batch on q (batch) where batch is not null and state = 1;
