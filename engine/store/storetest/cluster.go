@@ -117,8 +117,11 @@ func (c *cluster) ready() error {
 	}
 }
 
-// binaries finds the newest installed server.
+// binaries finds the server to test with: the one that MILLRACE_TEST_PG_BIN names, or the newest installed one.
 func binaries() string {
+	if dir := os.Getenv(envBin); dir != "" {
+		return dir
+	}
 	found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/postgres") // the pattern is valid
 	sort.Slice(found, func(i, j int) bool { return major(found[i]) > major(found[j]) })
 	if len(found) > 0 {

@@ -1,5 +1,6 @@
 // Package storetest gives tests a real Postgres: one private server a test process, one private database a test, made from a
 // migrated template. The server is stopped and its folder removed when the process ends, however it ends.
+// MILLRACE_TEST_PG_BIN names the folder of the server's binaries; without it the newest installed version runs.
 // MILLRACE_TEST_DATABASE_URL names a server to use instead; its user must be allowed to create databases.
 package storetest
 
@@ -18,7 +19,10 @@ import (
 	"github.com/millrace/millrace/engine/store"
 )
 
-const envURL = "MILLRACE_TEST_DATABASE_URL"
+const (
+	envURL = "MILLRACE_TEST_DATABASE_URL"
+	envBin = "MILLRACE_TEST_PG_BIN"
+)
 
 // New opens a fresh, migrated database that ends with the test. The test is skipped, with the reason, where there is no
 // Postgres.
