@@ -47,12 +47,23 @@ run: build ## start the daemon in the foreground, run the example once, stay up 
 	@exec $(AS_ROOT) $(BUILD)/bin/millrace serve --data $(DATA) --example
 
 .PHONY: test
-test: build vet lint test/all test/race test/fuzz ## all checks and all tests
+test: build vet lint test/all test/postgres test/race test/fuzz ## all checks and all tests
 	@echo "make test: everything passed"
 
 .PHONY: test/all
 test/all: build ## unit and integration tests, as root where possible
 	@exec="$(TEST_EXEC)"; $(GO) test -json -count=1 -timeout 10m $${exec:+-exec "$$exec"} ./... | $(GO) run ./cmd/internal/house/testsum
+
+# Where there is no newer server, one test is skipped and says why.
+.PHONY: test/postgres
+test/postgres: | setup ## the queue and its SQL on a newer PostgreSQL, where one can be had
+	@exec="$(TEST_EXEC)"; if bin=$$(packaging/setup.sh --newer-postgres); then \
+	  export MILLRACE_TEST_PG_BIN="$$bin" MILLRACE_PG_BINDIR="$$bin" title="$$("$$bin/postgres" --version)" run=.; \
+	elif [ $$? = 3 ]; then \
+	  export MILLRACE_TEST_PG_MISSING="no newer PostgreSQL to be had here, see above" title="newer PostgreSQL" run='^TestServerVersion$$'; \
+	else exit 1; fi; \
+	$(GO) test -json -count=1 -timeout 10m $${exec:+-exec "$$exec"} -run "$$run" ./engine/store/... ./engine/queue/... | \
+	  $(GO) run ./cmd/internal/house/testsum -title "$$title"
 
 .PHONY: test/race
 test/race: | setup ## the unprivileged packages under the race detector
