@@ -32,6 +32,7 @@ type Config struct {
 	Auth       api.Authenticator
 	Jobs       api.Jobs
 	Scripts    api.Scripts
+	Schedules  api.Schedules
 	Tokens     api.Tokens
 	Workspaces api.Workspaces
 	Health     api.Health
@@ -80,7 +81,7 @@ func New(cfg Config) (*Server, error) {
 		cfg.MaxBody = defaultMaxBody
 	}
 	base, giveUp := context.WithCancel(context.Background())
-	a, err := api.New(api.Config{Auth: cfg.Auth, Jobs: cfg.Jobs, Scripts: cfg.Scripts, Tokens: cfg.Tokens,
+	a, err := api.New(api.Config{Auth: cfg.Auth, Jobs: cfg.Jobs, Scripts: cfg.Scripts, Schedules: cfg.Schedules, Tokens: cfg.Tokens,
 		Workspaces: cfg.Workspaces, Health: cfg.Health, Metrics: cfg.Metrics, Version: cfg.Version,
 		WaitTimeout: cfg.WaitTimeout, Base: base, Log: cfg.Log})
 	if err != nil {

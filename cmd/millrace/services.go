@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -16,6 +17,7 @@ import (
 	"github.com/millrace/millrace/engine/maintain"
 	"github.com/millrace/millrace/engine/metric"
 	"github.com/millrace/millrace/engine/queue"
+	"github.com/millrace/millrace/engine/trigger/schedule"
 	"github.com/millrace/millrace/runtimes"
 	"github.com/millrace/millrace/runtimes/build"
 	"github.com/millrace/millrace/sandbox"
@@ -23,11 +25,12 @@ import (
 
 // services are the parts with goroutines of their own.
 type services struct {
-	gate     *auth.Auth
-	scripts  *catalog.Catalog
-	queue    *queue.Queue
-	maintain *maintain.Service
-	builder  *build.Builder
+	gate      *auth.Auth
+	scripts   *catalog.Catalog
+	queue     *queue.Queue
+	schedules *schedule.Schedules
+	maintain  *maintain.Service
+	builder   *build.Builder
 }
 
 // startServices starts them in order of need. Whatever was started is stopped again, also after an error.
@@ -43,6 +46,7 @@ func (d *daemon) startServices(ctx context.Context, s services) error {
 		{s.queue.Start, func(context.Context) { s.queue.Stop() }},
 		{s.maintain.Start, func(context.Context) { s.maintain.Stop() }},
 		{d.startWork(s.queue), d.stopWork},
+		{s.schedules.Start, func(context.Context) { s.schedules.Stop() }},
 	} {
 		if err := x.start(ctx); err != nil {
 			return err
@@ -155,21 +159,30 @@ func (d *daemon) warmCaches(ctx context.Context, b *build.Builder) {
 	}
 }
 
-// tags are those of the languages that run here, of dependency jobs, and what --tags adds.
-func (d *daemon) tags() []string {
-	out := []string{"dependency"}
-	for _, e := range d.registry.All() {
-		if e.Err == nil {
-			out = append(out, e.Info().Tag)
-		}
-	}
+// tags are those of --tags, where default stands for those of the languages that run here and of dependency jobs; native are
+// those of jobs that need no sandbox.
+func (d *daemon) tags() (process, native []string) {
 	for t := range strings.SplitSeq(d.cfg.tags, ",") {
-		if t = strings.TrimSpace(t); t != "" {
-			out = append(out, t)
+		switch t = strings.TrimSpace(t); t {
+		case defaultTags:
+			process, native = append(process, "dependency"), append(native, noopTag)
+			for _, e := range d.registry.All() {
+				if e.Err == nil {
+					process = append(process, e.Info().Tag)
+				}
+			}
+		case noopTag:
+			native = append(native, t)
+		default:
+			process = append(process, t)
 		}
 	}
-	return out
+	slices.Sort(process)
+	return slices.Compact(process), slices.Compact(native)
 }
+
+// noopTag is that of jobs that do nothing, for measurements.
+const noopTag = "noop"
 
 // baseURL is where jobs with the host's network reach the API.
 func (d *daemon) baseURL() string {

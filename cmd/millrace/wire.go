@@ -27,6 +27,7 @@ import (
 	"github.com/millrace/millrace/engine/queue"
 	"github.com/millrace/millrace/engine/store"
 	"github.com/millrace/millrace/engine/store/pgserver"
+	"github.com/millrace/millrace/engine/trigger/schedule"
 	"github.com/millrace/millrace/runtimes"
 	"github.com/millrace/millrace/runtimes/build"
 	"github.com/millrace/millrace/sandbox"
@@ -172,14 +173,15 @@ func (d *daemon) startEngine(ctx context.Context) error {
 		Scripts: scripts, Logs: out, Live: logs, Bus: signals, Prepare: prepare.New(d.registry, builder), Pool: d.pool,
 		Env: execute.Env(d.baseURL(), gate.JobToken), Log: part("execute"),
 	})
+	process, native := d.tags()
 	if d.dispatch, err = dispatch.New(dispatch.Config{
-		Executor: counted{executor, metrics}, ProcessSlots: slots, ProcessTags: d.tags(), NativeTags: []string{"noop"}, Log: part("dispatch"),
+		Executor: counted{executor, metrics}, ProcessSlots: slots, ProcessTags: process, NativeTags: native, Log: part("dispatch"),
 	}); err != nil {
 		return err
 	}
 	q, err := queue.New(queue.Config{
 		DB: d.db, Log: part("queue"), Slots: d.dispatch, OnCancel: d.dispatch.Cancel,
-		Version: cli.Version, Tags: d.dispatch.Tags(), Capacity: slots,
+		Version: cli.Version, Tags: d.dispatch.Tags(), Capacity: slots, Name: d.cfg.name, Lease: d.cfg.lease, Heartbeat: d.cfg.lease / 6,
 	})
 	if err != nil {
 		return err
@@ -193,12 +195,16 @@ func (d *daemon) startEngine(ctx context.Context) error {
 		Queue: q, Scripts: scripts, Gate: gate, Registry: d.registry, Bus: signals, Live: logs, Network: string(sandbox.NetworkHost),
 		Others: q.Others, Log: part("jobs"),
 	})
+	schedules, err := schedule.New(schedule.Config{DB: d.db, Jobs: d.jobs, Scripts: scripts, Gate: gate, Bus: signals, Log: part("schedule")})
+	if err != nil {
+		return err
+	}
 	d.server, err = web.New(web.Config{
 		Listen: d.cfg.listen, Socket: d.socket(), Version: cli.Version, Auth: gate, Jobs: d.jobs,
-		Scripts: deploy.New(scripts, gate, d.jobs, d.registry), Tokens: gate.Tokens(), Workspaces: gate.Workspaces(), Health: health{d}, Metrics: metrics.Write, Log: part("web"),
+		Scripts: deploy.New(scripts, gate, d.jobs, d.registry), Schedules: schedules, Tokens: gate.Tokens(), Workspaces: gate.Workspaces(), Health: health{d}, Metrics: metrics.Write, Log: part("web"),
 	})
 	if err != nil {
 		return err
 	}
-	return d.startServices(ctx, services{gate: gate, scripts: scripts, queue: q, maintain: upkeep, builder: builder})
+	return d.startServices(ctx, services{gate: gate, scripts: scripts, queue: q, schedules: schedules, maintain: upkeep, builder: builder})
 }

@@ -27,6 +27,7 @@ type Config struct {
 	Auth        Authenticator
 	Jobs        Jobs
 	Scripts     Scripts
+	Schedules   Schedules
 	Tokens      Tokens
 	Workspaces  Workspaces
 	Health      Health
@@ -41,6 +42,7 @@ type Config struct {
 type API struct {
 	jobs        Jobs
 	scripts     Scripts
+	schedules   Schedules
 	tokens      Tokens
 	workspaces  Workspaces
 	health      Health
@@ -64,6 +66,8 @@ func New(cfg Config) (*API, error) {
 		return nil, errors.New("web/api: Jobs is missing")
 	case cfg.Scripts == nil:
 		return nil, errors.New("web/api: Scripts is missing")
+	case cfg.Schedules == nil:
+		return nil, errors.New("web/api: Schedules is missing")
 	case cfg.Tokens == nil:
 		return nil, errors.New("web/api: Tokens is missing")
 	case cfg.Workspaces == nil:
@@ -79,7 +83,7 @@ func New(cfg Config) (*API, error) {
 	if cfg.Base == nil {
 		cfg.Base = context.Background()
 	}
-	return &API{jobs: cfg.Jobs, scripts: cfg.Scripts, tokens: cfg.Tokens, workspaces: cfg.Workspaces, health: cfg.Health,
+	return &API{jobs: cfg.Jobs, scripts: cfg.Scripts, schedules: cfg.Schedules, tokens: cfg.Tokens, workspaces: cfg.Workspaces, health: cfg.Health,
 		metrics: cfg.Metrics, sessions: session.New(cfg.Auth), version: cfg.Version, waitTimeout: cfg.WaitTimeout,
 		base: cfg.Base, log: cfg.Log, draining: make(chan struct{})}, nil
 }
@@ -96,6 +100,8 @@ func (h *API) Routes() []Route {
 		h.jobRoutes(),       // get, result, logs, cancel, why
 		h.updateRoutes(),    // polls and event streams
 		h.listRoutes(),      // lists and counts of jobs
+		h.scheduleRoutes(),  // create, update, get, list, ticks, pause, preview, backfill
+		h.calendarRoutes(),  // put, get, list, delete
 		h.workerRoutes(),    // list
 	} {
 		all = append(all, group...)

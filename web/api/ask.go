@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"io"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -41,6 +42,28 @@ type Scripts interface {
 	History(ctx context.Context, p engine.Principal, ws, path string) ([]*engine.Script, error)
 	Archive(ctx context.Context, p engine.Principal, ws, path string) error
 	Delete(ctx context.Context, p engine.Principal, ws string, h engine.Hash) error
+}
+
+// Schedules keeps schedules, their ledgers and the calendars that they heed.
+type Schedules interface {
+	Create(ctx context.Context, p engine.Principal, s engine.Schedule) error
+	Update(ctx context.Context, p engine.Principal, s engine.Schedule) error
+	Get(ctx context.Context, p engine.Principal, ws, path string) (*engine.Schedule, error)
+	List(ctx context.Context, p engine.Principal, ws string, f engine.ScheduleFilter) ([]engine.Schedule, error)
+	Exists(ctx context.Context, p engine.Principal, ws, path string) (bool, error)
+	Delete(ctx context.Context, p engine.Principal, ws, path string) error
+	SetEnabled(ctx context.Context, p engine.Principal, ws, path string, on bool) error
+	// Pause keeps a schedule from firing until a moment; nil ends the pause.
+	Pause(ctx context.Context, p engine.Principal, ws, path string, until *time.Time) error
+	// Preview returns the next n ticks of a schedule that need not be stored. Without a workspace it heeds no calendars.
+	Preview(ctx context.Context, p engine.Principal, ws string, s engine.Schedule, n int) ([]time.Time, error)
+	Ticks(ctx context.Context, p engine.Principal, ws string, f engine.TickFilter) ([]engine.Tick, error)
+	Backfill(ctx context.Context, p engine.Principal, ws, path string, from, to time.Time) (int, error)
+	Run(ctx context.Context, p engine.Principal, ws, path string) (uuid.UUID, error)
+	PutCalendar(ctx context.Context, p engine.Principal, c engine.Calendar) error
+	GetCalendar(ctx context.Context, p engine.Principal, ws, path string) (*engine.Calendar, error)
+	ListCalendars(ctx context.Context, p engine.Principal, ws string) ([]engine.Calendar, error)
+	DeleteCalendar(ctx context.Context, p engine.Principal, ws, path string) error
 }
 
 // Tokens makes and forgets API tokens.

@@ -21,6 +21,7 @@ var filterParams = join([]Param{
 	query("script_path_start", "string", "start of the path"),
 	query("created_by", "string", "username"),
 	query("tag", "string", ""),
+	query("schedule_path", "string", "path of the schedule that started them"),
 	query("worker", "string", "name of a worker"),
 	query("parent_job", "string", "id of the parent"),
 	query("has_null_parent", "boolean", "only jobs without a parent"),
@@ -80,6 +81,7 @@ func jobFilter(a *Ask, base []engine.JobState) (f engine.JobFilter, possible boo
 	f.PathExact, f.PathStart, f.CreatedBy = o.text("script_path_exact"), o.text("script_path_start"), o.text("created_by")
 	f.Tag, f.Worker, f.Parent, f.HasNoParent = o.text("tag"), o.text("worker"), o.id("parent_job"), o.on("has_null_parent")
 	f.CreatedBefore, f.CreatedAfter = o.time("created_before"), o.time("created_after")
+	f.Schedule = o.text("schedule_path")
 	f.Args, f.Result = o.object("args"), o.object("result")
 	if desc, given := o.flag("order_desc"); given {
 		f.Ascending = !desc

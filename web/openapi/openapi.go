@@ -17,7 +17,7 @@ type object = map[string]any
 // pathParams says what the names in paths mean.
 var pathParams = map[string]string{
 	"workspace": "id of the workspace",
-	"path":      "path of the script, u/user/name or f/folder/name; slashes stay as they are",
+	"path":      "path of the thing, u/user/name or f/folder/name; slashes stay as they are",
 	"hash":      "16 hexadecimal digits",
 	"id":        "id of the job",
 	"prefix":    "the token's first characters, as listed",

@@ -72,9 +72,10 @@ func (s *schemas) structure(t reflect.Type) object {
 	}
 	properties, required := object{}, []string{}
 	s.defs[t.Name()] = object{} // a type that holds itself stops here
-	for f := range t.Fields() {
+	// The fields of embedded structs are visible too.
+	for _, f := range reflect.VisibleFields(t) {
 		name, opts, _ := strings.Cut(f.Tag.Get("json"), ",")
-		if !f.IsExported() || name == "-" {
+		if !f.IsExported() || f.Anonymous || name == "-" {
 			continue
 		}
 		if name == "" {

@@ -31,6 +31,9 @@ type Engine struct {
 	tokens     map[string]engine.Token
 	workspaces []engine.Workspace
 	requests   []engine.RunRequest
+	schedules  []engine.Schedule
+	ticks      []engine.Tick
+	calendars  []engine.Calendar
 }
 
 type fakeJob struct {
@@ -42,7 +45,7 @@ type fakeJob struct {
 }
 
 // NewEngine returns an engine with a workspace main, the tokens "admin-secret", "user-secret" and "bound-secret" (bound
-// to the workspace other) and one script.
+// to the workspace other), and one script, schedule and calendar at f/demo/hello.
 func NewEngine() *Engine {
 	e := &Engine{jobs: map[uuid.UUID]*fakeJob{}, keys: map[string]uuid.UUID{}, tokens: map[string]engine.Token{}}
 	e.workspaces = []engine.Workspace{{ID: "main", Name: "Main"}, {ID: "other", Name: "Other"}}
@@ -50,6 +53,9 @@ func NewEngine() *Engine {
 	e.tokens["user-secret"] = engine.Token{Prefix: "user-s", Username: "ann", Email: "ann@localhost"}
 	e.tokens["bound-secret"] = engine.Token{Prefix: "bound-s", Username: "ann", Email: "ann@localhost", Workspace: "other"}
 	e.Deploy("f/demo/hello", `{"hello":"world"}`)
+	e.schedules = []engine.Schedule{{Workspace: "main", Path: "f/demo/hello", Cron: "0 0 * * * *", ScriptPath: "f/demo/hello", Enabled: true, NextAt: &Hour}}
+	e.ticks = []engine.Tick{{Schedule: "f/demo/hello", At: Hour.Add(-time.Hour), State: engine.TickMissed}}
+	e.calendars = []engine.Calendar{{Workspace: "main", Path: "f/demo/hello", Days: []string{"*-12-25"}}}
 	return e
 }
 
@@ -114,7 +120,7 @@ func (e *Engine) Run(_ context.Context, p engine.Principal, r engine.RunRequest)
 	}
 	job := engine.Job{ID: engine.NewJobID(), Workspace: r.Workspace, Kind: engine.KindScript, Path: r.Path, Hash: r.Hash, Args: r.Args,
 		Language: r.Language, Source: r.Source, Tag: r.Tag, Priority: r.Priority, Parent: r.Parent, CreatedBy: p.Username, Email: p.Email,
-		PermissionedAs: p.PermissionedAs(), CreatedAt: time.Now(), ScheduledFor: r.ScheduledFor, Timeout: r.Timeout, Trigger: r.Trigger}
+		PermissionedAs: p.PermissionedAs(), CreatedAt: time.Now(), ScheduledFor: r.ScheduledFor, Timeout: r.Timeout, Trigger: r.Trigger, TriggerPath: r.TriggerPath}
 	if r.ID != nil {
 		job.ID = *r.ID
 	}
@@ -258,7 +264,7 @@ func (e *Engine) List(_ context.Context, _ engine.Principal, ws string, f engine
 func selects(f engine.JobFilter, v *engine.JobView) bool {
 	return (len(f.States) == 0 || slices.Contains(f.States, v.State)) &&
 		(len(f.Kinds) == 0 || slices.Contains(f.Kinds, v.Kind)) &&
-		(f.PathExact == "" || f.PathExact == v.Path) && strings.HasPrefix(v.Path, f.PathStart) &&
+		(f.PathExact == "" || f.PathExact == v.Path) && (f.Schedule == "" || f.Schedule == v.TriggerPath) && strings.HasPrefix(v.Path, f.PathStart) &&
 		(f.CreatedBefore.IsZero() || v.CreatedAt.Before(f.CreatedBefore))
 }
 
