@@ -23,6 +23,8 @@ type config struct {
 	log         string
 	slots       int
 	tags        string
+	name        string
+	lease       time.Duration
 	drain       time.Duration
 	retention   int
 	example     bool
@@ -58,7 +60,10 @@ func parseConfig(args []string, env func(string) string, out io.Writer) (config,
 	fs.StringVar(&c.log, "log", or("log", "console"), "`json` or console")
 	slots := or("slots", "0")
 	fs.StringVar(&slots, "slots", slots, "jobs in sandboxes at the same time; 0: from the host's cores and memory")
-	fs.StringVar(&c.tags, "tags", or("tags", ""), "further worker tags to take, separated by commas")
+	fs.StringVar(&c.tags, "tags", or("tags", defaultTags), "worker `tags` to take, separated by commas; default stands for those of the languages here, dependency and noop")
+	fs.StringVar(&c.name, "name", or("name", ""), "`name` of this worker, shown to people; empty: host:pid")
+	lease := or("lease", "30s")
+	fs.StringVar(&lease, "lease", lease, "how long after its last heartbeat a daemon is taken for dead and its jobs are given to others")
 	drain := or("drain", "30s")
 	fs.StringVar(&drain, "drain", drain, "how long a stop waits for running jobs before it hands them back")
 	retention := or("retention-days", "30")
@@ -70,12 +75,25 @@ func parseConfig(args []string, env func(string) string, out io.Writer) (config,
 	if fs.NArg() > 0 {
 		return c, fmt.Errorf("serve takes no argument %q; see millrace serve --help", fs.Arg(0))
 	}
-	return c, c.check(slots, drain, retention)
+	return c, c.check(numbers{slots, drain, retention, lease})
 }
 
-func (c *config) check(slots, drain, retention string) error {
+// numbers are the flags that are checked as text.
+type numbers struct{ slots, drain, retention, lease string }
+
+// minLease leaves a slow database or a busy host the time for a few heartbeats.
+const minLease = 2 * time.Second
+
+func (c *config) check(n numbers) error {
+	slots, drain, retention := n.slots, n.drain, n.retention
 	var errs []error
 	var err error
+	if c.lease, err = time.ParseDuration(n.lease); err != nil || c.lease < minLease {
+		errs = append(errs, fmt.Errorf("--lease %q: give a duration of at least %s, such as 30s", n.lease, minLease))
+	}
+	if c.takes("") {
+		errs = append(errs, fmt.Errorf("--tags %q: there is an empty tag; separate tags by single commas", c.tags))
+	}
 	if c.slots, err = strconv.Atoi(slots); err != nil || c.slots < 0 {
 		errs = append(errs, fmt.Errorf("--slots %q: give a number of jobs, 0 for automatic", slots))
 	}
@@ -96,6 +114,19 @@ func (c *config) check(slots, drain, retention string) error {
 	}
 	c.data = resolved(c.data) // a link may lead out of a folder that is closed to the unprivileged daemon
 	return errors.Join(errs...)
+}
+
+// defaultTags stands for the tags of the languages that run here, of dependency jobs and of noop jobs.
+const defaultTags = "default"
+
+// takes says whether --tags names tag.
+func (c *config) takes(tag string) bool {
+	for t := range strings.SplitSeq(c.tags, ",") {
+		if strings.TrimSpace(t) == tag {
+			return true
+		}
+	}
+	return false
 }
 
 // defaultData is where packages keep it for root, and in the home folder for everybody else.

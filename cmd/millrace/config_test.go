@@ -1,0 +1,68 @@
+package main
+
+import (
+	"io"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+)
+
+func parse(t *testing.T, env map[string]string, args ...string) (config, error) {
+	t.Helper()
+	return parseConfig(args, func(name string) string { return env[name] }, io.Discard)
+}
+
+func TestFlagsOverEnvironmentOverDefaults(t *testing.T) {
+	c, err := parse(t, map[string]string{"MILLRACE_LEASE": "10s", "MILLRACE_TAGS": "gpu"}, "--tags", "default,big")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.lease != 10*time.Second || c.tags != "default,big" || c.retention != 30 {
+		t.Fatalf("lease %s, tags %q, retention %d", c.lease, c.tags, c.retention)
+	}
+}
+
+func TestWrongFlagsSayWhatWouldBeRight(t *testing.T) {
+	for _, c := range []struct{ flag, value, hint string }{
+		{"--lease", "1s", "at least 2s"},
+		{"--lease", "soon", "such as 30s"},
+		{"--tags", "gpu,,big", "empty tag"},
+		{"--slots", "-1", "0 for automatic"},
+		{"--drain", "x", "such as 30s"},
+		{"--retention-days", "0", "at least 1"},
+		{"--isolation", "some", "full or none"},
+		{"--log", "xml", "json or console"},
+	} {
+		_, err := parse(t, nil, c.flag, c.value)
+		if err == nil || !strings.Contains(err.Error(), c.flag) || !strings.Contains(err.Error(), c.hint) {
+			t.Errorf("%s %s: %v", c.flag, c.value, err)
+		}
+	}
+}
+
+func TestTags(t *testing.T) {
+	reg := families()
+	for i, e := range reg.All() {
+		if i > 0 {
+			e.Err = io.EOF // only the first language is here
+		}
+	}
+	first := reg.All()[0].Info().Tag
+	for _, c := range []struct{ flag, process, native string }{
+		{"default", "dependency " + first, "noop"},
+		{"gpu", "gpu", ""},
+		{"noop", "", "noop"},
+		{"default, gpu,gpu", "dependency gpu " + first, "noop"},
+	} {
+		d := &daemon{cfg: config{tags: c.flag}, registry: reg, log: zerolog.Nop()}
+		process, native := d.tags()
+		want := strings.Fields(c.process)
+		slices.Sort(want)
+		if !slices.Equal(process, want) || strings.Join(native, " ") != c.native {
+			t.Errorf("--tags %s: %v and %v", c.flag, process, native)
+		}
+	}
+}
