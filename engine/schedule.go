@@ -93,12 +93,13 @@ type Tick struct {
 	Schedule string // path
 	At       time.Time
 	State    TickState
-	Count    int // ticks that this line stands for, the youngest of them At; 1 unless a long gap was summed up
+	Count    int // ticks that this line stands for: 1, all of an excluded day from At on, or those of a long gap up to At
 	FiredAt  *time.Time
 	Drift    time.Duration // FiredAt - At
 	JobID    *uuid.UUID
 	Success  *bool      // of a completed job
-	Handler  *uuid.UUID // the run of the handler that followed
+	Handler  *uuid.UUID // the run of the failure or success handler that followed
+	Recovery *uuid.UUID // the run of the recovery handler that followed
 	Error    string
 }
 

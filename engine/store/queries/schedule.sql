@@ -1,0 +1,176 @@
+-- Statements over schedule, tick and calendar. Full rows of schedules have the columns of scanSchedule, ticks those of scanTick.
+
+-- name: ScheduleNotify
+select pg_notify('schedule', '');
+
+-- name: ScheduleInsert
+insert into schedule (workspace, path, summary, description, cron, cron_version, timezone, enabled, paused_until, script_path, is_flow,
+    args, tag, missed, overlap, catch_up_limit, grace_ms, calendars, handlers, extra, permissioned_as, email, edited_by, edited_at,
+    next_at, error)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26)
+on conflict (workspace, path) do nothing;
+
+-- name: ScheduleUpdate
+update schedule set summary = $3, description = $4, cron = $5, cron_version = $6, timezone = $7, enabled = $8, paused_until = $9,
+    script_path = $10, is_flow = $11, args = $12, tag = $13, missed = $14, overlap = $15, catch_up_limit = $16, grace_ms = $17,
+    calendars = $18, handlers = $19, extra = $20, permissioned_as = $21, email = $22, edited_by = $23, edited_at = $24, next_at = $25,
+    error = $26
+where workspace = $1 and path = $2;
+
+-- name: ScheduleGet
+select workspace, path, summary, description, cron, cron_version, timezone, enabled, paused_until, script_path, is_flow, args, tag,
+    missed, overlap, catch_up_limit, grace_ms, calendars, handlers, extra, permissioned_as, email, edited_by, edited_at, next_at, error
+from schedule where workspace = $1 and path = $2;
+
+-- name: ScheduleLock
+select workspace, path, summary, description, cron, cron_version, timezone, enabled, paused_until, script_path, is_flow, args, tag,
+    missed, overlap, catch_up_limit, grace_ms, calendars, handlers, extra, permissioned_as, email, edited_by, edited_at, next_at, error
+from schedule where workspace = $1 and path = $2 for update;
+
+-- name: ScheduleList
+select workspace, path, summary, description, cron, cron_version, timezone, enabled, paused_until, script_path, is_flow, args, tag,
+    missed, overlap, catch_up_limit, grace_ms, calendars, handlers, extra, permissioned_as, email, edited_by, edited_at, next_at, error
+from schedule
+where workspace = $1 and ($2 = '' or path = $2) and ($3 = '' or starts_with(path, $3)) and ($4 = '' or script_path = $4)
+  and ($5::bool is null or is_flow = $5) and ($6::bool is null or enabled = $6)
+order by path limit $7 offset $8;
+
+-- name: ScheduleDelete
+delete from schedule where workspace = $1 and path = $2;
+
+-- name: ScheduleDue
+-- The schedules with ticks up to $1 that nobody else is looking at.
+select workspace, path, summary, description, cron, cron_version, timezone, enabled, paused_until, script_path, is_flow, args, tag,
+    missed, overlap, catch_up_limit, grace_ms, calendars, handlers, extra, permissioned_as, email, edited_by, edited_at, next_at, error
+from schedule where enabled and next_at <= $1 order by next_at limit $2 for update skip locked;
+
+-- name: ScheduleAdvance
+update schedule s set next_at = a.next_at, enabled = a.error = '', error = a.error
+from unnest($1::text[], $2::text[], $3::timestamptz[], $4::text[]) as a (workspace, path, next_at, error)
+where s.workspace = a.workspace and s.path = a.path;
+
+-- name: SchedulePulse
+-- What there is to do: the next tick, ticks and handlers that wait for somebody, ticks whose job may be done.
+select (select min(next_at) from schedule where enabled and next_at is not null),
+       exists (select from tick where state = 'due'),
+       exists (select from tick where state = 'fired'),
+       exists (select from tick where pending);
+
+-- name: ScheduleDisable
+update schedule set enabled = false, next_at = null, error = $3 where workspace = $1 and path = $2;
+
+-- name: TickInsert
+insert into tick (workspace, path, at, state, count, job, claimed_at, error)
+select t.workspace, t.path, t.at, t.state, t.count, t.job, case when t.claimed then now() end, t.error
+from unnest($1::text[], $2::text[], $3::timestamptz[], $4::text[], $5::int4[], $6::uuid[], $7::bool[], $8::text[])
+    as t (workspace, path, at, state, count, job, claimed, error)
+on conflict (workspace, path, at) do update set count = tick.count + excluded.count
+    where tick.state = 'excluded' and excluded.state = 'excluded'
+returning workspace, path, at;
+
+-- name: TickBackfill
+insert into tick (workspace, path, at, state, job, backfill)
+select $1, $2, t.at, 'due', t.job, true from unnest($3::timestamptz[], $4::uuid[]) as t (at, job)
+on conflict (workspace, path, at) do update
+    set state = 'due', count = 1, job = excluded.job, backfill = true, claimed_at = null, error = ''
+    where tick.state in ('missed', 'skipped', 'failed');
+
+-- name: TickOpen
+-- How many ticks of a schedule wait for an earlier run, and how many are on their way or run.
+select (select count(*) from tick where workspace = $1 and path = $2 and state = 'due' and claimed_at is null),
+       (select count(*) from tick where workspace = $1 and path = $2 and state = 'due' and claimed_at is not null)
+     + (select count(*) from tick where workspace = $1 and path = $2 and state = 'fired');
+
+-- name: TickGiveUp
+-- Ticks that wait come to nothing. Those that were asked for by hand are not among them unless $5.
+update tick set state = $3, job = null, error = $4
+where workspace = $1 and path = $2 and state = 'due' and claimed_at is null and (not backfill or $5);
+
+-- name: TickWaiting
+-- The schedules with ticks that wait.
+select distinct workspace, path from tick where state = 'due' and claimed_at is null limit $1;
+
+-- name: TickRelease
+-- The oldest $3 that wait are to be pushed now.
+update tick set claimed_at = now() where (workspace, path, at) in
+    (select workspace, path, at from tick where workspace = $1 and path = $2 and state = 'due' and claimed_at is null order by at limit $3)
+returning at, job, backfill;
+
+-- name: TickStale
+-- Due ticks whose pusher is late by $1: it may be dead.
+update tick t set claimed_at = now() from
+    (select k.workspace, k.path, k.at from tick k where k.state = 'due' and k.claimed_at < now() - $1::interval
+     order by k.claimed_at limit $2 for update skip locked) as k
+where t.workspace = k.workspace and t.path = k.path and t.at = k.at
+returning t.workspace, t.path, t.at, t.job, t.backfill;
+
+-- name: TickFired
+update tick t set state = 'fired', fired_at = f.fired_at
+from unnest($1::text[], $2::text[], $3::timestamptz[], $4::timestamptz[]) as f (workspace, path, at, fired_at)
+where t.workspace = f.workspace and t.path = f.path and t.at = f.at and t.state = 'due';
+
+-- name: TickFail
+update tick set state = 'failed', error = $4 where workspace = $1 and path = $2 and at = $3 and state = 'due';
+
+-- name: TickEnded
+-- The ticks among the jobs $1, null being all, whose job is done, the first that ended first; with the counts of their schedules.
+select t.workspace, t.path, t.at, t.job, d.state = 2, s.handlers, s.fails, s.wins, s.broken
+from tick t join done d on d.id = t.job join schedule s on s.workspace = t.workspace and s.path = t.path
+where t.state = 'fired' and ($1::uuid[] is null or t.job = any($1))
+order by d.finished_at, t.at limit $2 for update of t, s skip locked;
+
+-- name: TickEnd
+update tick t set state = 'done', success = e.success, streak = e.streak, handler = e.handler, recovery = e.recovery,
+    pending = e.handler is not null or e.recovery is not null,
+    claimed_at = case when e.handler is not null or e.recovery is not null then now() end
+from unnest($1::text[], $2::text[], $3::timestamptz[], $4::bool[], $5::int4[], $6::uuid[], $7::uuid[])
+    as e (workspace, path, at, success, streak, handler, recovery)
+where t.workspace = e.workspace and t.path = e.path and t.at = e.at;
+
+-- name: ScheduleCounts
+update schedule s set fails = c.fails, wins = c.wins, broken = c.broken
+from unnest($1::text[], $2::text[], $3::int4[], $4::int4[], $5::bool[]) as c (workspace, path, fails, wins, broken)
+where s.workspace = c.workspace and s.path = c.path;
+
+-- name: TickPending
+-- Ticks whose handlers were to be pushed and whose pusher is late by $1.
+update tick t set claimed_at = now() from
+    (select k.workspace, k.path, k.at from tick k where k.pending and k.claimed_at < now() - $1::interval
+     order by k.claimed_at limit $2 for update skip locked) as k
+where t.workspace = k.workspace and t.path = k.path and t.at = k.at
+returning t.workspace, t.path, t.at, t.job, t.success, t.streak, t.handler, t.recovery;
+
+-- name: TickHandled
+update tick set pending = false, error = $4 where workspace = $1 and path = $2 and at = $3;
+
+-- name: TickList
+select path, at, state, count, fired_at, job, success, handler, recovery, error
+from tick
+where workspace = $1 and ($2 = '' or path = $2) and ($3::text[] is null or state = any($3))
+  and ($4::timestamptz is null or at > $4) and ($5::timestamptz is null or at < $5)
+order by at desc, path limit $6 offset $7;
+
+-- name: TickExpire
+-- By schedule, so that the primary key finds them.
+delete from tick t using schedule s
+where t.workspace = s.workspace and t.path = s.path and t.at < now() - $1::interval and t.state <> 'due';
+
+-- name: CalendarPut
+insert into calendar (workspace, path, summary, days, weekdays, edited_by) values ($1, $2, $3, $4, $5, $6)
+on conflict (workspace, path) do update
+    set summary = excluded.summary, days = excluded.days, weekdays = excluded.weekdays, edited_by = excluded.edited_by, edited_at = now();
+
+-- name: CalendarList
+select workspace, path, summary, days, weekdays, edited_by, edited_at from calendar
+where workspace = $1 and ($2::text[] is null or path = any($2)) order by path;
+
+-- name: CalendarUser
+-- A schedule that names the calendar.
+select path from schedule where workspace = $1 and $2 = any(calendars) order by path limit 1;
+
+-- name: CalendarLock
+-- Deleting a calendar and naming it in a schedule take turns.
+select pg_advisory_xact_lock(hashtextextended('calendar ' || $1, 0));
+
+-- name: CalendarDelete
+delete from calendar where workspace = $1 and path = $2;
