@@ -28,7 +28,7 @@ type RunRequest struct {
 	Trigger        string
 	TriggerPath    string
 	Batch          *uuid.UUID
-	QueueLimit     int64 // more waiting jobs of the same tag than this, and the run is refused (TooMany); 0: no bound of the request's own
+	QueueLimit     int64 // so many waiting jobs of the same tag already, and the run is refused (TooMany); 0: no bound of the request's own
 }
 
 // JobFilter selects jobs for a list. Zero fields do not filter.

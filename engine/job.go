@@ -63,6 +63,7 @@ type Job struct {
 	Batch          *uuid.UUID // the batch it belongs to
 	Limit          *Limit     // nil: it runs as soon as a slot is free. Not kept: the queue remembers the key only
 	Debounce       *Debounce  // nil: it is not merged with others. Not kept
+	QueueLimit     int64      // so many waiting jobs of its tag already, and it is refused; 0: no bound of its own. Not kept
 }
 
 // Claim is a job in the hands of one worker. (Worker, Attempt) is the fence: a Finish with another pair is refused.

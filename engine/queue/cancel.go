@@ -20,7 +20,11 @@ func (q *Queue) Cancel(ctx context.Context, ws string, id uuid.UUID, by, reason 
 	}
 	c := store.Cancel{Workspace: ws, ID: id, By: by, Reason: reason, Result: failure("Canceled", message)}
 	for range 5 { // a job may change between the two looks, but not for ever
-		if _, done, err := q.cfg.DB.JobCancelQueued(ctx, c); err != nil || done {
+		gate, done, err := q.cfg.DB.JobCancelQueued(ctx, c)
+		if done && gate != 0 {
+			q.admitAt(context.WithoutCancel(ctx), []int32{gate})
+		}
+		if err != nil || done {
 			return wrap(err)
 		}
 		worker, running, err := q.cfg.DB.JobCancelRunning(ctx, c)

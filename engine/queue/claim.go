@@ -195,8 +195,7 @@ func (q *Queue) Claim(ctx context.Context, tags []string, n int) ([]*engine.Clai
 	}
 	q.lanes.claimed(look, c)
 	sortClaims(c.Claims)
-	q.taken(ctx, c.Claims)
-	return c.Claims, nil
+	return q.taken(ctx, c.Claims), nil
 }
 
 // lookUp looks for queued jobs of this worker's tags without marks; true: some are due.

@@ -3,6 +3,7 @@ package queue
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/google/uuid"
 
@@ -33,8 +34,10 @@ func (q *Queue) FinishAndClaim(ctx context.Context, o engine.Outcome, tags []str
 	if err != nil || op.claim == nil || op.claim.got == nil {
 		return accepted, nil, err
 	}
-	q.taken(ctx, []*engine.Claim{op.claim.got})
-	return accepted, op.claim.got, nil
+	if got := q.taken(ctx, []*engine.Claim{op.claim.got}); len(got) == 1 {
+		return accepted, got[0], nil
+	}
+	return accepted, nil, nil
 }
 
 func (q *Queue) finish(ctx context.Context, o *op) (bool, error) {
@@ -82,7 +85,7 @@ func (q *Queue) outcome(ctx context.Context, o engine.Outcome) (*op, error) {
 		}
 	}
 	h, known := q.holding(o.ID, o.Attempt)
-	f := &store.JobFinish{Outcome: o, Counts: h.batch || !known}
+	f := &store.JobFinish{Outcome: o, Counts: h.batch || !known, Gate: h.gate}
 	if len(o.Result) > q.cfg.InlineLimit {
 		hash, ok, err := q.cfg.DB.BlobPut(ctx, o.Result, q.cfg.BlobQuota)
 		if err != nil {
@@ -124,19 +127,21 @@ func (q *Queue) handBack(ctx context.Context, claims []*engine.Claim) error {
 	return nil
 }
 
-// taken notes what was claimed. The output of an earlier attempt gives way to that of this one.
-func (q *Queue) taken(ctx context.Context, claims []*engine.Claim) {
+// taken notes what was claimed and returns it, without attempts that are here already: those of a claim that a crash of the
+// database undid, or of a push that learned late of its success. The output of an earlier attempt gives way to that of this one.
+func (q *Queue) taken(ctx context.Context, claims []*engine.Claim) []*engine.Claim {
 	var again []uuid.UUID
+	claims = slices.DeleteFunc(claims, func(c *engine.Claim) bool { return !q.hold(c) })
 	for _, c := range claims {
-		q.hold(c)
 		if c.Attempt > 1 {
 			again = append(again, c.Job.ID)
 		}
 	}
 	if len(again) == 0 {
-		return
+		return claims
 	}
 	if err := q.cfg.DB.LogForget(context.WithoutCancel(ctx), again); err != nil {
 		q.cfg.Log.Warn().Err(err).Msg("forget the output of earlier attempts")
 	}
+	return claims
 }

@@ -108,6 +108,7 @@ func (q *Queue) rescue(ctx context.Context) {
 	if err != nil && ctx.Err() == nil {
 		q.cfg.Log.Warn().Err(err).Msg("rescue jobs; will try again")
 	}
+	q.admit(ctx, r.Gates)
 	if r.Requeued == 0 && len(r.Ended) == 0 {
 		return
 	}

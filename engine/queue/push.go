@@ -15,6 +15,9 @@ import (
 // delivered. After an error whose code is Unavailable, or ctx's error, it is unknown whether the job is stored: push it again
 // with the same id. Push fills in j.ID and j.CreatedAt when they are zero.
 func (q *Queue) Push(ctx context.Context, j *engine.Job) (engine.PushResult, error) {
+	if j.Debounce != nil {
+		return q.pushDebounced(ctx, j)
+	}
 	i, err := q.prepare(ctx, j)
 	if err != nil {
 		return engine.PushResult{}, err
@@ -22,6 +25,14 @@ func (q *Queue) Push(ctx context.Context, j *engine.Job) (engine.PushResult, err
 	o := &op{insert: i}
 	if me := q.worker.Load(); me != 0 && q.cfg.Slots != nil && !j.ScheduledFor.After(time.Now()) && q.cfg.Slots.TryReserve(j.Tag) {
 		i.Worker = me
+	}
+	if i.Worker == 0 || i.Gate != 0 {
+		if o.seats, err = q.seat(ctx, j); err != nil {
+			if i.Worker != 0 {
+				q.cfg.Slots.Release(j.Tag)
+			}
+			return engine.PushResult{}, err
+		}
 	}
 	err = q.writer.do(ctx, o)
 	switch {
@@ -55,40 +66,67 @@ func (q *Queue) prepare(ctx context.Context, j *engine.Job) (*store.JobInsert, e
 	}); err != nil {
 		return nil, err
 	}
-	if len(j.Args) > q.cfg.InlineLimit {
-		hash, ok, err := q.cfg.DB.BlobPut(ctx, j.Args, q.cfg.BlobQuota)
-		if err != nil {
-			return nil, wrap(err)
-		}
-		if !ok {
-			return nil, &engine.Error{Code: engine.TooLarge, Op: "job.push", Path: j.Path,
-				Msg: "the space for large arguments and results is used up", Hint: "shorten the retention or raise the quota"}
-		}
-		i.ArgsBlob = hash
+	var err error
+	if i.Gate, err = q.gateOf(ctx, j); err != nil {
+		return nil, err
 	}
-	return i, nil
+	return i, q.placeArgs(ctx, i)
+}
+
+// placeArgs puts large arguments where they belong.
+func (q *Queue) placeArgs(ctx context.Context, i *store.JobInsert) error {
+	i.ArgsBlob = nil
+	if len(i.Job.Args) <= q.cfg.InlineLimit {
+		return nil
+	}
+	hash, ok, err := q.cfg.DB.BlobPut(ctx, i.Job.Args, q.cfg.BlobQuota)
+	if err != nil {
+		return wrap(err)
+	}
+	if !ok {
+		return &engine.Error{Code: engine.TooLarge, Op: "job.push", Path: i.Job.Path,
+			Msg: "the space for large arguments and results is used up", Hint: "shorten the retention or raise the quota"}
+	}
+	i.ArgsBlob = hash
+	return nil
 }
 
 // pushed looks at what became of an insert: delivers the job or gives the slot back.
 func (q *Queue) pushed(ctx context.Context, o *op) (engine.PushResult, error) {
-	j, direct := o.insert.Job, o.insert.Worker != 0
-	claim := &engine.Claim{Job: j, Worker: o.insert.Worker, Attempt: 1, Started: time.Now()}
+	i := o.insert
+	j, direct := i.Job, i.Worker != 0
+	claim := &engine.Claim{Job: j, Worker: i.Worker, Attempt: 1, Started: time.Now(), Gate: i.Gate}
 	res := engine.PushResult{ID: j.ID}
 	err := o.err
-	if err == nil && !o.insert.Inserted {
+	o.seats.settle(func(int) bool { return err == nil && waiting(i) })
+	// After a lost try it may be running here by that, or, with a limit, by a claim since: who notes it first runs it.
+	mine := direct && o.retried && !i.Inserted && q.hold(claim)
+	switch {
+	case err != nil:
+	case !i.Inserted:
 		res, err = q.twice(ctx, o)
-	} else if err == nil {
-		res.Claimed = direct
+		if i.Admitted != nil && i.Admitted.Running && !res.Claimed && !o.retried {
+			// The reserved slot let in a waiting job of the same id, perhaps another's: it goes to whoever claims it.
+			if err := q.handBack(ctx, []*engine.Claim{claim}); err != nil {
+				q.cfg.Log.Warn().Err(err).Stringer("job", j.ID).Msg("hand back a job; the heartbeat will try again")
+			}
+		}
+	case direct && !waiting(i):
+		res.Claimed, mine = true, q.hold(claim)
+	default:
+		res.Ended = q.turnAway(ctx, []*store.JobInsert{i})[j.ID]
 	}
-	if res.Claimed && q.hold(claim) {
+	if res.Claimed && mine {
 		q.cfg.Slots.Deliver(claim)
 		return res, nil
 	}
 	res.Claimed = false
+	if mine && err != nil {
+		q.doubt(claim)
+	} else if mine {
+		q.letGo(j.ID, 1)
+	}
 	if direct {
-		if o.retried && err != nil {
-			q.doubt(claim)
-		}
 		q.cfg.Slots.Release(j.Tag)
 	}
 	return res, err
@@ -141,7 +179,7 @@ func (q *Queue) doubt(c *engine.Claim) {
 func (q *Queue) PushMany(ctx context.Context, jobs []*engine.Job) ([]engine.PushResult, error) {
 	out := make([]engine.PushResult, 0, len(jobs))
 	for len(jobs) > 0 {
-		if jobs[0].IdempotencyKey != "" {
+		if jobs[0].IdempotencyKey != "" || jobs[0].Debounce != nil {
 			res, err := q.Push(ctx, jobs[0])
 			if err != nil {
 				return out, err
@@ -151,7 +189,7 @@ func (q *Queue) PushMany(ctx context.Context, jobs []*engine.Job) ([]engine.Push
 		}
 		n := 0
 		var list []*store.JobInsert
-		for n < len(jobs) && n < store.BulkRows && jobs[n].IdempotencyKey == "" {
+		for n < len(jobs) && n < store.BulkRows && jobs[n].IdempotencyKey == "" && jobs[n].Debounce == nil {
 			i, err := q.prepare(ctx, jobs[n])
 			if err != nil {
 				return out, err
@@ -159,19 +197,36 @@ func (q *Queue) PushMany(ctx context.Context, jobs []*engine.Job) ([]engine.Push
 			list = append(list, i)
 			n++
 		}
-		if err := q.cfg.DB.JobInsertBulk(ctx, list); err != nil {
-			return out, wrap(err)
+		res, err := q.pushBulk(ctx, list, jobs[:n])
+		if err != nil {
+			return out, err
 		}
-		for _, i := range list {
-			out = append(out, engine.PushResult{ID: i.Job.ID, Duplicate: !i.Inserted})
-			if i.Inserted {
-				q.lanes.added(i.Job.Tag, i.Job.Priority, i.Job.ScheduledFor)
-				q.news.queued(i.Job)
-			}
-		}
-		q.left()
-		jobs = jobs[n:]
+		out, jobs = append(out, res...), jobs[n:]
 	}
+	return out, nil
+}
+
+// pushBulk stores one chunk.
+func (q *Queue) pushBulk(ctx context.Context, list []*store.JobInsert, jobs []*engine.Job) ([]engine.PushResult, error) {
+	s, err := q.seat(ctx, jobs...)
+	if err != nil {
+		return nil, err
+	}
+	if err := q.cfg.DB.JobInsertBulk(ctx, list); err != nil {
+		s.settle(nobody)
+		return nil, wrap(err)
+	}
+	s.settle(func(k int) bool { return waiting(list[k]) })
+	ended := q.admitBulk(ctx, list)
+	out := make([]engine.PushResult, 0, len(list))
+	for _, i := range list {
+		out = append(out, engine.PushResult{ID: i.Job.ID, Duplicate: !i.Inserted, Ended: ended[i.Job.ID]})
+		if i.Inserted && i.Gate == 0 {
+			q.lanes.added(i.Job.Tag, i.Job.Priority, i.Job.ScheduledFor)
+			q.news.queued(i.Job)
+		}
+	}
+	q.left()
 	return out, nil
 }
 

@@ -68,6 +68,7 @@ type Config struct {
 	FlushTime time.Duration // a flush that hangs for so long is cut off and tried again; 20 s
 
 	InlineLimit int   // arguments and results up to this many bytes stay in their row; 256 KiB
+	MaxQueued   int64 // a push that would leave more jobs waiting is refused; 0: no bound
 	MaxPayload  int   // larger arguments and results are refused; 64 MiB
 	BlobQuota   int64 // bytes of all that is kept out of rows; 10 GiB
 }
@@ -112,6 +113,10 @@ type Queue struct {
 	writer *writer
 	output group[*outputOp]
 	lanes  lanes
+	gates  gates
+	room   room
+	// debouncing has a place for each debounce in flight.
+	debouncing chan struct{}
 
 	worker atomic.Int32 // this process's number; set by Start, and by beat when it was given up; 0: not started
 	others atomic.Int32 // other live workers; set by beat and listener
@@ -149,6 +154,9 @@ func New(cfg Config) (*Queue, error) {
 	q.writer = newWriter(q)
 	q.output = group[*outputOp]{run: q.flushOutput, max: 256}
 	q.lanes.init()
+	q.gates.init()
+	q.room.levels = map[string]*level{}
+	q.debouncing = make(chan struct{}, debouncers)
 	q.news.init()
 	return q, nil
 }
@@ -174,7 +182,7 @@ func (q *Queue) Start(ctx context.Context) error {
 	if err := q.writer.conn.Connect(ctx); err != nil { // the first push need not
 		q.cfg.Log.Warn().Err(err).Msg("connect writer; the first push will try again")
 	}
-	for _, f := range []func(context.Context){q.loop, q.beat, q.listener, q.notifier, q.writer.watchdog} {
+	for _, f := range []func(context.Context){q.loop, q.gateLoop, q.beat, q.listener, q.notifier, q.writer.watchdog} {
 		q.services.Go(func() { f(run) })
 	}
 	return nil

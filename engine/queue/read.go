@@ -85,11 +85,16 @@ func (q *Queue) Why(ctx context.Context, ws string, id uuid.UUID) (*engine.Why, 
 		return nil, wrap(err)
 	}
 	why := &engine.Why{State: a.State, Ahead: a.Jobs, Workers: a.Workers, FreeSlots: a.FreeSlots}
-	why.Reasons = reasons(a)
-	return why, nil
+	limit, ahead, err := q.gateReasons(ctx, ws, id)
+	if limit != nil {
+		a.Jobs, why.Ahead = ahead, ahead
+	}
+	why.Reasons = reasons(a, limit)
+	return why, err
 }
 
-func reasons(a *store.Ahead) (out []string) {
+// reasons explains the place of a job; limit is what there is to say of its limit when it waits for one.
+func reasons(a *store.Ahead, limit []string) (out []string) {
 	if a.State == engine.StateRunning {
 		return []string{"it is running"}
 	}
@@ -105,7 +110,7 @@ func reasons(a *store.Ahead) (out []string) {
 	if a.Later {
 		return out
 	}
-	if a.FreeSlots == 0 {
+	if out = append(out, limit...); limit == nil && a.FreeSlots == 0 {
 		out = append(out, fmt.Sprintf("all slots of the workers that take tag %s are busy", a.Tag))
 	}
 	switch {
@@ -113,7 +118,7 @@ func reasons(a *store.Ahead) (out []string) {
 		out = append(out, "1 job is ahead")
 	case a.Jobs > 1:
 		out = append(out, fmt.Sprintf("%d jobs are ahead", a.Jobs))
-	case a.FreeSlots > 0:
+	case a.FreeSlots > 0 && limit == nil:
 		out = append(out, "it is next")
 	}
 	return out

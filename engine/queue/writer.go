@@ -14,6 +14,7 @@ type op struct {
 	insert *store.JobInsert
 	finish *store.JobFinish
 	claim  *ask
+	seats  *seats // of an insert that may have to wait
 
 	done    chan struct{} // closed when the op is over
 	err     error         // nil: it is committed
@@ -152,6 +153,7 @@ func (w *writer) flush(ops []*op) error {
 			asks = append(asks, o.claim)
 		}
 	}
+	b.Gates = w.gateBatch(ops)
 	var look laneLook
 	if len(asks) > 0 {
 		if look = w.q.lanes.ready(asks[0].tags); len(look.lanes) > 0 {
@@ -162,8 +164,13 @@ func (w *writer) flush(ops []*op) error {
 	err := w.conn.Flush(&b)
 	w.began.Store(0)
 	w.flushes.Add(1)
-	if err != nil || b.Claim == nil {
+	if err != nil {
 		return err
+	}
+	passed(ops, b.Gates)
+	w.q.admitted(b.Gates)
+	if b.Claim == nil {
+		return nil
 	}
 	w.q.lanes.claimed(look, b.Claim)
 	sortClaims(b.Claim.Claims)
@@ -176,7 +183,7 @@ func (w *writer) flush(ops []*op) error {
 // settle tells the owners of committed ops, and the world of rows that were left queued.
 func (w *writer) settle(ops []*op) {
 	for _, o := range ops {
-		if i := o.insert; i != nil && i.Inserted && i.Worker == 0 {
+		if i := o.insert; i != nil && i.Inserted && i.Worker == 0 && i.Gate == 0 {
 			w.q.lanes.added(i.Job.Tag, i.Job.Priority, i.Job.ScheduledFor)
 			w.q.news.queued(i.Job)
 		}

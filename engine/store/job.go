@@ -40,9 +40,9 @@ func stateName(n int64) engine.JobState {
 	return stateNames[n]
 }
 
-// withColumns fills the parts that statements share: {job}, {view} and {count}.
+// withColumns fills the parts that statements share: {job}, {view}, {count} and {free}.
 func withColumns(s string) string {
-	return strings.NewReplacer("{job}", q("JobColumns"), "{view}", q("JobViewColumns"), "{count}", q("BatchCount")).Replace(s)
+	return strings.NewReplacer("{job}", q("JobColumns"), "{view}", q("JobViewColumns"), "{count}", q("BatchCount"), "{free}", q("GateFree")).Replace(s)
 }
 
 // JobInsert is one job on its way into the database.
@@ -54,6 +54,8 @@ type JobInsert struct {
 	Gate     int32  // the limit it waits for; 0: none
 	Fresh    bool   // its id was made just now, so that no other job has it
 	Inserted bool   // set by a flush: it was new
+	// Admitted is set by a flush of a job with a gate: it need not wait there.
+	Admitted *Admitted
 }
 
 // plain says that the job has nothing but what JobInsertMany stores.
@@ -67,6 +69,7 @@ type JobFinish struct {
 	engine.Outcome
 	ResultBlob []byte // hash of the blob that holds the result; nil: it is in the row
 	Counts     bool   // it may belong to a batch, which counts its jobs
+	Gate       int32  // the limit the job counted for; 0: none
 	Accepted   bool   // set by a flush: the attempt still owned the job
 }
 

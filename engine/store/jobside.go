@@ -173,7 +173,7 @@ func (db *DB) JobCanceled(ctx context.Context, worker int32) ([]Cancel, error) {
 type Rescue struct {
 	Requeued int64
 	Ended    []uuid.UUID // lost too often, or canceled
-	Gates    []int32     // limits that those counted for
+	Gates    []GateEnd   // of those that counted for a limit
 }
 
 // JobRescue takes the running jobs of workers that are gone: queued again, or, when lost more than maxLost times, completed
@@ -195,7 +195,7 @@ func (db *DB) JobRescue(ctx context.Context, maxLost int, lost, canceled json.Ra
 			}
 			out.Ended = append(out.Ended, id)
 			if gate != 0 {
-				out.Gates = append(out.Gates, gate)
+				out.Gates = append(out.Gates, GateEnd{Job: id, Gate: gate})
 			}
 		}
 		if err := rows.Err(); err != nil {

@@ -15,7 +15,8 @@ import (
 type JobBatch struct {
 	Inserts  []*JobInsert
 	Finishes []*JobFinish
-	Claim    *JobClaim // nil: none
+	Gates    *GateBatch // nil: no job of the batch has a limit
+	Claim    *JobClaim  // nil: none
 }
 
 // JobWriter is the one connection through which jobs are created and completed. A flush sends everything in one pipeline
@@ -29,12 +30,13 @@ type JobWriter struct {
 	jobs  [4]*rows // direct, queued, full, keyed
 	ends  [2]*rows // plain, full
 	lanes *rows
+	gates *gateRows
 }
 
 // NewJobWriter returns a writer that is not connected yet.
 func (db *DB) NewJobWriter() *JobWriter {
 	return &JobWriter{
-		db: db, lanes: newRows(laneTypes), ends: [2]*rows{newRows(plainFinishTypes), newRows(finishTypes)},
+		db: db, lanes: newRows(laneTypes), gates: newGateRows(), ends: [2]*rows{newRows(plainFinishTypes), newRows(finishTypes)},
 		jobs: [4]*rows{newRows(plainJobTypes), newRows(plainJobTypes), newRows(jobTypes), newRows(jobTypes)},
 	}
 }
@@ -122,6 +124,9 @@ func (w *JobWriter) Flush(b *JobBatch) error {
 		send("JobInsertKeyed", w.jobs[3].scalars(), markInserted([]*JobInsert{i}))
 	}
 	w.finish(b.Finishes, send)
+	if b.Gates != nil {
+		w.gates.send(b.Gates, send)
+	}
 	if b.Claim != nil && len(b.Claim.Lanes) > 0 {
 		send("JobClaim", claimParams(w.lanes, b.Claim), readClaims(b.Claim))
 	}
