@@ -9,8 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/uuid"
-
 	"github.com/millrace/millrace/engine"
 	"github.com/millrace/millrace/engine/store/storetest"
 )
@@ -18,7 +16,7 @@ import (
 // instant is a dispatcher of empty jobs: a delivered job is finished at once, on a goroutine of its own.
 type instant struct {
 	q       *Queue
-	waiting sync.Map // id -> chan time.Time: when the job started, then when its outcome was stored
+	waiting sync.Map // *engine.Job -> chan time.Time: when the job started, then when its outcome was stored
 }
 
 func (d *instant) TryReserve(string) bool { return true }
@@ -29,7 +27,7 @@ func (d *instant) Deliver(c *engine.Claim) {
 	go func() {
 		ok, err := d.q.Finish(context.Background(), engine.Outcome{ID: c.Job.ID, Worker: c.Worker, Attempt: c.Attempt, State: engine.StateSuccess,
 			Result: []byte("null")})
-		v, _ := d.waiting.LoadAndDelete(c.Job.ID)
+		v, _ := d.waiting.LoadAndDelete(c.Job)
 		w := v.(chan time.Time)
 		if err != nil || !ok {
 			close(w)
@@ -71,14 +69,15 @@ func (d *instant) load(b *testing.B, clients int) {
 	left.Store(int64(b.N))
 	starts, results := make([][]time.Duration, clients), make([][]time.Duration, clients)
 	var wg sync.WaitGroup
+	server, here := serverCPU(b, d.q.cfg.DB), ownCPU(b)
 	b.ResetTimer()
 	for i := range clients {
 		wg.Go(func() {
 			for left.Add(-1) >= 0 {
-				j := &engine.Job{ID: uuid.Must(uuid.NewV7()), Workspace: "main", Kind: engine.KindNoop, Tag: "noop", Args: []byte(`{"n": 1, "name": "a typical argument"}`),
+				j := &engine.Job{Workspace: "main", Kind: engine.KindNoop, Tag: "noop", Args: []byte(`{"n": 1, "name": "a typical argument"}`),
 					CreatedBy: "ann", Email: "ann@example.org", PermissionedAs: "u/ann", Trigger: "api"}
 				w := make(chan time.Time, 2)
-				d.waiting.Store(j.ID, w)
+				d.waiting.Store(j, w)
 				began := time.Now()
 				if _, err := d.q.Push(context.Background(), j); err != nil {
 					b.Error(err)
@@ -97,6 +96,8 @@ func (d *instant) load(b *testing.B, clients int) {
 	wg.Wait()
 	b.StopTimer()
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "jobs/s")
+	b.ReportMetric(float64((serverCPU(b, d.q.cfg.DB)-server).Microseconds())/float64(b.N), "server-cpu-us/job")
+	b.ReportMetric(float64((ownCPU(b)-here).Microseconds())/float64(b.N), "own-cpu-us/job")
 	for name, list := range map[string][]time.Duration{"start": slices.Concat(starts...), "result": slices.Concat(results...)} {
 		slices.Sort(list)
 		b.ReportMetric(float64(list[len(list)/2].Microseconds()), name+"-p50-us")

@@ -78,6 +78,9 @@ func (w *JobWriter) Connect(ctx context.Context) error {
 			return fmt.Errorf("prepare %s: %w", name, err)
 		}
 	}
+	if conn, err = blocking(conn); err != nil {
+		return fmt.Errorf("connect writer: %w", err)
+	}
 	sock := conn.Conn()
 	w.conn = conn
 	w.sock.Store(&sock)
@@ -89,9 +92,15 @@ func (w *JobWriter) Alive() bool { return w.conn != nil && !w.conn.IsClosed() }
 
 // Break cuts the connection under a flush that hangs. Safe to call from anywhere.
 func (w *JobWriter) Break() {
-	if sock := w.sock.Load(); sock != nil {
-		(*sock).Close() //nolint:errcheck // the flush sees it
+	sock := w.sock.Load()
+	if sock == nil {
+		return
 	}
+	if b, ok := (*sock).(*blockingConn); ok {
+		b.Break()
+		return
+	}
+	(*sock).Close() //nolint:errcheck // the flush sees it
 }
 
 // Close ends the connection.
