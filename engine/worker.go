@@ -10,6 +10,8 @@ type WorkerView struct {
 	PID       int
 	Tags      []string
 	Slots     int // jobs it runs at the same time
+	Busy      int // slots in use at the last heartbeat
+	Version   string
 	Started   time.Time
 	Heartbeat time.Time
 }

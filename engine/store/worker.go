@@ -65,7 +65,7 @@ func (db *DB) WorkerList(ctx context.Context, lease time.Duration) ([]engine.Wor
 		return nil, fmt.Errorf("list workers: %w", err)
 	}
 	out, err := pgx.CollectRows(rows, func(r pgx.CollectableRow) (w engine.WorkerView, err error) {
-		err = r.Scan(&w.ID, &w.Name, &w.Host, &w.PID, &w.Tags, &w.Slots, &w.Started, &w.Heartbeat)
+		err = r.Scan(&w.ID, &w.Name, &w.Host, &w.PID, &w.Tags, &w.Slots, &w.Busy, &w.Version, &w.Started, &w.Heartbeat)
 		return w, err
 	})
 	if err != nil {

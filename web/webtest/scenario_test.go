@@ -175,7 +175,7 @@ func TestAccounts(t *testing.T) {
 		{name: "tokens, page beyond", path: "/api/users/tokens/list?page=9", status: 200, exact: "[]"},
 		{name: "delete unknown", method: "DELETE", path: "/api/users/tokens/delete/zzz", status: 404},
 		{name: "delete", method: "DELETE", path: "/api/users/tokens/delete/new-ci", status: 200},
-		{name: "workers", path: "/api/workers/list", status: 200, want: []string{`"worker":"fake"`, `"worker":"gone"`}},
+		{name: "workers", path: "/api/workers/list", status: 200, want: []string{`"worker":"fake"`, `"worker":"gone"`, `"slots":2,"busy":1`, `"wm_version":"v9"`}},
 		{name: "live workers", path: "/api/workers/list?ping_since=60", status: 200, want: []string{`"worker":"fake"`}, not: []string{`"gone"`}},
 		{name: "clock", path: "/api/jobs/db_clock", status: 200, kind: "application/json"},
 	})

@@ -14,7 +14,7 @@ update worker set gone = now() where id in
 returning id;
 
 -- name: WorkerList
-select id, name, host, pid, tags, slots, started, heartbeat from worker
+select id, name, host, pid, tags, slots, busy, version, started, heartbeat from worker
 where gone is null and heartbeat > now() - $1::interval order by id;
 
 -- name: WorkerForget
