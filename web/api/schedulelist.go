@@ -185,7 +185,10 @@ func (h *API) listTicks(a *Ask) error {
 	list := make([]wire.Tick, 0, len(found))
 	for _, t := range found {
 		v := wire.Tick{Schedule: t.Schedule, At: t.At.UTC(), State: string(t.State), FiredAt: utc(t.FiredAt), JobID: t.JobID,
-			Success: t.Success, Error: t.Error}
+			Success: t.Success, Handler: t.Handler, Recovery: t.Recovery, Error: t.Error}
+		if t.Count > 1 {
+			v.Count = t.Count
+		}
 		if t.FiredAt != nil {
 			drift := ms(t.Drift)
 			v.DriftMS = &drift

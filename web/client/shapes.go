@@ -21,8 +21,17 @@ type (
 	NewToken     = wire.NewToken
 	NewWorkspace = wire.NewWorkspace
 	Worker       = wire.Worker
+	Schedule     = wire.Schedule
+	NewSchedule  = wire.NewSchedule
+	Tick         = wire.Tick
+	Calendar     = wire.Calendar
+	NewCalendar  = wire.NewCalendar
 	Product      = wire.Product
 	Token        = engine.Token
 	Why          = engine.Why
 	Workspace    = engine.Workspace
+
+	ScheduleWithJobs = wire.ScheduleWithJobs
+	ScheduleRun      = wire.ScheduleRun
+	SchedulePreview  = wire.SchedulePreview
 )

@@ -54,7 +54,7 @@ func NewEngine() *Engine {
 	e.tokens["bound-secret"] = engine.Token{Prefix: "bound-s", Username: "ann", Email: "ann@localhost", Workspace: "other"}
 	e.Deploy("f/demo/hello", `{"hello":"world"}`)
 	e.schedules = []engine.Schedule{{Workspace: "main", Path: "f/demo/hello", Cron: "0 0 * * * *", ScriptPath: "f/demo/hello", Enabled: true, NextAt: &Hour}}
-	e.ticks = []engine.Tick{{Schedule: "f/demo/hello", At: Hour.Add(-time.Hour), State: engine.TickMissed}}
+	e.ticks = []engine.Tick{{Schedule: "f/demo/hello", At: Hour.Add(-time.Hour), State: engine.TickMissed, Count: 5}}
 	e.calendars = []engine.Calendar{{Workspace: "main", Path: "f/demo/hello", Days: []string{"*-12-25"}}}
 	return e
 }

@@ -3,6 +3,8 @@ package webtest
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"net/url"
 	"reflect"
 	"strings"
 	"testing"
@@ -11,6 +13,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/millrace/millrace/engine"
+	"github.com/millrace/millrace/web/client"
 )
 
 const sched = w + "schedules/"
@@ -85,7 +88,7 @@ func TestSchedules(t *testing.T) {
 		{name: "ticks of nothing", path: sched + "ticks/f/demo/none", status: 404},
 		{name: "ticks", path: sched + "ticks/f/demo/hello", status: 200, kind: "application/json",
 			exact: `[{"schedule":"f/demo/hello","at":"2030-01-01T10:00:00Z","state":"done","fired_at":"2030-01-01T10:00:00.0015Z","drift_ms":1.5,"job_id":"` + id.String() + `","success":true},` +
-				`{"schedule":"f/demo/hello","at":"2030-01-01T09:00:00Z","state":"missed"}]`},
+				`{"schedule":"f/demo/hello","at":"2030-01-01T09:00:00Z","state":"missed","count":5}]`},
 		{name: "ticks by state", path: sched + "ticks/f/demo/hello?states=missed,failed", status: 200, want: []string{"missed"}, not: []string{"done"}},
 		{name: "ticks by wrong state", path: sched + "ticks/f/demo/hello?states=missing", status: 400, want: []string{"missing"}},
 		{name: "ticks before", path: sched + "ticks/f/demo/hello?before=2030-01-01T09:30:00Z&after=2030-01-01T08:30:00Z", status: 200, want: []string{"missed"}, not: []string{"done"}},
@@ -243,5 +246,77 @@ func TestManySchedules(t *testing.T) {
 		if n := count(query); n != want {
 			t.Errorf("%s: %d, want %d", query, n, want)
 		}
+	}
+}
+
+func TestClientSchedules(t *testing.T) {
+	t.Parallel()
+	d := Start(t, NewEngine(), nil)
+	ctx := context.Background()
+	c := dial(t, client.Config{Server: d.URL, Token: "admin-secret"})
+	on := true
+	if err := c.CreateSchedule(ctx, client.NewSchedule{Path: "f/a/s", Cron: "@daily", ScriptPath: "f/demo/hello", Enabled: &on, Tag: "gpu"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.CreateSchedule(ctx, client.NewSchedule{Path: "f/a/s", Cron: "wrong", ScriptPath: "f/demo/hello"}); err == nil || !strings.Contains(err.Error(), "no cron expression") {
+		t.Errorf("wrong cron: %v", err)
+	}
+	raw, err := c.RawSchedule(ctx, "f/a/s")
+	if err != nil || string(raw["tag"]) != `"gpu"` {
+		t.Fatalf("raw %v %v", raw, err)
+	}
+	raw["labels"] = json.RawMessage(`["x"]`)
+	if err := c.UpdateSchedule(ctx, "f/a/s", raw); err != nil {
+		t.Error(err)
+	}
+	if raw, err = c.RawSchedule(ctx, "f/a/s"); err != nil || string(raw["labels"]) != `["x"]` || string(raw["tag"]) != `"gpu"` {
+		t.Errorf("updated %s %v", raw, err)
+	}
+	until := Hour
+	if err := errors.Join(c.EnableSchedule(ctx, "f/a/s", false), c.PauseSchedule(ctx, "f/a/s", &until)); err != nil {
+		t.Error(err)
+	}
+	if s, err := c.Schedule(ctx, "f/a/s"); err != nil || s.Enabled || s.PausedUntil == nil || !s.PausedUntil.Equal(until) || s.Cron != "@daily" {
+		t.Errorf("%+v %v", s, err)
+	}
+	if err := c.PauseSchedule(ctx, "f/a/s", nil); err != nil {
+		t.Error(err)
+	}
+	id, err := c.RunSchedule(ctx, "f/a/s")
+	if err != nil {
+		t.Error(err)
+	}
+	if l, err := c.Schedules(ctx, url.Values{"schedule_path": {"f/a/s"}}); err != nil || len(l) != 1 || len(l[0].Jobs) != 1 || l[0].Jobs[0].ID != id || !l[0].Jobs[0].Success || l[0].PausedUntil != nil {
+		t.Errorf("%+v %v", l, err)
+	}
+	if n, err := c.BackfillSchedule(ctx, "f/a/s", Hour, Hour.Add(3*time.Hour)); err != nil || n != 3 {
+		t.Errorf("backfill %d %v", n, err)
+	}
+	if l, err := c.Ticks(ctx, "f/demo/hello", nil); err != nil || len(l) != 1 || l[0].State != "missed" || l[0].Count != 5 {
+		t.Errorf("ticks %+v %v", l, err)
+	}
+	if l, err := c.PreviewSchedule(ctx, client.SchedulePreview{Cron: "@hourly", N: 2}); err != nil || len(l) != 2 || !l[1].Equal(Hour.Add(time.Hour)) {
+		t.Errorf("preview %v %v", l, err)
+	}
+	if err := c.DeleteSchedule(ctx, "f/a/s"); err != nil {
+		t.Error(err)
+	}
+	if there, err := c.ScheduleExists(ctx, "f/a/s"); err != nil || there {
+		t.Errorf("exists %v %v", there, err)
+	}
+	if err := c.PutCalendar(ctx, client.NewCalendar{Path: "f/a/c", Weekdays: []string{"sun"}}); err != nil {
+		t.Error(err)
+	}
+	if k, err := c.Calendar(ctx, "f/a/c"); err != nil || len(k.Weekdays) != 1 {
+		t.Errorf("calendar %+v %v", k, err)
+	}
+	if l, err := c.Calendars(ctx); err != nil || len(l) != 2 {
+		t.Errorf("calendars %+v %v", l, err)
+	}
+	if err := c.DeleteCalendar(ctx, "f/a/c"); err != nil {
+		t.Error(err)
+	}
+	if _, err := c.Calendar(ctx, "f/a/c"); !client.IsNotFound(err) {
+		t.Errorf("deleted calendar: %v", err)
 	}
 }

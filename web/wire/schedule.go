@@ -137,10 +137,13 @@ type Tick struct {
 	Schedule string     `json:"schedule"`
 	At       time.Time  `json:"at"`
 	State    string     `json:"state" doc:"due, fired, done, missed, skipped, coalesced, excluded or failed"`
+	Count    int        `json:"count,omitempty" doc:"ticks that this line stands for; absent: 1"`
 	FiredAt  *time.Time `json:"fired_at,omitempty"`
 	DriftMS  *float64   `json:"drift_ms,omitempty" doc:"how late it was fired"`
 	JobID    *uuid.UUID `json:"job_id,omitempty"`
 	Success  *bool      `json:"success,omitempty" doc:"of its completed job"`
+	Handler  *uuid.UUID `json:"handler_job_id,omitempty" doc:"the run of the failure or success handler"`
+	Recovery *uuid.UUID `json:"recovery_job_id,omitempty" doc:"the run of the recovery handler"`
 	Error    string     `json:"error,omitempty"`
 }
 
