@@ -162,7 +162,7 @@ func crew(ctx context.Context, t *testing.T, wg *sync.WaitGroup, q *Queue, s *sl
 // TestLimitNeverExceeded has two daemons and many clients work on keys of several limits.
 func TestLimitNeverExceeded(t *testing.T) {
 	t.Parallel()
-	const jobs, clients = 1200, 24
+	const jobs, clients = 1000, 24
 	url := storetest.URL(t)
 	slotsOf := map[string]int{"one": 1, "three": 3, "many": 100, "two": 2}
 	names := []string{"one", "three", "many", "two", ""}
@@ -173,9 +173,7 @@ func TestLimitNeverExceeded(t *testing.T) {
 	work := func(c *engine.Claim) {
 		k, _ := keys.Load(c.Job.ID)
 		over.begin(k.(string))
-		for range 50 {
-			done.Load()
-		}
+		<-time.After(2 * time.Millisecond) // the job's work
 		over.end(k.(string))
 		if done.Add(1) == jobs {
 			close(all)
@@ -218,7 +216,7 @@ func TestLimitNeverExceeded(t *testing.T) {
 	stop()
 	crews.Wait()
 	for key, n := range slotsOf {
-		if over.max[key] > n || over.max[key] == 0 {
+		if over.max[key] > n || over.max[key] < min(n, 4) {
 			t.Errorf("%d of %s ran at the same time, the limit is %d", over.max[key], key, n)
 		}
 	}

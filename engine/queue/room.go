@@ -21,7 +21,8 @@ type room struct {
 const (
 	lookKeeps  = 10 * time.Second // a look is good for so long, and while there are other processes:
 	lookShared = time.Second
-	// A look that takes longer than cheap is not repeated before looks are a tenth of the time: until then its answer stands.
+	// A look at many jobs that takes long is not repeated before looks are a tenth of the time: until then its answer stands.
+	lookMany  = 10_000
 	lookCheap = 5 * time.Millisecond
 	lookPause = 10
 	levelIdle = time.Minute // a tag's level that nobody asked for so long is forgotten
@@ -194,7 +195,7 @@ func (q *Queue) count(tag string, l *level, most int64) {
 	defer q.room.mu.Unlock()
 	if k.err == nil {
 		l.looked, l.count, l.most, l.before, l.next = began, n, most, before, time.Time{}
-		if took := time.Since(began); took > lookCheap {
+		if took := time.Since(began); n >= lookMany && took > lookCheap {
 			l.next = time.Now().Add(min(lookPause*took, lookShared))
 		}
 	}
