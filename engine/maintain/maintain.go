@@ -64,7 +64,11 @@ func (s *Service) Start(ctx context.Context) error {
 	if s.stop != nil {
 		return errors.New("maintain: started twice")
 	}
-	if _, _, err := s.cfg.DB.Partition(ctx, time.Now(), s.cfg.Ahead, 0); err != nil {
+	now, err := s.cfg.DB.Clock(ctx)
+	if err == nil {
+		_, _, err = s.cfg.DB.Partition(ctx, now, s.cfg.Ahead, 0)
+	}
+	if err != nil {
 		s.cfg.Log.Warn().Err(err).Msg("make partitions; rows go to the default ones meanwhile")
 	}
 	run, stop := context.WithCancel(context.Background())
@@ -93,7 +97,11 @@ func (s *Service) loop(ctx context.Context) {
 			return
 		case <-t.C:
 		}
-		if err := s.Round(ctx, time.Now()); err != nil && ctx.Err() == nil {
+		now, err := s.cfg.DB.Clock(ctx) // not this host's: a wrong one would drop what is young
+		if err == nil {
+			err = s.Round(ctx, now)
+		}
+		if err != nil && ctx.Err() == nil {
 			s.cfg.Log.Warn().Err(err).Msg("upkeep of the database; the next round will try again")
 		}
 	}

@@ -256,6 +256,8 @@ func wrap(err error) error {
 		return nil
 	case store.IsUnavailable(err):
 		return unavailable(err)
+	case store.IsFull(err):
+		return &engine.Error{Code: engine.Unavailable, Op: "queue.write", Msg: "the database has no space left", Hint: "make room on its disk, or shorten the retention; what was accepted is safe", Err: err}
 	}
 	var e *engine.Error
 	if errors.As(err, &e) {

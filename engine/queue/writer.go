@@ -96,7 +96,7 @@ func (w *writer) try(ops []*op) (rest []*op) {
 		ops[0].insert.Fresh = false // an id that was made here is taken: found by the statement that looks
 		return w.try(ops)
 	case len(ops) == 1:
-		ops[0].err = err
+		ops[0].err = wrap(err)
 		close(ops[0].done)
 		return nil
 	}

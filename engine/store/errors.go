@@ -44,3 +44,9 @@ func IsUnavailable(err error) bool {
 	}
 	return errors.As(err, &ne) || strings.HasSuffix(err.Error(), "conn closed") || strings.HasSuffix(err.Error(), "closed pool")
 }
+
+// IsFull reports whether the server could not write because its disk is full.
+func IsFull(err error) bool {
+	var pe *pgconn.PgError
+	return errors.As(err, &pe) && pe.Code == "53100"
+}

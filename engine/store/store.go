@@ -147,3 +147,11 @@ func (db *DB) InTx(ctx context.Context, fn func(tx Tx) error) error {
 
 // URL is the address the database was opened with. It may hold a password: not for logs.
 func (db *DB) URL() string { return db.cfg.URL }
+
+// Clock is the server's time, by which everything is judged that concerns several processes.
+func (db *DB) Clock(ctx context.Context) (now time.Time, err error) {
+	if err := db.pool.QueryRow(ctx, q("Clock")).Scan(&now); err != nil {
+		return now, fmt.Errorf("read the server's clock: %w", err)
+	}
+	return now, nil
+}

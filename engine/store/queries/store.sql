@@ -26,3 +26,6 @@ select pg_notify($1, $2);
 
 -- name: DurableCommit
 select set_config('synchronous_commit', 'on', false) where current_setting('synchronous_commit') = 'off';
+
+-- name: Clock
+select now();
