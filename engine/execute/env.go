@@ -2,6 +2,7 @@ package execute
 
 import (
 	"strings"
+	"time"
 
 	"github.com/millrace/millrace/engine"
 )
@@ -33,6 +34,7 @@ func Env(baseURL string, token func(*engine.Job) string) func(*engine.Job) map[s
 			"WM_FLOW_PATH":        "",
 			"WM_FLOW_STEP_ID":     "",
 			"WM_SCHEDULE_PATH":    schedulePath(j),
+			"WM_SCHEDULED_FOR":    scheduledFor(j),
 			"WM_PERMISSIONED_AS":  j.PermissionedAs,
 			"WM_STATE_PATH":       state,
 			"WM_STATE_PATH_NEW":   state,
@@ -65,6 +67,15 @@ func schedulePath(j *engine.Job) string {
 		return j.TriggerPath
 	}
 	return ""
+}
+
+// scheduledFor is when the job was to start at the earliest; of a scheduled run it is the tick.
+func scheduledFor(j *engine.Job) string {
+	t := j.ScheduledFor
+	if t.IsZero() {
+		t = j.CreatedAt
+	}
+	return t.UTC().Format(time.RFC3339)
 }
 
 func runnable(j *engine.Job) string {

@@ -114,11 +114,13 @@ func (s *Service) Round(ctx context.Context, now time.Time) error {
 	blobs, blobsErr := s.cfg.DB.BlobSweep(ctx, s.cfg.Grace)
 	workers, workersErr := int64(0), error(nil)
 	specs, specsErr := int64(0), error(nil)
+	ticks, ticksErr := int64(0), error(nil)
 	if s.cfg.Keep > 0 {
 		workers, workersErr = s.cfg.DB.WorkerForget(ctx, s.cfg.Keep)
 		specs, specsErr = s.cfg.DB.SpecForget(ctx, s.cfg.Keep+specSpare)
+		ticks, ticksErr = s.cfg.DB.TickExpire(ctx, s.cfg.Keep)
 	}
 	s.cfg.Log.Debug().Int("made", made).Int("dropped", dropped).Int64("keys", keys).Int64("blobs", blobs).
-		Int64("workers", workers).Int64("specs", specs).Msg("upkeep done")
-	return errors.Join(err, keysErr, blobsErr, workersErr, specsErr)
+		Int64("workers", workers).Int64("specs", specs).Int64("ticks", ticks).Msg("upkeep done")
+	return errors.Join(err, keysErr, blobsErr, workersErr, specsErr, ticksErr)
 }

@@ -253,8 +253,7 @@ func (g *Grid) nextReal(t time.Time) time.Time {
 		if gap > 0 && gap%time.Hour != 0 && next.Before(ends.Add(gap)) {
 			return ends.UTC() // part of an hour is left out: its ticks come when the clock goes on
 		}
-		t = ends.Add(-time.Nanosecond)
-		// From here the clock of after the change counts.
+		// From there on the clock of after the change counts.
 		w = g.spec.Next(wall(ends.In(g.zone)).Add(-time.Nanosecond))
 		if w.IsZero() {
 			return time.Time{}

@@ -1,0 +1,419 @@
+package schedule
+
+import (
+	"context"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/millrace/millrace/engine"
+	"github.com/millrace/millrace/engine/store"
+)
+
+const (
+	maxDue    = 64                     // schedules that one transaction moves on
+	maxPushes = 16                     // pushes at the same time
+	maxTaken  = 200                    // ticks that are taken over, released or ended at once
+	busyPause = 20 * time.Millisecond  // somebody else holds what is due
+	turnPause = 500 * time.Millisecond // ticks wait for runs that may end on another daemon
+)
+
+// loop sleeps until there is something to do.
+func (s *Schedules) loop(ctx context.Context, changed <-chan store.Notification) {
+	for ctx.Err() == nil {
+		pause, err := s.round(ctx, s.collect())
+		if err != nil {
+			if ctx.Err() != nil {
+				return
+			}
+			s.cfg.Log.Warn().Err(err).Msg("look after schedules; will look again")
+			pause = time.Second
+		}
+		timer, stop := s.cfg.Clock.After(pause)
+		select {
+		case <-ctx.Done():
+		case <-timer:
+		case <-s.kick:
+		case <-changed:
+		case id := <-s.ended:
+			s.back(id)
+		}
+		stop()
+	}
+}
+
+// back puts an id back for collect; one that finds no room is found by a poll.
+func (s *Schedules) back(id uuid.UUID) {
+	select {
+	case s.ended <- id:
+	default:
+	}
+}
+
+// collect takes the jobs that ended.
+func (s *Schedules) collect() (ids []uuid.UUID) {
+	for len(ids) < maxTaken {
+		select {
+		case id := <-s.ended:
+			ids = append(ids, id)
+		default:
+			return ids
+		}
+	}
+	return ids
+}
+
+// round does what there is to do and returns for how long there is nothing more.
+func (s *Schedules) round(ctx context.Context, ended []uuid.UUID) (time.Duration, error) {
+	now := s.cfg.Clock.Now()
+	if !s.next.IsZero() && !now.Before(s.next) {
+		if err := s.advance(ctx, now); err != nil {
+			return 0, err
+		}
+	}
+	if len(ended) > 0 {
+		if err := s.settle(ctx, ended); err != nil {
+			return 0, err
+		}
+	}
+	pulse, err := s.cfg.DB.SchedulePulse(ctx)
+	if err != nil {
+		return 0, err
+	}
+	poll := s.poll(now)
+	if pulse.Fired && (poll || pulse.Due) { // what is due may wait for them
+		if err := s.settle(ctx, nil); err != nil {
+			return 0, err
+		}
+	}
+	if pulse.Due {
+		if err := s.release(ctx); err != nil {
+			return 0, err
+		}
+	}
+	if poll && (pulse.Due || pulse.Pending) {
+		if err := s.takeOver(ctx); err != nil {
+			return 0, err
+		}
+	}
+	return s.sleep(pulse), nil
+}
+
+// poll tells whether the time has come to look for what nobody told of. The clock may have jumped.
+func (s *Schedules) poll(now time.Time) bool {
+	if d := now.Sub(s.polls).Abs(); d < s.cfg.Poll {
+		return false
+	}
+	s.polls = now.Add(-rand.N(s.cfg.Poll/4 + 1))
+	return true
+}
+
+// sleep is how long to sleep after a pulse.
+func (s *Schedules) sleep(p store.Pulse) time.Duration {
+	pause := s.cfg.Poll - rand.N(s.cfg.Poll/4+1)
+	if p.Due && p.Fired {
+		pause = min(pause, turnPause)
+	}
+	if p.Next == nil {
+		s.next = time.Time{}
+		return pause
+	}
+	held := p.Next.Equal(s.next) // it was due, and somebody else had it
+	s.next = *p.Next
+	if wait := p.Next.Sub(s.cfg.Clock.Now()); wait > 0 || held {
+		pause = min(pause, max(wait, busyPause))
+	} else {
+		pause = 0
+	}
+	return pause
+}
+
+// advance writes the ledger of all that is due, and pushes what is to be run.
+func (s *Schedules) advance(ctx context.Context, now time.Time) error {
+	for {
+		var work []push
+		n := 0
+		err := s.cfg.DB.InTx(ctx, func(tx store.Tx) (err error) {
+			work = work[:0]
+			list, err := s.cfg.DB.ScheduleDue(ctx, tx, now, maxDue)
+			if err != nil || len(list) == 0 {
+				return err
+			}
+			n = len(list)
+			work, err = s.write(ctx, tx, list, now)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		s.push(ctx, work)
+		if n < maxDue {
+			return nil
+		}
+	}
+}
+
+// push is a tick that is to be pushed.
+type push struct {
+	store.TickPush
+	schedule *engine.Schedule
+}
+
+// write moves locked schedules on and returns what is to be pushed.
+func (s *Schedules) write(ctx context.Context, tx store.Tx, list []engine.Schedule, now time.Time) ([]push, error) {
+	var ticks []store.NewTick
+	var moves []store.Advance
+	owners := map[store.TickKey]*engine.Schedule{}
+	for i := range list {
+		x := &list[i]
+		p, err := s.planOf(ctx, tx, x, now)
+		if engine.CodeOf(err) == engine.Invalid { // it would be so for ever
+			moves = append(moves, store.Advance{Workspace: x.Workspace, Path: x.Path, Error: reason(err)})
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		if p.replace {
+			if err := s.cfg.DB.TickGiveUp(ctx, tx, store.TickKey{Workspace: x.Workspace, Path: x.Path}, engine.TickCoalesced, "", false); err != nil {
+				return nil, err
+			}
+		}
+		ticks = append(ticks, p.ticks...)
+		moves = append(moves, store.Advance{Workspace: x.Workspace, Path: x.Path, Next: p.next})
+		owners[store.TickKey{Workspace: x.Workspace, Path: x.Path}] = x
+	}
+	var work []push
+	if len(ticks) > 0 {
+		fresh, err := s.cfg.DB.TickInsert(ctx, tx, ticks)
+		if err != nil {
+			return nil, err
+		}
+		for _, t := range ticks {
+			if t.Claimed && fresh[t.TickKey] {
+				work = append(work, push{store.TickPush{TickKey: t.TickKey, Job: *t.Job}, owners[store.TickKey{Workspace: t.Workspace, Path: t.Path}]})
+			}
+		}
+	}
+	return work, s.cfg.DB.ScheduleAdvance(ctx, tx, moves)
+}
+
+// planOf decides about one schedule. An error that is Invalid is the schedule's.
+func (s *Schedules) planOf(ctx context.Context, tx store.Tx, x *engine.Schedule, now time.Time) (plan, error) {
+	g, err := s.gridOf(x)
+	if err != nil {
+		return plan{}, engine.Errorf(engine.Invalid, "schedule.fire", "%v", err)
+	}
+	out, err := s.excluded(ctx, tx, x.Workspace, x.Calendars)
+	if err != nil {
+		return plan{}, err
+	}
+	p := planner{s: x, grid: g, out: out, now: now}
+	if x.Overlap != engine.OverlapAllow {
+		if p.open.waiting, p.open.running, err = s.cfg.DB.TickOpen(ctx, tx, x.Workspace, x.Path); err != nil {
+			return plan{}, err
+		}
+	}
+	return p.decide(), nil
+}
+
+const maxGrids = 10_000
+
+// gridOf parses an expression once.
+func (s *Schedules) gridOf(x *engine.Schedule) (*Grid, error) {
+	k := gridKey{x.Cron, x.CronVersion, x.Timezone}
+	if g, ok := s.grids[k]; ok {
+		return g, nil
+	}
+	g, err := NewGrid(x.Cron, x.CronVersion, x.Timezone)
+	if err != nil {
+		return nil, err
+	}
+	if len(s.grids) >= maxGrids {
+		clear(s.grids)
+	}
+	s.grids[k] = g
+	return g, nil
+}
+
+// release pushes ticks that waited for an earlier run: the oldest when nothing is running, or all when they may overlap.
+func (s *Schedules) release(ctx context.Context) error {
+	keys, err := s.cfg.DB.TickWaiting(ctx, maxTaken)
+	if err != nil {
+		return err
+	}
+	for _, k := range keys {
+		var work []push
+		err := s.cfg.DB.InTx(ctx, func(tx store.Tx) error {
+			x, err := s.cfg.DB.ScheduleLock(ctx, tx, k.Workspace, k.Path)
+			if store.IsNotFound(err) {
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			limit := maxTaken
+			if x.Overlap != engine.OverlapAllow {
+				limit = 1
+				if _, running, err := s.cfg.DB.TickOpen(ctx, tx, k.Workspace, k.Path); err != nil || running > 0 {
+					return err
+				}
+			}
+			list, err := s.cfg.DB.TickRelease(ctx, tx, k.Workspace, k.Path, limit)
+			for _, t := range list {
+				work = append(work, push{t, x})
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		if len(work) > 1 {
+			s.wake() // there may be more
+		}
+		s.push(ctx, work)
+	}
+	return nil
+}
+
+// takeOver goes on with what somebody began who may be dead.
+func (s *Schedules) takeOver(ctx context.Context) error {
+	list, err := s.cfg.DB.TickStale(ctx, s.cfg.Late, maxTaken)
+	if err != nil {
+		return err
+	}
+	var work []push
+	for _, t := range list {
+		x, err := s.cfg.DB.ScheduleGet(ctx, t.Workspace, t.Path)
+		if store.IsNotFound(err) {
+			continue // deleted meanwhile, with its ticks
+		}
+		if err != nil {
+			return err
+		}
+		work = append(work, push{t, x})
+	}
+	s.push(ctx, work)
+	handlers, err := s.cfg.DB.TickPending(ctx, s.cfg.Late, maxTaken)
+	if err != nil {
+		return err
+	}
+	for _, h := range handlers {
+		s.handle(ctx, h)
+	}
+	return nil
+}
+
+// push pushes the jobs of claimed ticks, all at the same time, and marks those that are pushed.
+func (s *Schedules) push(ctx context.Context, work []push) {
+	if len(work) == 0 {
+		return
+	}
+	fired := make([]time.Time, len(work))
+	room := make(chan struct{}, maxPushes)
+	var wg sync.WaitGroup
+	for i := range work {
+		room <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-room }()
+			fired[i] = s.pushOne(ctx, &work[i])
+		})
+	}
+	wg.Wait()
+	var keys []store.TickKey
+	var when []time.Time
+	for i, t := range fired {
+		if !t.IsZero() {
+			keys, when = append(keys, work[i].TickKey), append(when, t)
+		}
+	}
+	if len(keys) == 0 {
+		return
+	}
+	if err := s.cfg.DB.TickFired(context.WithoutCancel(ctx), keys, when); err != nil {
+		s.cfg.Log.Warn().Err(err).Msg("note fired ticks; they will be pushed again under the same ids")
+		return
+	}
+	for i, t := range fired {
+		if !t.IsZero() {
+			s.watch(ctx, work[i].Job)
+		}
+	}
+}
+
+// pushOne pushes the job of a tick and returns when; zero: it is not pushed.
+func (s *Schedules) pushOne(ctx context.Context, w *push) time.Time {
+	r, err := request(w.schedule)
+	if err == nil {
+		r.ID, r.ScheduledFor = &w.Job, w.At
+		if w.Backfill {
+			r.Priority = -1
+		}
+		_, err = s.cfg.Jobs.Run(ctx, s.owner(w.schedule), r)
+	}
+	if err == nil {
+		return s.cfg.Clock.Now()
+	}
+	if ctx.Err() != nil {
+		return time.Time{}
+	}
+	log := s.cfg.Log.Warn().Err(err).Str("workspace", w.Workspace).Str("schedule", w.Path).Time("tick", w.At)
+	if !permanent(err) {
+		log.Msg("start a scheduled run; will try again")
+		return time.Time{}
+	}
+	log.Msg("a scheduled run cannot start")
+	if err := s.cfg.DB.TickFail(ctx, w.TickKey, reason(err), hopeless(err)); err != nil {
+		s.cfg.Log.Warn().Err(err).Msg("note a tick that cannot be fired; will try again")
+	}
+	return time.Time{}
+}
+
+// request is the run that a schedule asks for.
+func request(x *engine.Schedule) (engine.RunRequest, error) {
+	path, err := scriptOf("schedule.run", kindOf(x.IsFlow)+x.ScriptPath)
+	if err != nil {
+		return engine.RunRequest{}, err
+	}
+	return engine.RunRequest{Workspace: x.Workspace, Kind: engine.KindScript, Path: path, Args: x.Args, Tag: x.Tag,
+		Trigger: "schedule", TriggerPath: x.Path}, nil
+}
+
+// owner is who the runs of a schedule belong to. What the owner may was asked when the schedule was stored.
+func (s *Schedules) owner(x *engine.Schedule) engine.Principal {
+	name := x.EditedBy
+	if len(x.PermissionedAs) > 2 {
+		name = x.PermissionedAs[2:] // u/<user>
+	}
+	return engine.Principal{Username: name, Email: x.Email, Workspace: x.Workspace, Via: "schedule"}
+}
+
+// permanent tells whether pushing the same job again would fail again.
+func permanent(err error) bool {
+	switch engine.CodeOf(err) {
+	case engine.Unavailable, engine.TooMany, engine.Internal:
+		return false
+	}
+	return true
+}
+
+// hopeless tells whether the following ticks would fail too.
+func hopeless(err error) bool {
+	switch engine.CodeOf(err) {
+	case engine.NotFound, engine.Invalid, engine.Forbidden, engine.Unauthorized:
+		return true
+	}
+	return false
+}
+
+// reason is what an error says to people.
+func reason(err error) string {
+	const most = 2000
+	text := err.Error()
+	if len(text) > most {
+		text = text[:most]
+	}
+	return text
+}
