@@ -25,6 +25,7 @@ type config struct {
 	tags        string
 	name        string
 	lease       time.Duration
+	queueLimit  int64
 	drain       time.Duration
 	retention   int
 	example     bool
@@ -64,6 +65,8 @@ func parseConfig(args []string, env func(string) string, out io.Writer) (config,
 	fs.StringVar(&c.name, "name", or("name", ""), "`name` of this worker, shown to people; empty: host:pid")
 	lease := or("lease", "30s")
 	fs.StringVar(&lease, "lease", lease, "how long after its last heartbeat a daemon is taken for dead and its jobs are given to others")
+	queueLimit := or("queue-limit", "0")
+	fs.StringVar(&queueLimit, "queue-limit", queueLimit, "jobs that may wait, in all; more requests to run are refused with 429; 0: any number")
 	drain := or("drain", "30s")
 	fs.StringVar(&drain, "drain", drain, "how long a stop waits for running jobs before it hands them back")
 	retention := or("retention-days", "30")
@@ -75,11 +78,11 @@ func parseConfig(args []string, env func(string) string, out io.Writer) (config,
 	if fs.NArg() > 0 {
 		return c, fmt.Errorf("serve takes no argument %q; see millrace serve --help", fs.Arg(0))
 	}
-	return c, c.check(numbers{slots, drain, retention, lease})
+	return c, c.check(numbers{slots, drain, retention, lease, queueLimit})
 }
 
 // numbers are the flags that are checked as text.
-type numbers struct{ slots, drain, retention, lease string }
+type numbers struct{ slots, drain, retention, lease, queueLimit string }
 
 // minLease leaves a slow database or a busy host the time for a few heartbeats.
 const minLease = 2 * time.Second
@@ -96,6 +99,9 @@ func (c *config) check(n numbers) error {
 	}
 	if c.slots, err = strconv.Atoi(slots); err != nil || c.slots < 0 {
 		errs = append(errs, fmt.Errorf("--slots %q: give a number of jobs, 0 for automatic", slots))
+	}
+	if c.queueLimit, err = strconv.ParseInt(n.queueLimit, 10, 64); err != nil || c.queueLimit < 0 {
+		errs = append(errs, fmt.Errorf("--queue-limit %q: give a number of jobs, 0 for any number", n.queueLimit))
 	}
 	if c.drain, err = time.ParseDuration(drain); err != nil || c.drain < 0 {
 		errs = append(errs, fmt.Errorf("--drain %q: give a duration such as 30s", drain))

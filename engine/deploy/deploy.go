@@ -8,6 +8,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/millrace/millrace/engine"
+	"github.com/millrace/millrace/engine/jobs"
 	"github.com/millrace/millrace/runtimes"
 )
 
@@ -48,6 +49,9 @@ func New(c Catalog, g Gate, r Runner, registry *runtimes.Registry) *Scripts {
 // Create stores a version and has its dependencies resolved. It returns the version's hash and whether it is new.
 func (d *Scripts) Create(ctx context.Context, p engine.Principal, ws string, s *engine.Script, o engine.ScriptOptions) (engine.Hash, bool, error) {
 	if err := d.gate.Can(p, "write", ws, s.Path); err != nil {
+		return 0, false, err
+	}
+	if err := jobs.CheckLimits(s); err != nil {
 		return 0, false, err
 	}
 	hash, created, err := d.catalog.Create(ctx, p, ws, s, o)

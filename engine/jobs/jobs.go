@@ -56,7 +56,10 @@ type Config struct {
 }
 
 // Jobs is safe for concurrent use.
-type Jobs struct{ cfg Config }
+type Jobs struct {
+	cfg    Config
+	limits limits
+}
 
 // New returns Jobs.
 func New(cfg Config) *Jobs { return &Jobs{cfg: cfg} }
@@ -68,6 +71,9 @@ func (s *Jobs) Run(ctx context.Context, p engine.Principal, r engine.RunRequest)
 		return uuid.Nil, err
 	}
 	res, err := s.cfg.Queue.Push(ctx, j)
+	if res.Ended || res.Replaced != nil {
+		s.tell(ctx, j.Workspace, res)
+	}
 	return res.ID, err
 }
 
@@ -77,7 +83,7 @@ func (s *Jobs) build(ctx context.Context, p engine.Principal, r engine.RunReques
 		Workspace: r.Workspace, Kind: r.Kind, Path: r.Path, Language: r.Language, Source: r.Source, Lock: r.Lock, Args: r.Args, Tag: r.Tag,
 		Priority: r.Priority, ScheduledFor: r.ScheduledFor, Timeout: r.Timeout, Parent: r.Parent, CreatedBy: p.Username, Email: p.Email,
 		PermissionedAs: p.PermissionedAs(), CreatedAt: time.Now(), IdempotencyKey: r.IdempotencyKey, Network: r.Network, Trigger: r.Trigger,
-		TriggerPath: r.TriggerPath, Batch: r.Batch,
+		TriggerPath: r.TriggerPath, Batch: r.Batch, QueueLimit: r.QueueLimit,
 	}
 	if r.ID != nil { // otherwise the queue makes one
 		j.ID = *r.ID
@@ -145,7 +151,10 @@ func (s *Jobs) target(ctx context.Context, r engine.RunRequest, j *engine.Job) e
 		}
 		j.Tag = entry.Info().Tag
 	}
-	return nil
+	if j.Kind != engine.KindScript {
+		return nil
+	}
+	return s.limit(script, j)
 }
 
 func pick(a, b time.Duration) time.Duration {

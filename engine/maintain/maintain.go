@@ -29,6 +29,13 @@ type Config struct {
 // remember a description say so once a day.
 const specSpare = 14 * 24 * time.Hour
 
+// What limits and debounces leave behind stays for so long after its last use; processes that remember a limit say so once a
+// day.
+const (
+	gateSpare     = 8 * 24 * time.Hour
+	debounceSpare = 24 * time.Hour
+)
+
 // Service runs the upkeep.
 type Service struct {
 	cfg  Config
@@ -114,6 +121,8 @@ func (s *Service) Round(ctx context.Context, now time.Time) error {
 	blobs, blobsErr := s.cfg.DB.BlobSweep(ctx, s.cfg.Grace)
 	workers, workersErr := int64(0), error(nil)
 	specs, specsErr := int64(0), error(nil)
+	gates, gatesErr := s.cfg.DB.GateSweep(ctx, gateSpare)
+	debounced, debouncedErr := s.cfg.DB.DebounceSweep(ctx, debounceSpare)
 	ticks, ticksErr := int64(0), error(nil)
 	if s.cfg.Keep > 0 {
 		workers, workersErr = s.cfg.DB.WorkerForget(ctx, s.cfg.Keep)
@@ -121,6 +130,6 @@ func (s *Service) Round(ctx context.Context, now time.Time) error {
 		ticks, ticksErr = s.cfg.DB.TickExpire(ctx, s.cfg.Keep)
 	}
 	s.cfg.Log.Debug().Int("made", made).Int("dropped", dropped).Int64("keys", keys).Int64("blobs", blobs).
-		Int64("workers", workers).Int64("specs", specs).Int64("ticks", ticks).Msg("upkeep done")
-	return errors.Join(err, keysErr, blobsErr, workersErr, specsErr, ticksErr)
+		Int64("workers", workers).Int64("specs", specs).Int64("gates", gates).Int64("debounces", debounced).Int64("ticks", ticks).Msg("upkeep done")
+	return errors.Join(err, keysErr, blobsErr, workersErr, specsErr, gatesErr, debouncedErr, ticksErr)
 }

@@ -53,6 +53,9 @@ func (h *API) fail(ctx *fasthttp.RequestCtx, err error) {
 	if code == engine.Unauthorized {
 		ctx.Response.Header.Set("WWW-Authenticate", "Bearer")
 	}
+	if code == engine.TooMany { // the queue moves within seconds, or stands for longer: then each try costs next to nothing
+		ctx.Response.Header.Set("Retry-After", "1")
+	}
 	Text(ctx, status, head+": "+describe(err))
 }
 

@@ -78,7 +78,7 @@ var (
 		query("tag", "string", "which workers may take it"),
 		query("timeout", "integer", "seconds that the run may take"),
 		query("priority", "integer", "higher first"),
-		query("queue_limit", "integer", "answer 429 when more jobs than this are queued"),
+		query("queue_limit", "integer", "answer 429 when the job would have to wait behind more jobs of its tag than this"),
 		query("include_header", "string", "names of request headers to add to the arguments, comma separated (X-Foo becomes x_foo)"),
 		query("include_query", "string", "names of query parameters to add to the arguments, comma separated"),
 		query("raw", "boolean", "add the body as it came as argument raw_string"),

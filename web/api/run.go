@@ -30,7 +30,9 @@ func (h *API) runRequest(a *Ask) (engine.RunRequest, error) {
 	if n, given := o.whole("priority", math.MinInt16, math.MaxInt16); given {
 		r.Priority = int16(n)
 	}
-	limit, limited := o.whole("queue_limit", 0, math.MaxInt64)
+	if n, given := o.whole("queue_limit", 0, math.MaxInt64-1); given {
+		r.QueueLimit = n + 1 // refused when more than n wait
+	}
 	if o.err != nil {
 		return r, o.err
 	}
@@ -40,15 +42,6 @@ func (h *API) runRequest(a *Ask) (engine.RunRequest, error) {
 	}
 	if a.windmillCLI() || string(a.Request.Header.Peek("X-Millrace-Client")) == "cli" {
 		r.Trigger = "cli"
-	}
-	if limited {
-		queued, _, err := h.jobs.Counts(a.Base, a.Who, a.Workspace)
-		if err != nil {
-			return r, err
-		}
-		if queued > limit {
-			return r, engine.Errorf(engine.TooMany, "run", "%d jobs are queued, queue_limit is %d", queued, limit)
-		}
 	}
 	return r, nil
 }

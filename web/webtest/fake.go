@@ -120,6 +120,9 @@ func (e *Engine) Run(_ context.Context, p engine.Principal, r engine.RunRequest)
 	}
 	job := engine.Job{ID: engine.NewJobID(), Workspace: r.Workspace, Kind: engine.KindScript, Path: r.Path, Hash: r.Hash, Args: r.Args,
 		Language: r.Language, Source: r.Source, Tag: r.Tag, Priority: r.Priority, Parent: r.Parent, CreatedBy: p.Username, Email: p.Email,
+	if err := e.room(r); err != nil {
+		return uuid.Nil, err
+	}
 		PermissionedAs: p.PermissionedAs(), CreatedAt: time.Now(), ScheduledFor: r.ScheduledFor, Timeout: r.Timeout, Trigger: r.Trigger, TriggerPath: r.TriggerPath}
 	if r.ID != nil {
 		job.ID = *r.ID

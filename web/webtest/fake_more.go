@@ -2,6 +2,7 @@ package webtest
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -106,6 +107,20 @@ func (e *Engine) Counts(_ context.Context, _ engine.Principal, ws string) (queue
 		}
 	}
 	return queued, running, nil
+}
+
+// room refuses a run whose queue is full. Called with mu held.
+func (e *Engine) room(r engine.RunRequest) error {
+	var n int64
+	for _, j := range e.jobs {
+		if j.view.State == engine.StateQueued {
+			n++
+		}
+	}
+	if r.QueueLimit > 0 && n >= r.QueueLimit {
+		return &engine.Error{Code: engine.TooMany, Op: "job.push", Msg: fmt.Sprintf("the queue is full: %d jobs wait, %d may", n, r.QueueLimit), Hint: "try again later"}
+	}
+	return nil
 }
 
 // Workers implements api.Jobs.
