@@ -80,5 +80,6 @@ create index job_batch on job (batch, id) where batch is not null;
 create index job_args_blob on job (args_blob) where args_blob is not null;
 
 -- q.state: 0 queued, 1 running, 5 waits for its limit
-alter table q add column gate int4, add column batch uuid;
+alter table q add column gate int4, add column batch uuid, add column spec int4; -- spec: to count by workspace
+update q set spec = job.spec from job where job.id = q.id;
 create index q_batch on q (batch) where batch is not null;

@@ -16,17 +16,18 @@ with j as (
     from unnest($1::uuid[], $2::timestamptz[], $3::timestamptz[], $4::int4[], $5::text[], $6::json[])
         as u(id, created_at, scheduled_for, spec, workspace, args)
 )
-insert into q (id, scheduled_for, started_at, worker, attempt, prio, state, tag)
-select u.id, coalesce(u.scheduled_for, now()), case when $9::int4 <> 0 then now() end, $9, ($9 <> 0)::int4, u.prio, ($9 <> 0)::int4, u.tag
-from unnest($1, $3, $7::int2[], $8::text[]) as u(id, scheduled_for, prio, tag);
+insert into q (id, scheduled_for, started_at, worker, attempt, prio, state, tag, spec)
+select u.id, coalesce(u.scheduled_for, now()), case when $9::int4 <> 0 then now() end, $9, ($9 <> 0)::int4, u.prio, ($9 <> 0)::int4, u.tag,
+    u.spec
+from unnest($1, $3, $7::int2[], $8::text[], $4) as u(id, scheduled_for, prio, tag, spec);
 
 -- name: JobInsertOne
 with j as (
     insert into job (id, created_at, scheduled_for, spec, workspace, args)
     values ($1, $2, coalesce($3::timestamptz, now()), $4, $5, $6)
 )
-insert into q (id, scheduled_for, started_at, worker, attempt, prio, state, tag)
-values ($1, coalesce($3::timestamptz, now()), case when $9::int4 <> 0 then now() end, $9, ($9 <> 0)::int4, $7, ($9 <> 0)::int4, $8);
+insert into q (id, scheduled_for, started_at, worker, attempt, prio, state, tag, spec)
+values ($1, coalesce($3::timestamptz, now()), case when $9::int4 <> 0 then now() end, $9, ($9 <> 0)::int4, $7, ($9 <> 0)::int4, $8, $4);
 
 -- name: JobInsertFull
 -- Of any jobs: each has a worker of its own or none, and those that are there already are left alone.
@@ -47,9 +48,9 @@ with u as (
         case when u.gate is not null then 5 when u.worker <> 0 then 1 else 0 end as state
     from u join j on j.id = u.id
 )
-insert into q (id, scheduled_for, started_at, worker, attempt, prio, state, tag, gate, batch)
+insert into q (id, scheduled_for, started_at, worker, attempt, prio, state, tag, gate, batch, spec)
 select id, due, case when state = 1 then now() end, case when state = 1 then worker else 0 end, (state = 1)::int4, prio, state, tag,
-    gate, batch
+    gate, batch, spec
 from r
 on conflict (id) do nothing
 returning id;
@@ -64,9 +65,9 @@ with k as (
     on conflict (id) do nothing
     returning id, scheduled_for, case when $15::int4 is not null then 5 when $16::int4 <> 0 then 1 else 0 end as state
 )
-insert into q (id, scheduled_for, started_at, worker, attempt, prio, state, tag, gate, batch)
+insert into q (id, scheduled_for, started_at, worker, attempt, prio, state, tag, gate, batch, spec)
 select id, scheduled_for, case when state = 1 then now() end, case when state = 1 then $16 else 0 end, (state = 1)::int4, $7, state, $8,
-    $15, $10
+    $15, $10, $4
 from j
 returning id;
 
@@ -253,7 +254,7 @@ limit $15 offset $16;
 
 -- name: JobCounts
 select count(*) filter (where q.state <> 1), count(*) filter (where q.state = 1)
-from q join job j on j.id = q.id where j.workspace = $1;
+from q join spec s on s.id = q.spec where s.workspace = $1;
 
 -- name: JobTagCounts
 select tag, count(*) filter (where state <> 1), count(*) filter (where state = 1) from q group by tag order by tag;
