@@ -22,6 +22,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/millrace/millrace/runtimes"
 	"github.com/millrace/millrace/sandbox"
@@ -62,6 +63,9 @@ func commands() []command {
 	return []command{doctorCommand, runCommand,
 		scriptPush, scriptList, scriptGet, scriptHistory, scriptArchive,
 		jobList, jobGet, jobLogs, jobCancel, jobWhy,
+		scheduleList, scheduleGet, scheduleCreate, scheduleUpdate, schedulePush, scheduleDelete, scheduleEnable, scheduleDisable,
+		schedulePause, scheduleResume, scheduleTicks, schedulePreview, scheduleRun, scheduleBackfill,
+		calendarPut, calendarList, calendarGet, calendarDelete, workersCommand, workerList,
 		tokenCreate, tokenList, tokenDelete, versionCommand}
 }
 
@@ -71,6 +75,7 @@ type call struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
 	env            func(string) string
+	clock          func() time.Time // nil: time.Now
 
 	flags *flag.FlagSet
 	args  []string // what is no flag
@@ -204,11 +209,11 @@ func find(args []string) (*command, []string, error) {
 func overview(w io.Writer, family []string) {
 	if len(family) == 0 {
 		fmt.Fprintf(w, "Millrace runs scripts as sandboxed, durable jobs.\n\n")
-		fmt.Fprintf(w, "  %-16s %s\n", "serve", "start the daemon")
+		fmt.Fprintf(w, "  %-18s %s\n", "serve", "start the daemon")
 	}
 	for _, cmd := range commands() {
 		if len(family) == 0 || strings.HasPrefix(cmd.name, family[0]+" ") {
-			fmt.Fprintf(w, "  %-16s %s\n", cmd.name, cmd.short)
+			fmt.Fprintf(w, "  %-18s %s\n", cmd.name, cmd.short)
 		}
 	}
 	fmt.Fprintf(w, "\nmillrace COMMAND --help says more about one.\n")

@@ -85,6 +85,23 @@ func TestGolden(t *testing.T) {
 	}
 }
 
+// nightlyYAML is a schedule as Windmill's command line writes it.
+const nightlyYAML = `summary: ''
+schedule: 0 0 3 * * *
+script_path: f/ops/clean
+is_flow: false
+args:
+  since: 2026-01-01
+  on: yes
+  list: [1, 2.5, null]
+timezone: Etc/UTC
+enabled: true
+no_flow_overlap: true
+labels: &l
+  - night
+other: *l
+`
+
 // replay runs the lines that begin with "$ " and puts what they print below them. Lines that begin with "#" stay, with
 // "#!" they set the scene: "#! tcp" talks over TCP, "#! env NAME=VALUE", "#! broken PATH" breaks its dependencies.
 func replay(t *testing.T, text string) string {
@@ -93,7 +110,8 @@ func replay(t *testing.T, text string) string {
 	dir := t.TempDir()
 	t.Chdir(dir)
 	for name, content := range map[string]string{"hello.py": "def main(): pass\n", "fail.py": "def main(): fail()\n",
-		"notes.txt": "nothing\n", "args.json": `{"from": "file"}` + "\n"} {
+		"notes.txt": "nothing\n", "nightly.schedule.yaml": nightlyYAML, "list.yaml": "- 1\n", "twice.yaml": "a: 1\na: 2\n",
+		"changed.yaml": strings.Replace(nightlyYAML, "0 0 3", "0 0 4", 1), "elsewhere.json": `{"path": "f/ops/other", "schedule": "@daily"}`, "args.json": `{"from": "file"}` + "\n"} {
 		if err := os.WriteFile(name, []byte(content), 0o644); err != nil {
 			t.Fatal(err)
 		}
@@ -153,7 +171,8 @@ func words(s string) []string {
 // do runs one command line.
 func do(ctx context.Context, args []string, stdin string, env map[string]string) (stdout, stderr string, status int) {
 	var o, e bytes.Buffer
-	c := &call{cfg: testConfig(), stdin: strings.NewReader(stdin), stdout: &o, stderr: &e, env: func(name string) string { return env[name] }}
+	c := &call{cfg: testConfig(), stdin: strings.NewReader(stdin), stdout: &o, stderr: &e, env: func(name string) string { return env[name] },
+		clock: func() time.Time { return clitest.Noon.Add(30 * time.Minute) }}
 	status = c.main(ctx, args)
 	return o.String(), e.String(), status
 }
@@ -209,6 +228,11 @@ func TestJSONContract(t *testing.T) {
 		"script push a.py f/a/b", "script list", "script get f/a/b", "script get f/no/no", "script history f/a/b", "run f/a/b", "run f/no/no",
 		"run f/a/b --async", "run a.py", "run a.py -d nonsense", "job list", "job get " + job, "job get x", "job logs " + job, "job logs --follow " + job,
 		"job why " + job, "job cancel " + job, "token create", "token list", "token delete mr_abc", "version", "version extra",
+		"schedule create f/a/s --cron @daily --script f/a/b", "schedule create f/a/s", "schedule list", "schedule get f/a/s", "schedule get f/a/no",
+		"schedule update f/a/s --tag gpu", "schedule push a.py f/a/s", "schedule pause f/a/s --until 2h", "schedule pause f/a/s", "schedule resume f/a/s",
+		"schedule ticks f/a/s", "schedule preview @daily", "schedule preview wrong", "schedule run f/a/s", "schedule backfill f/a/s --from -3h",
+		"schedule disable f/a/s", "schedule enable f/a/s", "schedule delete f/a/s", "calendar put f/a/c --day 2026-12-25", "calendar list",
+		"calendar get f/a/c", "calendar delete f/a/c", "calendar delete f/a/c", "workers", "worker list",
 		"script archive f/a/b", "script list --limit 0", "script list --nosuchflag", "doctor --data . --database-url postgres://x",
 	} {
 		stdout, stderr, status := do(t.Context(), append(strings.Fields(line), "--json"), "", map[string]string{"MILLRACE_SOCKET": d.Socket})

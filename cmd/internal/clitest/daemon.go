@@ -48,12 +48,15 @@ type Daemon struct {
 	jobs     map[uuid.UUID]*client.Job
 	order    []uuid.UUID
 	ended    map[uuid.UUID]chan struct{}
+
+	schedules, calendars map[string]record // by path
 }
 
 // New starts a daemon that listens on TCP and on a socket and ends with the test.
 func New(t *testing.T) *Daemon {
 	t.Helper()
 	d := &Daemon{Scripts: map[string]client.NewScript{}, LockError: map[string]string{}, settled: map[string]bool{}, jobs: map[uuid.UUID]*client.Job{},
+		schedules: map[string]record{}, calendars: map[string]record{},
 		ended: map[uuid.UUID]chan struct{}{}, Run: func(string, json.RawMessage) Outcome { return Outcome{Result: "null"} }}
 	over := func(tcp bool) http.HandlerFunc {
 		mux := d.routes()
@@ -101,6 +104,7 @@ func (d *Daemon) Client(t *testing.T) *client.Client {
 
 func (d *Daemon) routes() *http.ServeMux {
 	mux := http.NewServeMux()
+	d.scheduleRoutes(mux)
 	const w = "/api/w/main/"
 	mux.HandleFunc("POST "+w+"scripts/create", d.create)
 	mux.HandleFunc("GET "+w+"scripts/list", d.listScripts)

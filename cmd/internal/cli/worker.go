@@ -1,0 +1,32 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/millrace/millrace/web/client"
+)
+
+var (
+	workersCommand = command{name: "workers", short: "list the daemons that share the database and take jobs", new: newWorkerList}
+	workerList     = command{name: "worker list", short: "the same as workers", new: newWorkerList}
+)
+
+func newWorkerList(c *call) func(context.Context) error {
+	c.connects()
+	return c.asking(func(ctx context.Context, cl *client.Client) error {
+		list, err := cl.Workers(ctx)
+		if err != nil || c.json {
+			return c.jsonOr(err, orEmpty(list))
+		}
+		var rows [][]string
+		for _, w := range list {
+			rows = append(rows, []string{fmt.Sprint(w.ID), w.Name, w.Host, fmt.Sprint(w.PID), fmt.Sprintf("%d of %d", w.Busy, w.Slots),
+				moment(w.StartedAt), span(time.Duration(w.LastPing)*time.Second) + " ago", w.WMVersion, strings.Join(w.Tags, " ")})
+		}
+		c.table("no daemon takes jobs", []string{"ID", "NAME", "HOST", "PID", "BUSY", "STARTED", "HEARTBEAT", "VERSION", "TAGS"}, rows)
+		return nil
+	})
+}
