@@ -76,10 +76,11 @@ on conflict (workspace, path, at) do update
     where tick.state in ('missed', 'skipped', 'failed');
 
 -- name: TickOpen
--- How many ticks of a schedule wait for an earlier run, and how many are on their way or run.
+-- How many ticks of a schedule wait for an earlier run, and how many are on their way or run. That a job is done may not have been
+-- noted yet.
 select (select count(*) from tick where workspace = $1 and path = $2 and state = 'due' and claimed_at is null),
        (select count(*) from tick where workspace = $1 and path = $2 and state = 'due' and claimed_at is not null)
-     + (select count(*) from tick where workspace = $1 and path = $2 and state = 'fired');
+     + (select count(*) from tick t where workspace = $1 and path = $2 and state = 'fired' and not exists (select from done d where d.id = t.job));
 
 -- name: TickGiveUp
 -- Ticks that wait come to nothing. Those that were asked for by hand are not among them unless $5.

@@ -58,8 +58,11 @@ func (p *planner) decide() plan {
 		missed = append(missed, list[i].at)
 	}
 	if n := len(missed) - p.spared(); more && n > 0 { // only the older ones now: which are the youngest of all is not known yet
-		if n < len(missed) {
+		switch {
+		case n < len(missed):
 			at, missed = missed[n], missed[:n]
+		case len(fresh) > 0:
+			at = fresh[0]
 		}
 		p.exclude(list, at)
 		p.note(missed, p.stale(), "", 0)
