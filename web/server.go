@@ -33,6 +33,7 @@ type Config struct {
 	Jobs       api.Jobs
 	Scripts    api.Scripts
 	Schedules  api.Schedules
+	Batches    api.Batches
 	Tokens     api.Tokens
 	Workspaces api.Workspaces
 	Health     api.Health
@@ -81,7 +82,7 @@ func New(cfg Config) (*Server, error) {
 		cfg.MaxBody = defaultMaxBody
 	}
 	base, giveUp := context.WithCancel(context.Background())
-	a, err := api.New(api.Config{Auth: cfg.Auth, Jobs: cfg.Jobs, Scripts: cfg.Scripts, Schedules: cfg.Schedules, Tokens: cfg.Tokens,
+	a, err := api.New(api.Config{Auth: cfg.Auth, Jobs: cfg.Jobs, Scripts: cfg.Scripts, Schedules: cfg.Schedules, Batches: cfg.Batches, Tokens: cfg.Tokens,
 		Workspaces: cfg.Workspaces, Health: cfg.Health, Metrics: cfg.Metrics, Version: cfg.Version,
 		WaitTimeout: cfg.WaitTimeout, Base: base, Log: cfg.Log})
 	if err != nil {
@@ -95,11 +96,12 @@ func New(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	s.http = &fasthttp.Server{
-		Handler:               s.guard(handler),
+		Handler:               s.guard(s.withBody(handler)),
 		ErrorHandler:          s.unreadable,
 		Name:                  "millrace",
 		Concurrency:           maxConnections,
 		MaxRequestBodySize:    cfg.MaxBody,
+		StreamRequestBody:     true, // withBody reads it
 		ReadBufferSize:        headerSize,
 		ReadTimeout:           readTimeout,
 		WriteTimeout:          writeTimeout,
@@ -245,6 +247,13 @@ func (s *Server) guard(next fasthttp.RequestHandler) fasthttp.RequestHandler {
 
 // unreadable answers requests that could not be read.
 func (s *Server) unreadable(ctx *fasthttp.RequestCtx, err error) {
+	s.refuse(ctx, err)
+	s.api.Count(ctx.Response.StatusCode())
+	s.cfg.Log.Debug().Err(err).Int("status", ctx.Response.StatusCode()).Stringer("from", ctx.RemoteAddr()).Msg("unreadable request")
+}
+
+// refuse says why a request could not be read.
+func (s *Server) refuse(ctx *fasthttp.RequestCtx, err error) {
 	var small *fasthttp.ErrSmallBuffer
 	var network net.Error
 	status, text := fasthttp.StatusBadRequest, "Bad request: the request is not HTTP that can be read"
@@ -252,17 +261,13 @@ func (s *Server) unreadable(ctx *fasthttp.RequestCtx, err error) {
 	case errors.Is(err, fasthttp.ErrBodyTooLarge):
 		status = fasthttp.StatusRequestEntityTooLarge
 		text = fmt.Sprintf("Too large: the body is over %d MiB (put large data into a file or a database and pass where it is)", s.cfg.MaxBody>>20)
-		if c, ok := ctx.Conn().(*conn); ok {
-			c.linger = true
-		}
+		s.partWays(ctx)
 	case errors.As(err, &small):
 		status, text = fasthttp.StatusRequestHeaderFieldsTooLarge, fmt.Sprintf("Too large: the request's head is over %d KiB", headerSize>>10)
 	case errors.As(err, &network) && network.Timeout():
 		status, text = fasthttp.StatusRequestTimeout, "Timeout: the request did not arrive in time"
 	}
 	api.Text(ctx, status, text)
-	s.api.Count(status)
-	s.cfg.Log.Debug().Err(err).Int("status", status).Stringer("from", ctx.RemoteAddr()).Msg("unreadable request")
 }
 
 // quiet sends fasthttp's own messages, mostly about clients that went away, to the debug log.

@@ -12,6 +12,7 @@ import (
 	"github.com/millrace/millrace/cmd/internal/cli"
 	"github.com/millrace/millrace/engine"
 	"github.com/millrace/millrace/engine/auth"
+	"github.com/millrace/millrace/engine/batches"
 	"github.com/millrace/millrace/engine/catalog"
 	"github.com/millrace/millrace/engine/execute"
 	"github.com/millrace/millrace/engine/maintain"
@@ -29,6 +30,7 @@ type services struct {
 	scripts   *catalog.Catalog
 	queue     *queue.Queue
 	schedules *schedule.Schedules
+	batches   *batches.Batches
 	maintain  *maintain.Service
 	builder   *build.Builder
 }
@@ -44,6 +46,7 @@ func (d *daemon) startServices(ctx context.Context, s services) error {
 		{s.scripts.Start, func(context.Context) { s.scripts.Stop() }},
 		{d.pool.Start, func(context.Context) { d.pool.Stop() }},
 		{s.queue.Start, func(context.Context) { s.queue.Stop() }},
+		{s.batches.Start, func(context.Context) { s.batches.Stop() }},
 		{s.maintain.Start, func(context.Context) { s.maintain.Stop() }},
 		{d.startWork(s.queue), d.stopWork},
 		{s.schedules.Start, func(context.Context) { s.schedules.Stop() }},

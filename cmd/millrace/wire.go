@@ -13,6 +13,7 @@ import (
 
 	"github.com/millrace/millrace/cmd/internal/cli"
 	"github.com/millrace/millrace/engine/auth"
+	"github.com/millrace/millrace/engine/batches"
 	"github.com/millrace/millrace/engine/bus"
 	"github.com/millrace/millrace/engine/catalog"
 	"github.com/millrace/millrace/engine/deploy"
@@ -182,8 +183,8 @@ func (d *daemon) startEngine(ctx context.Context) error {
 	q, err := queue.New(queue.Config{
 		DB: d.db, Log: part("queue"), Slots: d.dispatch, OnCancel: d.dispatch.Cancel,
 		Version: cli.Version, Tags: d.dispatch.Tags(), Capacity: slots, Name: d.cfg.name, Lease: d.cfg.lease, Heartbeat: d.cfg.lease / 6,
-	})
 		MaxQueued: d.cfg.queueLimit,
+	})
 	if err != nil {
 		return err
 	}
@@ -196,16 +197,20 @@ func (d *daemon) startEngine(ctx context.Context) error {
 		Queue: q, Scripts: scripts, Gate: gate, Registry: d.registry, Bus: signals, Live: logs, Network: string(sandbox.NetworkHost),
 		Others: q.Others, Log: part("jobs"),
 	})
+	many, err := batches.New(batches.Config{DB: d.db, Queue: q, Jobs: d.jobs, Scripts: scripts, Gate: gate, Log: part("batches")})
+	if err != nil {
+		return err
+	}
 	schedules, err := schedule.New(schedule.Config{DB: d.db, Jobs: d.jobs, Scripts: scripts, Gate: gate, Bus: signals, Log: part("schedule")})
 	if err != nil {
 		return err
 	}
 	d.server, err = web.New(web.Config{
 		Listen: d.cfg.listen, Socket: d.socket(), Version: cli.Version, Auth: gate, Jobs: d.jobs,
-		Scripts: deploy.New(scripts, gate, d.jobs, d.registry), Schedules: schedules, Tokens: gate.Tokens(), Workspaces: gate.Workspaces(), Health: health{d}, Metrics: metrics.Write, Log: part("web"),
+		Scripts: deploy.New(scripts, gate, d.jobs, d.registry), Schedules: schedules, Batches: many, Tokens: gate.Tokens(), Workspaces: gate.Workspaces(), Health: health{d}, Metrics: metrics.Write, Log: part("web"),
 	})
 	if err != nil {
 		return err
 	}
-	return d.startServices(ctx, services{gate: gate, scripts: scripts, queue: q, schedules: schedules, maintain: upkeep, builder: builder})
+	return d.startServices(ctx, services{gate: gate, scripts: scripts, queue: q, schedules: schedules, batches: many, maintain: upkeep, builder: builder})
 }

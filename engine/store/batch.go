@@ -148,9 +148,14 @@ func (db *DB) BatchStale(ctx context.Context, dead, resume time.Duration) ([]*en
 	return db.batchKeys(ctx, "BatchStale", dead, resume)
 }
 
-// BatchUnswept lists batches that were canceled, or failed, and are not finished.
-func (db *DB) BatchUnswept(ctx context.Context) ([]*engine.Batch, error) {
-	return db.batchKeys(ctx, "BatchUnswept")
+// BatchUnswept lists batches that were canceled, or failed, and are not finished, and whose receiver was not heard of lately.
+func (db *DB) BatchUnswept(ctx context.Context, alive time.Duration) ([]*engine.Batch, error) {
+	return db.batchKeys(ctx, "BatchUnswept", alive)
+}
+
+// BatchOpen tells whether any batch is not finished.
+func (db *DB) BatchOpen(ctx context.Context) (bool, error) {
+	return db.exists(ctx, "look for batches", "BatchOpen")
 }
 
 func (db *DB) batchKeys(ctx context.Context, name string, args ...any) ([]*engine.Batch, error) {

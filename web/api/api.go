@@ -28,6 +28,7 @@ type Config struct {
 	Jobs        Jobs
 	Scripts     Scripts
 	Schedules   Schedules
+	Batches     Batches
 	Tokens      Tokens
 	Workspaces  Workspaces
 	Health      Health
@@ -43,6 +44,7 @@ type API struct {
 	jobs        Jobs
 	scripts     Scripts
 	schedules   Schedules
+	batches     Batches
 	tokens      Tokens
 	workspaces  Workspaces
 	health      Health
@@ -68,6 +70,8 @@ func New(cfg Config) (*API, error) {
 		return nil, errors.New("web/api: Scripts is missing")
 	case cfg.Schedules == nil:
 		return nil, errors.New("web/api: Schedules is missing")
+	case cfg.Batches == nil:
+		return nil, errors.New("web/api: Batches is missing")
 	case cfg.Tokens == nil:
 		return nil, errors.New("web/api: Tokens is missing")
 	case cfg.Workspaces == nil:
@@ -83,7 +87,7 @@ func New(cfg Config) (*API, error) {
 	if cfg.Base == nil {
 		cfg.Base = context.Background()
 	}
-	return &API{jobs: cfg.Jobs, scripts: cfg.Scripts, schedules: cfg.Schedules, tokens: cfg.Tokens, workspaces: cfg.Workspaces, health: cfg.Health,
+	return &API{jobs: cfg.Jobs, scripts: cfg.Scripts, schedules: cfg.Schedules, batches: cfg.Batches, tokens: cfg.Tokens, workspaces: cfg.Workspaces, health: cfg.Health,
 		metrics: cfg.Metrics, sessions: session.New(cfg.Auth), version: cfg.Version, waitTimeout: cfg.WaitTimeout,
 		base: cfg.Base, log: cfg.Log, draining: make(chan struct{})}, nil
 }
@@ -99,6 +103,7 @@ func (h *API) Routes() []Route {
 		h.runRoutes(),       // run, run and wait, preview
 		h.jobRoutes(),       // get, result, logs, cancel, why
 		h.updateRoutes(),    // polls and event streams
+		h.batchRoutes(),     // run, list, get, progress, results, cancel, rerun
 		h.listRoutes(),      // lists and counts of jobs
 		h.scheduleRoutes(),  // create, update, get, list, ticks, pause, preview, backfill
 		h.calendarRoutes(),  // put, get, list, delete

@@ -24,6 +24,7 @@ var filterParams = join([]Param{
 	query("schedule_path", "string", "path of the schedule that started them"),
 	query("worker", "string", "name of a worker"),
 	query("parent_job", "string", "id of the parent"),
+	query("batch", "string", "id of a batch"),
 	query("has_null_parent", "boolean", "only jobs without a parent"),
 	query("job_kinds", "string", "comma separated: script, preview, dependencies, noop"),
 	query("status", "string", "comma separated: queued, running, success, failure, canceled"),
@@ -80,6 +81,7 @@ func jobFilter(a *Ask, base []engine.JobState) (f engine.JobFilter, possible boo
 	o := a.options()
 	f.PathExact, f.PathStart, f.CreatedBy = o.text("script_path_exact"), o.text("script_path_start"), o.text("created_by")
 	f.Tag, f.Worker, f.Parent, f.HasNoParent = o.text("tag"), o.text("worker"), o.id("parent_job"), o.on("has_null_parent")
+	f.Batch = o.id("batch")
 	f.CreatedBefore, f.CreatedAfter = o.time("created_before"), o.time("created_after")
 	f.Schedule = o.text("schedule_path")
 	f.Args, f.Result = o.object("args"), o.object("result")

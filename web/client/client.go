@@ -108,6 +108,7 @@ type call struct {
 	query  url.Values
 	body   []byte // JSON
 	header http.Header
+	stream io.Reader // instead of body; header says what it is
 }
 
 // here makes a path inside the workspace.
@@ -127,7 +128,11 @@ func (c *Client) send(ctx context.Context, k call) (*http.Response, error) {
 	if len(k.query) > 0 {
 		u += "?" + k.query.Encode()
 	}
-	req, err := http.NewRequestWithContext(ctx, k.method, u, bytes.NewReader(k.body))
+	body := k.stream
+	if body == nil {
+		body = bytes.NewReader(k.body)
+	}
+	req, err := http.NewRequestWithContext(ctx, k.method, u, body)
 	if err != nil {
 		return nil, fmt.Errorf("client: %w", err)
 	}

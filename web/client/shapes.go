@@ -27,6 +27,10 @@ type (
 	Calendar     = wire.Calendar
 	NewCalendar  = wire.NewCalendar
 	Product      = wire.Product
+	Batch        = wire.Batch
+	BatchRow     = wire.BatchRow
+	BatchUpdate  = wire.BatchUpdate
+	RerunCount   = engine.RerunCount
 	Token        = engine.Token
 	Why          = engine.Why
 	Workspace    = engine.Workspace

@@ -32,6 +32,8 @@ type Engine struct {
 	workspaces []engine.Workspace
 	requests   []engine.RunRequest
 	schedules  []engine.Schedule
+	batches    map[uuid.UUID]*fakeBatch
+	batchOrder []uuid.UUID
 	ticks      []engine.Tick
 	calendars  []engine.Calendar
 }
@@ -118,11 +120,11 @@ func (e *Engine) Run(_ context.Context, p engine.Principal, r engine.RunRequest)
 	if id, ok := e.keys[r.IdempotencyKey]; ok && r.IdempotencyKey != "" {
 		return id, nil
 	}
-	job := engine.Job{ID: engine.NewJobID(), Workspace: r.Workspace, Kind: engine.KindScript, Path: r.Path, Hash: r.Hash, Args: r.Args,
-		Language: r.Language, Source: r.Source, Tag: r.Tag, Priority: r.Priority, Parent: r.Parent, CreatedBy: p.Username, Email: p.Email,
 	if err := e.room(r); err != nil {
 		return uuid.Nil, err
 	}
+	job := engine.Job{ID: engine.NewJobID(), Workspace: r.Workspace, Kind: engine.KindScript, Path: r.Path, Hash: r.Hash, Args: r.Args,
+		Language: r.Language, Source: r.Source, Tag: r.Tag, Priority: r.Priority, Parent: r.Parent, CreatedBy: p.Username, Email: p.Email,
 		PermissionedAs: p.PermissionedAs(), CreatedAt: time.Now(), ScheduledFor: r.ScheduledFor, Timeout: r.Timeout, Trigger: r.Trigger, TriggerPath: r.TriggerPath}
 	if r.ID != nil {
 		job.ID = *r.ID

@@ -105,7 +105,8 @@ func TestAnswersMatchTheDocument(t *testing.T) {
 	d := Start(t, e, nil)
 	doc, raw := readDocument(t, d)
 	id := start(t, e, d).String()
-	fill := strings.NewReplacer("{workspace}", "main", "{id}", id, "{path}", "f/demo/hello", "{hash}", "0000000000001000", "{millis}", "1", "{page}", "api")
+	batch := receive(t, d, "run/batch/p/f/demo/hello", "{}\n").String()
+	fill := strings.NewReplacer("{workspace}", "main", "{id}", id, "{batch}", batch, "{path}", "f/demo/hello", "{hash}", "0000000000001000", "{millis}", "1", "{page}", "api")
 	compiler := jsonschema.NewCompiler()
 	compiler.DefaultDraft(jsonschema.Draft2020)
 	if err := compiler.AddResource("http://doc/", raw); err != nil {

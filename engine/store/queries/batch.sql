@@ -49,7 +49,7 @@ update batch set state = 3, error = $2, received_at = now() where id = $1 and st
 
 -- name: BatchCancel
 update batch set state = 2, canceled_by = $3, cancel_reason = $4
-where id = $1 and workspace = $2 and (state = 0 or (state = 1 and done < total))
+where id = $1 and workspace = $2 and (state = 0 or (done < total and (state = 1 or (state = 3 and keep))))
 returning id;
 
 -- name: BatchSettle
@@ -73,7 +73,11 @@ where b.finished_at is null and b.state = 0
 -- name: BatchUnswept
 -- Batches whose jobs should have been canceled: who was at it may be gone.
 select b.id, b.workspace, b.keep from batch b
-where b.finished_at is null and (b.state = 2 or (b.state = 3 and not b.keep));
+where b.finished_at is null and (b.state = 2 or (b.state = 3 and not b.keep))
+    and greatest(b.touched_at, b.interrupted_at) < now() - $1::interval;
+
+-- name: BatchOpen
+select exists (select 1 from batch where finished_at is null);
 
 -- name: BatchCancelQueued
 with pick as (
