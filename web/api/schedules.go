@@ -140,6 +140,9 @@ func (h *API) updateSchedule(a *Ask) error {
 	case s.PermissionedAs == "":
 		s.PermissionedAs = old.PermissionedAs
 	}
+	if s.PermissionedAs == old.PermissionedAs {
+		s.Email = old.Email
+	}
 	return a.answerPath(path, h.schedules.Update(a.Base, a.Who, s))
 }
 
@@ -245,10 +248,14 @@ func (h *API) backfillSchedule(a *Ask) error {
 	if err := a.body(&b); err != nil {
 		return err
 	}
-	if b.From.IsZero() || b.To.IsZero() || b.To.Before(b.From) {
-		return invalid("a backfill needs from and to, in this order, as times like 2026-12-01T15:04:05Z")
+	to := time.Now()
+	if b.To != nil {
+		to = *b.To
 	}
-	n, err := h.schedules.Backfill(a.Base, a.Who, a.Workspace, path, b.From, b.To)
+	if b.From.IsZero() || to.Before(b.From) {
+		return invalid("a backfill needs from, a time like 2026-12-01T15:04:05Z in the past, and perhaps to, a later one")
+	}
+	n, err := h.schedules.Backfill(a.Base, a.Who, a.Workspace, path, b.From, to)
 	if err != nil {
 		return err
 	}

@@ -87,9 +87,13 @@ func (c *Client) RunSchedule(ctx context.Context, path string) (uuid.UUID, error
 	return id, nil
 }
 
-// BackfillSchedule makes the past ticks of a range due, and returns how many there were.
+// BackfillSchedule makes the past ticks of a range due, and returns how many there were. A zero to is now.
 func (c *Client) BackfillSchedule(ctx context.Context, path string, from, to time.Time) (int, error) {
-	s, err := c.post(ctx, c.here("/schedules/backfill/"+segments(path)), nil, wire.Backfill{From: from, To: to})
+	b := wire.Backfill{From: from}
+	if !to.IsZero() {
+		b.To = &to
+	}
+	s, err := c.post(ctx, c.here("/schedules/backfill/"+segments(path)), nil, b)
 	if err != nil {
 		return 0, err
 	}

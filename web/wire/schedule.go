@@ -114,8 +114,8 @@ type SetPause struct {
 
 // Backfill is the body of a backfill: the past ticks from one moment to another.
 type Backfill struct {
-	From time.Time `json:"from"`
-	To   time.Time `json:"to"`
+	From time.Time  `json:"from"`
+	To   *time.Time `json:"to,omitempty" doc:"absent: now"`
 }
 
 // Backfilled is how a backfill is answered.

@@ -123,7 +123,7 @@ var scheduleBackfill = command{
 		var from, to string
 		c.connects()
 		c.flags.StringVar(&from, "from", "", momentHelp)
-		c.flags.StringVar(&to, "to", "0s", momentHelp)
+		c.flags.StringVar(&to, "to", "", momentHelp)
 		return c.asking(func(ctx context.Context, cl *client.Client) error {
 			if from == "" {
 				return wrongUsage("--from is missing")
@@ -132,12 +132,14 @@ var scheduleBackfill = command{
 			if err != nil {
 				return err
 			}
-			end, err := c.when("--to", to)
-			if err != nil {
-				return err
-			}
-			if end.Before(start) {
-				return wrongUsage("--from %s comes after --to %s", from, to)
+			var end time.Time // the daemon's now
+			if to != "" {
+				if end, err = c.when("--to", to); err != nil {
+					return err
+				}
+				if end.Before(start) {
+					return wrongUsage("--from %s comes after --to %s", from, to)
+				}
 			}
 			n, err := cl.BackfillSchedule(ctx, c.args[0], start, end)
 			if err != nil || c.json {

@@ -40,7 +40,7 @@ func (d *Daemon) scheduleRoutes(mux *http.ServeMux) {
 		fmt.Fprint(w, d.add(&client.Job{JobKind: "script", ScriptPath: &path}, d.Run(path, s["args"])))
 	}))
 	mux.HandleFunc("POST "+w+"schedules/backfill/{path...}", d.withSchedule(func(w http.ResponseWriter, r *http.Request, _ record) {
-		var b struct{ From, To time.Time }
+		b := struct{ From, To time.Time }{To: Noon}
 		if json.NewDecoder(r.Body).Decode(&b) == nil {
 			reply(w, map[string]int{"ticks": int(b.To.Sub(b.From) / time.Hour)})
 		}
