@@ -199,6 +199,11 @@ func scanSchedule(row pgx.Row) (*engine.Schedule, error) {
 	if err := json.Unmarshal(h, &hs); err != nil {
 		return nil, fmt.Errorf("handlers: %w", err)
 	}
+	for _, h := range []*engine.Handler{hs.Failure, hs.Recovery, hs.Success} {
+		if h != nil && string(h.Extra) == "null" {
+			h.Extra = nil
+		}
+	}
 	s.OnFailure, s.OnRecovery, s.OnSuccess = hs.Failure, hs.Recovery, hs.Success
 	if len(extra) > 0 {
 		if err := json.Unmarshal(extra, &s.Extra); err != nil {

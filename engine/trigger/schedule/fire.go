@@ -2,11 +2,11 @@ package schedule
 
 import (
 	"context"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
-
-	"github.com/google/uuid"
 
 	"github.com/millrace/millrace/engine"
 	"github.com/millrace/millrace/engine/store"
@@ -15,6 +15,7 @@ import (
 const (
 	maxDue    = 64                     // schedules that one transaction moves on
 	maxPushes = 16                     // pushes at the same time
+	maxTries  = 10                     // looks for the tick of a job that ended
 	maxTaken  = 200                    // ticks that are taken over, released or ended at once
 	busyPause = 20 * time.Millisecond  // somebody else holds what is due
 	turnPause = 500 * time.Millisecond // ticks wait for runs that may end on another daemon
@@ -23,7 +24,8 @@ const (
 // loop sleeps until there is something to do.
 func (s *Schedules) loop(ctx context.Context, changed <-chan store.Notification) {
 	for ctx.Err() == nil {
-		pause, err := s.round(ctx, s.collect())
+		s.collect()
+		pause, err := s.round(ctx)
 		if err != nil {
 			if ctx.Err() != nil {
 				return
@@ -38,45 +40,54 @@ func (s *Schedules) loop(ctx context.Context, changed <-chan store.Notification)
 		case <-s.kick:
 		case <-changed:
 		case id := <-s.ended:
-			s.back(id)
+			s.unsettled[id] = 0
 		}
 		stop()
 	}
 }
 
-// back puts an id back for collect; one that finds no room is found by a poll.
-func (s *Schedules) back(id uuid.UUID) {
-	select {
-	case s.ended <- id:
-	default:
+// collect takes the jobs that ended.
+func (s *Schedules) collect() {
+	for len(s.unsettled) < maxTaken {
+		select {
+		case id := <-s.ended:
+			s.unsettled[id] = 0
+		default:
+			return
+		}
 	}
 }
 
-// collect takes the jobs that ended.
-func (s *Schedules) collect() (ids []uuid.UUID) {
-	for len(ids) < maxTaken {
-		select {
-		case id := <-s.ended:
-			ids = append(ids, id)
-		default:
-			return ids
-		}
+// settleEnded notes the ends that were told of. Some may be held by others: they are tried again, a few times, and then found by
+// a poll.
+func (s *Schedules) settleEnded(ctx context.Context) error {
+	if len(s.unsettled) == 0 {
+		return nil
 	}
-	return ids
+	found, err := s.settle(ctx, slices.Collect(maps.Keys(s.unsettled)))
+	if err != nil {
+		return err
+	}
+	for id, tries := range s.unsettled {
+		if found[id] || tries == maxTries {
+			delete(s.unsettled, id)
+			continue
+		}
+		s.unsettled[id] = tries + 1
+	}
+	return nil
 }
 
 // round does what there is to do and returns for how long there is nothing more.
-func (s *Schedules) round(ctx context.Context, ended []uuid.UUID) (time.Duration, error) {
+func (s *Schedules) round(ctx context.Context) (time.Duration, error) {
 	now := s.cfg.Clock.Now()
 	if !s.next.IsZero() && !now.Before(s.next) {
 		if err := s.advance(ctx, now); err != nil {
 			return 0, err
 		}
 	}
-	if len(ended) > 0 {
-		if err := s.settle(ctx, ended); err != nil {
-			return 0, err
-		}
+	if err := s.settleEnded(ctx); err != nil {
+		return 0, err
 	}
 	pulse, err := s.cfg.DB.SchedulePulse(ctx)
 	if err != nil {
@@ -84,7 +95,7 @@ func (s *Schedules) round(ctx context.Context, ended []uuid.UUID) (time.Duration
 	}
 	poll := s.poll(now)
 	if pulse.Fired && (poll || pulse.Due) { // what is due may wait for them
-		if err := s.settle(ctx, nil); err != nil {
+		if _, err := s.settle(ctx, nil); err != nil {
 			return 0, err
 		}
 	}
@@ -115,6 +126,9 @@ func (s *Schedules) sleep(p store.Pulse) time.Duration {
 	pause := s.cfg.Poll - rand.N(s.cfg.Poll/4+1)
 	if p.Due && p.Fired {
 		pause = min(pause, turnPause)
+	}
+	if len(s.unsettled) > 0 {
+		pause = min(pause, busyPause)
 	}
 	if p.Next == nil {
 		s.next = time.Time{}

@@ -72,8 +72,8 @@ func TestManyDaemons(t *testing.T) {
 		var wg sync.WaitGroup
 		for _, s := range daemons {
 			wg.Go(func() {
-				s.round(context.Background(), nil) //nolint:errcheck // one that dies fails
-				s.round(dead, nil)                 //nolint:errcheck // likewise
+				s.round(context.Background()) //nolint:errcheck // one that dies fails
+				s.round(dead)                 //nolint:errcheck // likewise
 			})
 		}
 		wg.Wait()
@@ -122,7 +122,7 @@ func TestDiesAfterPush(t *testing.T) {
 	storetest.Exec(t, w.db, "create function stop() returns trigger language plpgsql as 'begin raise exception ''dead''; end'")
 	storetest.Exec(t, w.db, "create trigger stop before update on tick for each row execute function stop()")
 	for range 3 {
-		first.round(ctx, nil) //nolint:errcheck // it dies
+		first.round(ctx) //nolint:errcheck // it dies
 	}
 	w.want(second, "12:01 due")
 	storetest.Exec(t, w.db, "drop trigger stop on tick")

@@ -71,13 +71,14 @@ type Config struct {
 
 // Schedules is safe for concurrent use.
 type Schedules struct {
-	cfg   Config
-	kick  chan struct{}     // tells loop to look at once
-	ended chan uuid.UUID    // jobs of ticks that were done on this daemon
-	room  chan struct{}     // one for each watched job
-	grids map[gridKey]*Grid // parsed expressions; used by loop only
-	polls time.Time         // the last poll; used by loop only
-	next  time.Time         // the earliest tick that is known; used by loop only
+	cfg       Config
+	kick      chan struct{}     // tells loop to look at once
+	ended     chan uuid.UUID    // jobs of ticks that were done on this daemon
+	room      chan struct{}     // one for each watched job
+	grids     map[gridKey]*Grid // parsed expressions; used by loop only
+	unsettled map[uuid.UUID]int // jobs that ended, and how often their ticks were looked for; used by loop only
+	polls     time.Time         // the last poll; used by loop only
+	next      time.Time         // the earliest tick that is known; used by loop only
 
 	life     sync.Mutex // Start and Stop
 	stop     context.CancelFunc
@@ -102,7 +103,7 @@ func New(cfg Config) (*Schedules, error) {
 		cfg.Late = 10 * time.Second
 	}
 	return &Schedules{cfg: cfg, kick: make(chan struct{}, 1), ended: make(chan uuid.UUID, 256), room: make(chan struct{}, maxWatched),
-		grids: map[gridKey]*Grid{}}, nil
+		grids: map[gridKey]*Grid{}, unsettled: map[uuid.UUID]int{}}, nil
 }
 
 // Start begins to fire.

@@ -46,8 +46,9 @@ func (s *Schedules) watch(ctx context.Context, id uuid.UUID) {
 	})
 }
 
-// settle notes the ends of fired ticks whose job is done: of the given jobs or, with nil, of all.
-func (s *Schedules) settle(ctx context.Context, jobs []uuid.UUID) error {
+// settle notes the ends of fired ticks whose job is done, of the given jobs or, with nil, of all, and returns whose it has noted.
+func (s *Schedules) settle(ctx context.Context, jobs []uuid.UUID) (map[uuid.UUID]bool, error) {
+	found := map[uuid.UUID]bool{}
 	for {
 		var work []store.TickHandler
 		n := 0
@@ -60,6 +61,7 @@ func (s *Schedules) settle(ctx context.Context, jobs []uuid.UUID) error {
 			n = len(list)
 			ends, counts := judgeAll(list)
 			for i, e := range ends {
+				found[list[i].Job] = true
 				if e.Handler != nil || e.Recovery != nil {
 					work = append(work, store.TickHandler{TickEnd: e, Job: list[i].Job})
 				}
@@ -67,13 +69,13 @@ func (s *Schedules) settle(ctx context.Context, jobs []uuid.UUID) error {
 			return s.cfg.DB.TickEnd(ctx, tx, ends, counts)
 		})
 		if err != nil {
-			return err
+			return nil, err
 		}
 		for _, h := range work {
 			s.handle(ctx, h)
 		}
 		if n < maxTaken {
-			return nil
+			return found, nil
 		}
 	}
 }
