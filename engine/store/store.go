@@ -51,11 +51,12 @@ type DB struct {
 
 // pinned are the settings of hot connections: one bad plan costs a hundred times a good one.
 var pinned = map[string]string{
-	"plan_cache_mode":  "force_generic_plan",
-	"enable_seqscan":   "off",
-	"enable_hashjoin":  "off",
-	"enable_mergejoin": "off",
-	"jit":              "off",
+	"plan_cache_mode":   "force_generic_plan",
+	"enable_seqscan":    "off",
+	"enable_bitmapscan": "off", // it reads all of an index's range, even when a LIMIT asks for a few rows of it
+	"enable_hashjoin":   "off",
+	"enable_mergejoin":  "off",
+	"jit":               "off",
 }
 
 // Open connects, checks the server's version, brings the schema up to date and returns the database.

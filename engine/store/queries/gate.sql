@@ -70,7 +70,7 @@ with recursive g as materialized (
     union all
     select f.id, x.at + f.span from f cross join lateral (
         select u.at from gate_use u where u.gate = f.id and u.at > f.now - f.span order by u.at limit 1) x
-    where f.span > '0' and exists (select from q where q.state = 5 and q.gate = f.id)
+    where f.span > '0' and (select true from q where q.state = 5 and q.gate = f.id limit 1) -- not exists: that may become a join
 )
 select id, gate, state, tag, prio, scheduled_for, null::int8 from a
 union all
@@ -107,9 +107,10 @@ where {free} > 0 and exists (
 order by g.id;
 
 -- name: GateRefuse
--- Ends waiting jobs as failures; those that were admitted meanwhile are left alone.
+-- Ends waiting jobs as failures; those that were admitted meanwhile are left alone. "state + 0" keeps it from looking through the
+-- index of all that wait.
 with d as (
-    delete from q where id = any($1::uuid[]) and state = 5 returning id, attempt, batch, 3 as state
+    delete from q where id = any($1::uuid[]) and state + 0 = 5 returning id, attempt, batch, 3 as state
 ), {count}
 insert into done (id, finished_at, worker, attempt, state, cpu_us, memory_peak, result, log_off)
 select id, clock_timestamp(), 0, attempt, 3, 0, 0, $2::json, 0 from d

@@ -1,0 +1,171 @@
+package store_test
+
+import "maps"
+
+// A want says what a statement may look at when there are a million jobs of each kind; see plan_test.go for what those are.
+type want struct {
+	args string // of a call, SQL
+	rows int    // of tables that it may look at; 0: 1000
+	old  int    // the same while statistics are old or missing, where that is more
+	via  string // the index by which it finds jobs, where that is the point
+	// hot statements run with pinned settings: on the writer's connection or in the quick pool.
+	hot bool
+	// why the statement may look at everything, or what it is a part of: it is not run.
+	why string
+}
+
+const (
+	partOf   = "a part of other statements"
+	seldom   = "maintenance, once in many minutes"
+	overview = "counts everything for a person"
+	noTables = "looks at no table"
+)
+
+// tables are those whose statements are looked at.
+var tables = map[string]map[string]want{
+	"job": merge(jobWrites, jobReads), "output": outputWants, "worker": workerWants, "spec": specWants, "gate": gateWants,
+	"debounce": debounceWants, "batch": batchWants, "schedule": scheduleWants, "partition": partitionWants,
+}
+
+func merge(a, b map[string]want) map[string]want {
+	out := maps.Clone(a)
+	maps.Copy(out, b)
+	return out
+}
+
+var jobWrites = map[string]want{
+	"JobInsertMany": {hot: true, args: `tids(3000000, 100), times(100), times(100), fill(100, 1), fill(100, 'main'::text),
+		fill(100, '{}'::json), fill(100, 0::int2), fill(100, 'noop'::text), 1`},
+	"JobInsertOne": {hot: true, args: `tid(3000000), now(), null, 1, 'main', '{}', 0, 'noop', 0`},
+	"JobInsertFull": {hot: true, args: `tids(3000000, 100) || running(10), times(110), times(110), fill(110, 1), fill(110, 'main'::text),
+		fill(110, '{}'::json), fill(110, 0::int2), fill(110, 'noop'::text), fill(110, null::uuid), fill(110, null::uuid), fill(110, null::text),
+		fill(110, null::text), fill(110, null::text), fill(110, null::bytea), fill(110, null::int4), fill(110, 1)`},
+	"JobInsertKeyed": {hot: true, args: `tid(3000000), now(), null, 1, 'main', '{}', 0, 'noop', null, null, 'key 77777', null, null, null, null, 0`},
+	"JobFinishOne":   {hot: true, via: "q_pkey", args: `tid(1001000), 1, 1, 2, 0, 0, '{}', 0, null`},
+	"JobFinishMany": {hot: true, via: "q_pkey", args: `running(200), fill(200, 1), fill(200, 1), fill(200, 2::int2), fill(200, 0::int8),
+		fill(200, 0::int8), fill(200, '{}'::json), fill(200, 0::int8), fill(200, null::bytea)`},
+	"JobFinishFull": {hot: true, via: "q_pkey", args: `running(200), fill(200, 1), fill(200, 1), fill(200, 2::int2), fill(200, 0::int8),
+		fill(200, 0::int8), fill(200, '{}'::json), fill(200, 0::int8), fill(200, null::bytea), fill(200, null::text), fill(200, null::text), fill(200, null::bytea)`},
+	"JobClaim":         {hot: true, via: "q_ready", args: `'{noop,other,gpu}', '{2,2,0}', array[now() - interval '3 days', now() - interval '1 hour', now()], 50, 1`},
+	"JobHeads":         {hot: true, via: "q_ready", args: `'{noop,other,gpu}'`},
+	"JobHandBack":      {via: "q_pkey", args: `running(200), fill(200, 1), fill(200, 1)`},
+	"JobCancelQueued":  {via: "q_pkey", args: `tid(1000002), 'main', 'bob', '', '{}'`},
+	"JobCancelRunning": {via: "q_pkey", args: `tid(1001000), 'main', 'bob', ''`},
+	"JobCanceled":      {hot: true, via: "q_cancel", args: `1`},
+	"JobRescue":        {why: seldom},
+	"JobRescueEnd":     {why: seldom},
+	"JobKeyExpire":     {why: seldom},
+}
+
+var jobReads = map[string]want{
+	"JobColumns": {why: partOf}, "JobViewColumns": {why: partOf}, "BatchCount": {why: partOf}, "JobListOfSpecs": {why: partOf},
+	"JobList":     {why: "see TestListPlans"},
+	"JobKey":      {args: `'main', 'key 777'`},
+	"JobOwned":    {via: "q_pkey", args: `tid(1001000)`},
+	"JobFinished": {args: `tid(777), 1, 1`},
+	"JobExists":   {args: `tid(600777), 'main'`},
+	"JobGet":      {via: "q_pkey", args: `tid(1200777), 'main'`, rows: 2500}, // workers and blobs are few
+	"JobResult":   {via: "q_pkey", args: `tid(600777), 'main'`, rows: 2500},
+	"JobCounts":   {why: overview}, "JobTagCounts": {why: overview}, "JobAhead": {why: overview},
+}
+
+var outputWants = map[string]want{
+	"LogAppend": {hot: true, via: "q_pkey", args: `running(100), fill(100, 0::int2), fill(100, 7::int8), fill(100, 'x'::bytea), 1`},
+	"LogRead":   {args: `tid(777), 0, 0`},
+	"LogForget": {hot: true, args: `tids(700, 20)`},
+	"BlobPut":   {hot: true, rows: 2000, args: `sha256('new'), 3, 'new', 1000000000`}, // sums the sizes of all blobs
+	"BlobTouch": {hot: true, via: "blob_pkey", args: `sha256('7')`},
+	"BlobSweep": {why: seldom}, "BlobUsage": {why: overview},
+}
+
+var workerWants = map[string]want{
+	"WorkerInsert": {args: `'host', 1, 'name', '', '{}', 1`},
+	"WorkerBeat":   {hot: true, args: `1, 1, interval '30 s'`},
+	"WorkerLeave":  {args: `1`}, "WorkerBury": {args: `interval '30 s'`}, "WorkerList": {args: `interval '30 s'`},
+	"WorkerForget": {why: seldom},
+}
+
+var specWants = map[string]want{
+	"SpecEnsure": {args: `gen_random_uuid(), 'main', 'noop', 'noop', 'u/ann/new', 0, 0, 0, '', '', 'ann', '', '', '', ''`},
+	"SpecForget": {why: seldom},
+	"SpecSelect": {args: `'main', null, 'u/ann/x7', null, null, null, 501, null`},
+}
+
+var gateWants = map[string]want{
+	"GateEnsure": {args: `'main', 'key 7', 2, 0`},
+	"GateLock":   {hot: true, args: `'{1,2,3}'`},
+	"GateUse":    {hot: true, args: `tids(777, 100), fill(100, 7)`},
+	"GateAdmit":  {hot: true, via: "q_wait", args: `'{1,2,3,7,8,9}', running(3), 1`},
+	"GateLook":   {hot: true, rows: 20000, args: ``}, // of the thousand limits that have waiting jobs, some rows each
+	"GateRefuse": {via: "q_pkey", args: `tids(1000041, 1), '{}'`},
+	"GateOf":     {rows: 3000, args: `tid(1000041), 'main'`}, // counts those ahead at its limit
+	"GateFree":   {why: partOf}, "GateSweep": {why: seldom},
+	"RoomTaken":    {hot: true, rows: 5000, args: `1000`},
+	"RoomTakenTag": {hot: true, rows: 5000, args: `1000, 'noop'`},
+}
+
+var debounceWants = map[string]want{
+	"DebounceLock":   {args: `'main', 'key 7', tid(3000000)`},
+	"DebounceFormer": {via: "q_pkey", args: `tid(1999998), 'main'`},
+	"DebounceEnd":    {via: "q_pkey", args: `tid(1999998), '{}'`},
+	"DebounceSet":    {args: `'main', 'key 7', tid(3000000), now(), 1`},
+	"DebounceSweep":  {why: seldom},
+}
+
+var batchWants = map[string]want{
+	"BatchColumns": {why: partOf}, "BatchStale": {why: seldom}, "BatchUnswept": {why: seldom}, "BatchForget": {why: seldom},
+	"BatchInsert":       {args: `tid(3000000), 'main', '', 'script', 'u/ann/x', 0, false, 'ann', null, 'fresh'`},
+	"BatchGet":          {args: `tid(1300000), 'main'`, via: "q_batch"},
+	"BatchByKey":        {args: `'main', 'batch 7'`},
+	"BatchList":         {args: `'main', null, null, null, null, 30, 0`, rows: 3000},
+	"BatchTake":         {args: `tid(1300000), interval '1 s'`},
+	"BatchTouch":        {hot: true, args: `tid(1300000), 7`},
+	"BatchInterrupt":    {args: `tid(1300000), 7, 'gone'`},
+	"BatchReceived":     {args: `tid(1300000), 7`},
+	"BatchFail":         {args: `tid(1300000), 'bad'`},
+	"BatchCancel":       {args: `tid(1300000), 'main', 'bob', ''`},
+	"BatchSettle":       {args: `tid(1300000), 7`},
+	"BatchLastRow":      {args: `tid(1300000), tid(1400000), tid(1300000)`},
+	"BatchFinish":       {args: `tid(1300000)`},
+	"BatchCancelQueued": {via: "q_pkey", rows: 4000, old: 210_000, args: `tid(1300000), tid(1400000), tid(1300000), 'bob', '', '{}', 200`},
+	"BatchRunning":      {via: "q_batch", args: `tid(1300000)`},
+	"BatchBusy":         {old: 110_000, args: `tid(1300000), tid(1400000), tid(1300000)`},
+	"BatchResults":      {rows: 2000, old: 210_000, args: `tid(1300000), tid(1400000), tid(1300000), null, 200`},
+	"BatchEnded":        {rows: 20000, args: `tid(600000), tid(700000), '{3}', 100`},
+	"BatchJobs":         {args: `'main', tids(1300001, 100)`},
+	"BatchBlob":         {args: `sha256('7')`},
+	"BatchOpen":         {why: seldom},
+}
+
+var scheduleWants = map[string]want{
+	"ScheduleNotify": {why: noTables}, "CalendarLock": {why: noTables},
+	"ScheduleInsert": {args: `'main', 'u/ann/new', '', '', '', '', '', true, null, '', false, null, '', '', '', 1, 1, '{}', '{}', null, '', '', '', now(), null, ''`},
+	"ScheduleUpdate": {args: `'main', 'u/ann/s7', '', '', '', '', '', true, null, '', false, null, '', '', '', 1, 1, '{}', '{}', null, '', '', '', now(), null, ''`},
+	"ScheduleGet":    {args: `'main', 'u/ann/s7'`}, "ScheduleLock": {args: `'main', 'u/ann/s7'`},
+	"ScheduleList":    {args: `'main', '', '', '', null, null, 30, 0`},
+	"ScheduleDelete":  {rows: 2000, args: `'main', 'u/ann/s7'`},
+	"ScheduleDue":     {args: `now(), 100`},
+	"ScheduleAdvance": {args: `'{main}', '{u/ann/s7}', array[now()], '{""}'`}, "SchedulePulse": {args: ``, old: 25_000},
+	"ScheduleDisable": {args: `'main', 'u/ann/s7', ''`},
+	"ScheduleCounts":  {args: `'{main}', '{u/ann/s7}', '{1}', '{1}', '{f}'`},
+	"TickInsert":      {args: `'{main}', '{u/ann/s7}', array[now()], '{due}', '{1}', array[tid(3000000)], '{t}', '{""}'`},
+	"TickBackfill":    {args: `'main', 'u/ann/s7', array[now()], array[tid(3000000)]`},
+	"TickOpen":        {args: `'main', 'u/ann/s7'`}, "TickGiveUp": {args: `'main', 'u/ann/s7', 'skipped', '', true`},
+	"TickWaiting": {args: `100`}, "TickRelease": {args: `'main', 'u/ann/s7', 5`},
+	"TickStale":   {args: `interval '1 minute', 100`},
+	"TickFired":   {args: `'{main}', '{u/ann/s7}', array[now()], array[now()]`},
+	"TickFail":    {args: `'main', 'u/ann/s7', now(), ''`},
+	"TickEnded":   {args: `null, 100`},
+	"TickEnd":     {args: `'{main}', '{u/ann/s7}', array[now()], '{t}', '{1}', array[null::uuid], array[null::uuid]`},
+	"TickPending": {args: `interval '1 minute', 100`}, "TickHandled": {args: `'main', 'u/ann/s7', now(), ''`},
+	"TickList":    {old: 50_000, args: `'main', '', null, null, null, 30, 0`},
+	"TickExpire":  {why: seldom},
+	"CalendarPut": {args: `'main', 'u/ann/c', '', '{}', '{}', ''`}, "CalendarList": {args: `'main', null`},
+	"CalendarUser": {args: `'main', 'u/ann/c'`}, "CalendarDelete": {args: `'main', 'u/ann/c'`},
+}
+
+var partitionWants = map[string]want{
+	"PartitionList": {why: "looks at the catalog"}, "PartitionLock": {why: noTables}, "PartitionUnlock": {why: noTables},
+	"PartitionBusy":          {via: "q_pkey", args: `tid(1), tid(1000000)`},
+	"PartitionDefaultExpire": {why: seldom},
+}
