@@ -182,6 +182,11 @@ func (h *API) listTicks(a *Ask) error {
 	if err != nil {
 		return err
 	}
+	if len(found) == 0 { // an empty ledger, or none at all
+		if _, err := h.schedules.Get(a.Base, a.Who, a.Workspace, path); err != nil {
+			return err
+		}
+	}
 	list := make([]wire.Tick, 0, len(found))
 	for _, t := range found {
 		v := wire.Tick{Schedule: t.Schedule, At: t.At.UTC(), State: string(t.State), FiredAt: utc(t.FiredAt), JobID: t.JobID,

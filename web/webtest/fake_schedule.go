@@ -153,11 +153,11 @@ func (e Schedules) Preview(_ context.Context, _ engine.Principal, _ string, s en
 
 // Ticks implements api.Schedules.
 func (e Schedules) Ticks(_ context.Context, _ engine.Principal, ws string, f engine.TickFilter) ([]engine.Tick, error) {
-	if err := e.at(ws, f.Schedule, func(*engine.Schedule) {}); err != nil {
-		return nil, err
-	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if err := e.check(ws); err != nil {
+		return nil, err
+	}
 	var found []engine.Tick
 	for _, t := range slices.Backward(e.ticks) {
 		if t.Schedule == f.Schedule && (len(f.States) == 0 || slices.Contains(f.States, t.State)) &&
