@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	maxDue    = 64                     // schedules that one transaction moves on
+	maxDue    = 256                    // schedules that one transaction moves on
 	maxPushes = 16                     // pushes at the same time
 	maxTries  = 10                     // looks for the tick of a job that ended
 	maxTaken  = 200                    // ticks that are taken over, released or ended at once
