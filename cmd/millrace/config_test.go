@@ -16,12 +16,12 @@ func parse(t *testing.T, env map[string]string, args ...string) (config, error) 
 }
 
 func TestFlagsOverEnvironmentOverDefaults(t *testing.T) {
-	c, err := parse(t, map[string]string{"MILLRACE_LEASE": "10s", "MILLRACE_TAGS": "gpu"}, "--tags", "default,big")
+	c, err := parse(t, map[string]string{"MILLRACE_LEASE": "10s", "MILLRACE_TAGS": "gpu", "MILLRACE_QUEUE_LIMIT": "500"}, "--tags", "default,big")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.lease != 10*time.Second || c.tags != "default,big" || c.retention != 30 {
-		t.Fatalf("lease %s, tags %q, retention %d", c.lease, c.tags, c.retention)
+	if c.lease != 10*time.Second || c.tags != "default,big" || c.retention != 30 || c.queueLimit != 500 {
+		t.Fatalf("lease %s, tags %q, retention %d, queue limit %d", c.lease, c.tags, c.retention, c.queueLimit)
 	}
 }
 
@@ -32,6 +32,7 @@ func TestWrongFlagsSayWhatWouldBeRight(t *testing.T) {
 		{"--tags", "gpu,,big", "empty tag"},
 		{"--slots", "-1", "0 for automatic"},
 		{"--drain", "x", "such as 30s"},
+		{"--queue-limit", "-1", "0 for any number"},
 		{"--retention-days", "0", "at least 1"},
 		{"--isolation", "some", "full or none"},
 		{"--log", "xml", "json or console"},

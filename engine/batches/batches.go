@@ -37,6 +37,8 @@ type Queue interface {
 // Jobs makes jobs of requests: checked, with their code found, not pushed.
 type Jobs interface {
 	Template(ctx context.Context, p engine.Principal, r engine.RunRequest) (*engine.Job, error)
+	// Relimit makes the limits anew of a job that has other arguments than its template: their keys may depend on them.
+	Relimit(ctx context.Context, j *engine.Job) error
 }
 
 // Scripts finds deployed scripts.

@@ -275,6 +275,9 @@ func (f *filling) store(ctx context.Context, rows []row) error {
 		}
 		j := *tmpl
 		j.ID, j.Args, j.CreatedAt, j.Batch = engine.BatchJobID(f.batch.ID, f.inserted+int64(i)+1), r.args, now, &f.batch.ID
+		if err := f.b.cfg.Jobs.Relimit(ctx, &j); err != nil {
+			return err
+		}
 		f.jobs = append(f.jobs, &j)
 	}
 	done, err := f.b.cfg.Queue.PushMany(ctx, f.jobs)

@@ -318,6 +318,9 @@ func (b *Batches) rerunOne(ctx context.Context, t *templates, old *engine.Job, r
 			return uuid.Nil, engine.Errorf(engine.Invalid, "job.rerun", "arguments: %v", err)
 		}
 	}
+	if err := b.cfg.Jobs.Relimit(ctx, &j); err != nil {
+		return uuid.Nil, err
+	}
 	_, err = b.cfg.Queue.PushMany(ctx, []*engine.Job{&j})
 	return j.ID, err
 }

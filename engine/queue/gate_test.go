@@ -162,6 +162,22 @@ func crew(ctx context.Context, t *testing.T, wg *sync.WaitGroup, q *Queue, s *sl
 // TestLimitNeverExceeded has two daemons and many clients work on keys of several limits.
 func TestLimitNeverExceeded(t *testing.T) {
 	t.Parallel()
+	workUnderLimits(t, func(*Queue) {})
+}
+
+// TestLimitUnderFaults cuts the writers' connections all the while: what was admitted by a flush of which the answer is lost
+// neither runs twice nor keeps its place.
+func TestLimitUnderFaults(t *testing.T) {
+	t.Parallel()
+	var n atomic.Int64
+	workUnderLimits(t, func(q *Queue) {
+		if n.Add(1)%20 == 0 {
+			q.writer.conn.Break()
+		}
+	})
+}
+
+func workUnderLimits(t *testing.T, disturb func(*Queue)) {
 	const jobs, clients = 1000, 24
 	url := storetest.URL(t)
 	slotsOf := map[string]int{"one": 1, "three": 3, "many": 100, "two": 2}
@@ -171,7 +187,11 @@ func TestLimitNeverExceeded(t *testing.T) {
 	var done atomic.Int64
 	all := make(chan struct{})
 	work := func(c *engine.Claim) {
-		k, _ := keys.Load(c.Job.ID)
+		k, found := keys.LoadAndDelete(c.Job.ID)
+		if !found {
+			t.Errorf("%s runs twice", c.Job.ID)
+			return
+		}
 		over.begin(k.(string))
 		<-time.After(2 * time.Millisecond) // the job's work
 		over.end(k.(string))
@@ -203,6 +223,7 @@ func TestLimitNeverExceeded(t *testing.T) {
 				if _, err := queues[i%2].Push(context.Background(), j); err != nil {
 					t.Error(err)
 				}
+				disturb(queues[i%2])
 			}
 		})
 	}
