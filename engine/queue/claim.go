@@ -191,6 +191,7 @@ func (q *Queue) Claim(ctx context.Context, tags []string, n int) ([]*engine.Clai
 	}
 	c := &store.JobClaim{Lanes: look.lanes, Max: n, Worker: me}
 	if err := q.cfg.DB.JobClaim(ctx, c); err != nil {
+		q.suspect()
 		return nil, wrap(err)
 	}
 	q.lanes.claimed(look, c)

@@ -134,7 +134,7 @@ func TestRescueOnce(t *testing.T) {
 	}
 	// The worker that was taken for dead finds out at its next heartbeat and goes on under another number.
 	was := dead.Worker()
-	if err := dead.beatOnce(t.Context()); err != nil {
+	if _, err := dead.beatOnce(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if dead.Worker() == was {
@@ -172,7 +172,7 @@ func TestWakeAcrossProcesses(t *testing.T) {
 	b := start(t, quiet(storetest.Open(t, url), nil)) // its coming tells a that somebody listens
 	claim(t, b, 1, "noop")                            // nothing yet; b has looked
 	for a.others.Load() == 0 {
-		if err := a.beatOnce(t.Context()); err != nil {
+		if _, err := a.beatOnce(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -30,19 +30,19 @@ func (q *Queue) beat(ctx context.Context) {
 	steady := time.Now() // since when heartbeats have been going well
 	swept := time.Time{}
 	for {
-		err := q.beatOnce(ctx)
+		set, err := q.beatOnce(ctx)
 		switch {
 		case ctx.Err() != nil:
 			return
 		case err != nil:
 			q.cfg.Log.Warn().Err(err).Msg("heartbeat; will try again")
 			steady = time.Time{}
-		case steady.IsZero():
+		case steady.IsZero() || set:
 			steady = time.Now()
 		}
-		// After an outage everybody's heartbeat is old: give the others the time of a lease to come back.
+		// After an outage, or when the clock was set, everybody's heartbeat is old: give the others the time of a lease to come back.
 		if err == nil && time.Since(steady) >= q.cfg.Lease {
-			n, err := q.cfg.DB.WorkerBury(ctx, q.cfg.Lease)
+			n, err := q.cfg.DB.WorkerBury(ctx, q.clock.now, q.cfg.Lease)
 			if err != nil && ctx.Err() == nil {
 				q.cfg.Log.Warn().Err(err).Msg("look for dead workers; will try again")
 			}
@@ -59,24 +59,29 @@ func (q *Queue) beat(ctx context.Context) {
 	}
 }
 
-// beatOnce renews the lease and catches up on what messages may have missed.
-func (q *Queue) beatOnce(ctx context.Context) error {
+// beatOnce renews the lease and catches up on what messages may have missed; set: the server's clock was set since the last one.
+func (q *Queue) beatOnce(ctx context.Context) (set bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, max(q.cfg.Lease/3, time.Second))
 	defer cancel()
 	q.runMu.Lock()
 	busy, unsure := len(q.running), q.unsure
 	q.unsure = nil
 	q.runMu.Unlock()
-	others, err := q.cfg.DB.WorkerBeat(ctx, q.worker.Load(), busy, q.cfg.Lease)
+	asked := time.Now()
+	others, now, err := q.cfg.DB.WorkerBeat(ctx, q.worker.Load(), busy, q.cfg.Lease)
 	if store.IsNotFound(err) {
 		err = q.comeBack(ctx)
 	} else if err == nil {
 		q.others.Store(int32(others))
+		set, err = q.clockMoved(ctx, now, asked)
+	}
+	if err == nil {
+		err = q.handBackStrays(ctx)
 	}
 	if len(unsure) > 0 {
 		err = errors.Join(err, q.handBack(ctx, unsure))
 	}
-	return errors.Join(err, q.killCanceled(ctx))
+	return set, errors.Join(err, q.killCanceled(ctx))
 }
 
 // comeBack registers anew after this process was given up. Its jobs are others' by now: they are stopped here.

@@ -113,6 +113,8 @@ type Queue struct {
 	writer *writer
 	output group[*outputOp]
 	lanes  lanes
+	strays strays
+	clock  serverClock
 	gates  gates
 	room   room
 	// debouncing has a place for each debounce in flight.

@@ -85,6 +85,7 @@ func (w *writer) try(ops []*op) (rest []*op) {
 		w.settle(ops)
 		return nil
 	case !w.conn.Alive():
+		w.q.suspect()
 		for _, o := range ops {
 			o.retried = true
 			if o.insert != nil {
@@ -156,6 +157,7 @@ func (w *writer) flush(ops []*op) error {
 	b.Gates = w.gateBatch(ops)
 	var look laneLook
 	if len(asks) > 0 {
+		w.expect(b.Gates, asks[0].tags)
 		if look = w.q.lanes.ready(asks[0].tags); len(look.lanes) > 0 {
 			b.Claim = &store.JobClaim{Lanes: look.lanes, Max: len(asks), Worker: w.q.worker.Load()}
 		}
@@ -168,10 +170,11 @@ func (w *writer) flush(ops []*op) error {
 		return err
 	}
 	passed(ops, b.Gates)
-	w.q.admitted(b.Gates)
 	if b.Claim == nil {
+		w.q.admitted(b.Gates)
 		return nil
 	}
+	w.q.admitted(b.Gates, b.Claim.Claims...)
 	w.q.lanes.claimed(look, b.Claim)
 	sortClaims(b.Claim.Claims)
 	for i, c := range b.Claim.Claims {

@@ -117,6 +117,33 @@ func (db *DB) JobHandBack(ctx context.Context, claims []*engine.Claim) (int64, e
 	return db.count(ctx, "hand jobs back", "JobHandBack", ids, workers, attempts)
 }
 
+// JobRunning lists what runs by the books for a worker, as far as handing back needs it.
+func (db *DB) JobRunning(ctx context.Context, worker int32) ([]*engine.Claim, error) {
+	rows, err := db.pool.Query(ctx, q("JobRunning"), worker)
+	if err != nil {
+		return nil, fmt.Errorf("list running jobs: %w", err)
+	}
+	defer rows.Close()
+	var out []*engine.Claim
+	for rows.Next() {
+		c := &engine.Claim{Job: &engine.Job{}, Worker: worker}
+		if err := rows.Scan((*[16]byte)(&c.Job.ID), &c.Attempt, &c.Job.Tag, &c.Job.Priority, &c.Gate); err != nil {
+			return nil, fmt.Errorf("list running jobs: %w", err)
+		}
+		out = append(out, c)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("list running jobs: %w", err)
+	}
+	return out, nil
+}
+
+// JobDueAgain makes due what a clock that was set back has put into the future: all that was due at the time that it would
+// show without that. It returns how many jobs that were.
+func (db *DB) JobDueAgain(ctx context.Context, without time.Time) (int64, error) {
+	return db.count(ctx, "make jobs due again", "JobDueAgain", without)
+}
+
 // Cancel says who cancels which job and why.
 type Cancel struct {
 	Workspace string

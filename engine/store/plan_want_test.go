@@ -53,6 +53,8 @@ var jobWrites = map[string]want{
 	"JobCancelRunning": {via: "q_pkey", args: `tid(1001000), 'main', 'bob', ''`},
 	"JobCanceled":      {hot: true, via: "q_cancel", args: `1`},
 	"JobRescue":        {why: seldom},
+	"JobRunning":       {why: seldom},
+	"JobDueAgain":      {why: seldom},
 	"JobRescueEnd":     {why: seldom},
 	"JobKeyExpire":     {why: seldom},
 }
@@ -81,7 +83,7 @@ var outputWants = map[string]want{
 var workerWants = map[string]want{
 	"WorkerInsert": {args: `'host', 1, 'name', '', '{}', 1`},
 	"WorkerBeat":   {hot: true, args: `1, 1, interval '30 s'`},
-	"WorkerLeave":  {args: `1`}, "WorkerBury": {args: `interval '30 s'`}, "WorkerList": {args: `interval '30 s'`},
+	"WorkerLeave":  {args: `1`}, "WorkerBury": {args: `interval '30 s', now()`}, "WorkerList": {args: `interval '30 s'`},
 	"WorkerForget": {why: seldom},
 }
 

@@ -33,13 +33,13 @@ func (db *DB) WorkerInsert(ctx context.Context, w WorkerInfo) (id int32, err err
 	return id, nil
 }
 
-// WorkerBeat renews the lease of a worker and returns how many other workers live. IsNotFound: it was given up as dead and
-// must register anew.
-func (db *DB) WorkerBeat(ctx context.Context, id int32, busy int, lease time.Duration) (others int, err error) {
-	if err := db.quick.QueryRow(ctx, q("WorkerBeat"), id, busy, lease).Scan(&others); err != nil {
-		return 0, fmt.Errorf("heartbeat: %w", err)
+// WorkerBeat renews the lease of a worker and returns how many other workers live, and the server's clock. IsNotFound: it was
+// given up as dead and must register anew.
+func (db *DB) WorkerBeat(ctx context.Context, id int32, busy int, lease time.Duration) (others int, now time.Time, err error) {
+	if err := db.quick.QueryRow(ctx, q("WorkerBeat"), id, busy, lease).Scan(&others, &now); err != nil {
+		return 0, now, fmt.Errorf("heartbeat: %w", err)
 	}
-	return others, nil
+	return others, now, nil
 }
 
 // WorkerLeave marks a worker as gone: what it still owns may be rescued at once.
@@ -48,9 +48,10 @@ func (db *DB) WorkerLeave(ctx context.Context, id int32) error {
 	return err
 }
 
-// WorkerBury marks workers without a heartbeat for longer than lease as gone and returns how many there were.
-func (db *DB) WorkerBury(ctx context.Context, lease time.Duration) (int64, error) {
-	return db.count(ctx, "look for dead workers", "WorkerBury", lease)
+// WorkerBury marks workers without a heartbeat for longer than lease as gone and returns how many there were. now is the
+// server's clock at the caller's own heartbeat: should the clock have been set since, nobody is buried for that.
+func (db *DB) WorkerBury(ctx context.Context, now time.Time, lease time.Duration) (int64, error) {
+	return db.count(ctx, "look for dead workers", "WorkerBury", lease, now)
 }
 
 // WorkerForget removes workers that have been gone for longer than age.

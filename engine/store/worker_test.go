@@ -23,7 +23,7 @@ func TestWorkerList(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if others, err := db.WorkerBeat(ctx, one, 3, time.Minute); err != nil || others != 1 {
+	if others, _, err := db.WorkerBeat(ctx, one, 3, time.Minute); err != nil || others != 1 {
 		t.Errorf("others %d, %v", others, err)
 	}
 	list, err := db.WorkerList(ctx, time.Minute)

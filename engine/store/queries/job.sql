@@ -174,10 +174,17 @@ select worker, attempt from q where id = $1 and state = 1;
 select exists (select 1 from done where id = $1 and worker = $2 and attempt = $3);
 
 -- name: JobHandBack
-update q set state = 0, worker = 0, started_at = null
+-- What ran was due, whatever became of the clock since.
+update q set state = 0, worker = 0, started_at = null, scheduled_for = least(scheduled_for, now())
 from unnest($1::uuid[], $2::int4[], $3::int4[]) as u(id, worker, attempt)
 where q.id = u.id and q.worker = u.worker and q.attempt = u.attempt and q.state = 1 and q.canceled_by is null
 returning q.id;
+
+-- name: JobRunning
+select id, attempt, tag, prio, coalesce(gate, 0) from q where worker = $1 and state = 1;
+
+-- name: JobDueAgain
+update q set scheduled_for = now() where state in (0, 5) and scheduled_for > now() and scheduled_for <= $1;
 
 -- name: JobCancelQueued
 with d as (
@@ -271,12 +278,14 @@ where q.id = $1 and j.workspace = $2;
 
 -- name: JobRescue
 -- started_at <= now(): a row that is claimed anew while this runs is judged by an old look at the workers, and must not match.
+-- One that was begun in the far future was so before the clock was set back.
 with lost as (
     select q.id from q
-    where q.state = 1 and q.started_at <= now() and not exists (select 1 from worker w where w.id = q.worker and w.gone is null)
+    where q.state = 1 and (q.started_at <= now() or q.started_at > now() + interval '1 minute')
+        and not exists (select 1 from worker w where w.id = q.worker and w.gone is null)
     limit 1000 for update skip locked
 )
-update q set state = 0, worker = 0, started_at = null, lost = q.lost + 1
+update q set state = 0, worker = 0, started_at = null, scheduled_for = least(scheduled_for, now()), lost = q.lost + 1
 from lost
 where q.id = lost.id and q.canceled_by is null and q.lost < $1
 returning q.id;
@@ -284,7 +293,8 @@ returning q.id;
 -- name: JobRescueEnd
 with lost as (
     select q.id from q
-    where q.state = 1 and q.started_at <= now() and not exists (select 1 from worker w where w.id = q.worker and w.gone is null)
+    where q.state = 1 and (q.started_at <= now() or q.started_at > now() + interval '1 minute')
+        and not exists (select 1 from worker w where w.id = q.worker and w.gone is null)
         and (q.canceled_by is not null or q.lost >= $1)
     limit 1000 for update skip locked
 ), d as (

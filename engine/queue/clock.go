@@ -1,0 +1,57 @@
+package queue
+
+import (
+	"context"
+	"time"
+)
+
+// Times in the queue are the server's. When somebody sets its clock, heartbeats and times due suddenly lie in the past or the
+// future. Each heartbeat therefore compares how far the server's clock went with how long that took here, by a clock that
+// nobody can set:
+//
+//	forward   everybody's heartbeat looks old: the others get the time of a lease before anybody is buried
+//	back      what was due is due again in an hour, say: it is made due now
+//
+// Heartbeats that lie in the future are set right by whoever buries (WorkerBury).
+type serverClock struct { // beat only
+	now       time.Time // the server's, as of the last heartbeat
+	asked, at time.Time // when that heartbeat was sent and answered, by the monotonic clock
+}
+
+// clockSlack is what a clock may go wrong between two heartbeats without anybody having set it.
+const clockSlack = time.Second
+
+// moved takes in what the server's clock says and returns how far it was set since, at least, and what it would show if it
+// had not been. What is merely late, here or on the way, is no jump.
+func (c *serverClock) moved(now, asked, at time.Time) (by time.Duration, without time.Time) {
+	last := *c
+	*c = serverClock{now: now, asked: asked, at: at}
+	if last.now.IsZero() {
+		return 0, now
+	}
+	went, least, most := now.Sub(last.now), asked.Sub(last.at), at.Sub(last.asked)
+	switch {
+	case went < least-clockSlack:
+		return went - least, last.now.Add(least)
+	case went > most+clockSlack:
+		return went - most, last.now.Add(most)
+	}
+	return 0, now
+}
+
+// clockMoved repairs what a clock that was set leaves behind; true: it was set.
+func (q *Queue) clockMoved(ctx context.Context, now, asked time.Time) (bool, error) {
+	by, without := q.clock.moved(now, asked, time.Now())
+	if by == 0 {
+		return false, nil
+	}
+	q.cfg.Log.Warn().Dur("by_ms", by).Msg("the database's clock was set")
+	if by > 0 {
+		return true, nil
+	}
+	n, err := q.cfg.DB.JobDueAgain(ctx, without)
+	if n > 0 {
+		signal(q.look)
+	}
+	return true, err
+}

@@ -1,0 +1,109 @@
+package queue
+
+import (
+	"testing"
+	"time"
+
+	"github.com/millrace/millrace/engine/store/storetest"
+)
+
+func TestClockMoved(t *testing.T) {
+	t.Parallel()
+	began, now := time.Now(), time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+	at := func(s float64) time.Time { return began.Add(time.Duration(s * float64(time.Second))) }
+	for name, c := range map[string]struct {
+		went        float64 // of the server's clock, since a heartbeat that was sent at 0 and answered at 0.1
+		asked, back float64
+		by          time.Duration
+		without     float64
+	}{
+		"in step":                   {5, 5, 5.1, 0, 5},
+		"late on its way":           {5, 5, 9, 0, 5},
+		"sent late":                 {9, 5, 9, 0, 9},
+		"an hour forward":           {3605, 5, 5.1, 3600*time.Second - 100*time.Millisecond, 5.1},
+		"an hour back":              {-3595, 5, 5.1, -3600*time.Second + 100*time.Millisecond, 4.9},
+		"stood still, with its own": {0, 0.2, 0.3, 0, 0},
+	} {
+		var k serverClock
+		if by, _ := k.moved(now, at(0), at(0.1)); by != 0 {
+			t.Fatalf("the first look found a jump of %s", by)
+		}
+		said := now.Add(time.Duration(c.went * float64(time.Second)))
+		by, without := k.moved(said, at(c.asked), at(c.back))
+		if want := now.Add(time.Duration(c.without * float64(time.Second))); by.Round(time.Millisecond) != c.by || !without.Round(time.Millisecond).Equal(want) {
+			t.Errorf("%s: by %s, without %s; want %s, %s", name, by, without, c.by, want)
+		}
+	}
+}
+
+// TestClockSetBack leaves behind what an hour does that was taken back: heartbeats, starts and times due in the future.
+func TestClockSetBack(t *testing.T) {
+	t.Parallel()
+	url := storetest.URL(t)
+	db := storetest.Open(t, url)
+	dead := start(t, quiet(storetest.Open(t, url), nil))
+	q := start(t, quiet(db, nil))
+	if _, err := q.beatOnce(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	running, queued, later := noop(), noop(), noop()
+	push(t, dead, running)
+	if list := claim(t, dead, 1, "noop"); len(list) != 1 {
+		t.Fatalf("claimed %d", len(list))
+	}
+	push(t, q, queued)
+	later.ScheduledFor = time.Now().Add(2 * time.Hour)
+	push(t, q, later)
+	storetest.Exec(t, db, "update worker set heartbeat = heartbeat + interval '1 hour'")
+	storetest.Exec(t, db, "update q set scheduled_for = scheduled_for + interval '1 hour', started_at = started_at + interval '1 hour'")
+	q.clock.now = q.clock.now.Add(time.Hour)
+	set, err := q.beatOnce(t.Context())
+	if err != nil || !set {
+		t.Fatalf("the jump was not seen: %v", err)
+	}
+	if _, err := q.lookUp(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if list := claim(t, q, 5, "noop"); len(list) != 1 || list[0].Job.ID != queued.ID {
+		t.Fatalf("claimed %+v", list)
+	}
+	for want := range int64(2) { // first its heartbeat is set right, then it runs out
+		if n, err := db.WorkerBury(t.Context(), q.clock.now, 0); n != want || err != nil {
+			t.Fatalf("look %d buried %d, %v", want, n, err)
+		}
+		if _, err := q.beatOnce(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	q.rescue(t.Context())
+	if _, err := q.lookUp(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if list := claim(t, q, 5, "noop"); len(list) != 1 || list[0].Job.ID != running.ID {
+		t.Fatalf("rescued %+v", list)
+	}
+}
+
+// TestClockSetForward makes everybody's heartbeat look old: nobody is buried for that.
+func TestClockSetForward(t *testing.T) {
+	t.Parallel()
+	url := storetest.URL(t)
+	db := storetest.Open(t, url)
+	start(t, quiet(storetest.Open(t, url), nil))
+	q := start(t, quiet(db, nil))
+	if _, err := q.beatOnce(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	beaten := q.clock.now
+	storetest.Exec(t, db, "update worker set heartbeat = heartbeat - interval '1 hour'")
+	q.clock.now = q.clock.now.Add(-time.Hour)
+	if n, err := db.WorkerBury(t.Context(), q.clock.now, time.Minute); n != 0 || err != nil {
+		t.Fatalf("buried %d between heartbeat and look, %v", n, err)
+	}
+	if set, err := q.beatOnce(t.Context()); err != nil || !set {
+		t.Fatalf("the jump was not seen: %v", err)
+	}
+	if n, err := db.WorkerBury(t.Context(), beaten, time.Minute); n != 1 || err != nil {
+		t.Fatalf("%d were dead for an hour, %v", n, err)
+	}
+}

@@ -1,0 +1,49 @@
+package queue
+
+import (
+	"context"
+	"testing"
+
+	"github.com/millrace/millrace/engine/store"
+	"github.com/millrace/millrace/engine/store/storetest"
+)
+
+// TestClaimWithoutAnswer loses the answer to a claim: the worker lives and knows nothing of the jobs, and its heartbeats give
+// them back, while those that it does know stay.
+func TestClaimWithoutAnswer(t *testing.T) {
+	t.Parallel()
+	q := start(t, quiet(storetest.New(t), nil))
+	lost, kept := noop(), noop()
+	push(t, q, kept)
+	if list := claim(t, q, 1, "noop"); len(list) != 1 {
+		t.Fatalf("claimed %d", len(list))
+	}
+	push(t, q, lost)
+	c := &store.JobClaim{Lanes: q.lanes.ready([]string{"noop"}).lanes, Max: 1, Worker: q.Worker()}
+	if err := q.cfg.DB.JobClaim(t.Context(), c); err != nil || len(c.Claims) != 1 {
+		t.Fatalf("claimed %d, %v", len(c.Claims), err)
+	}
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := q.Claim(gone, []string{"noop"}, 1); err == nil {
+		t.Fatal("a claim whose answer nobody waits for succeeded")
+	}
+	for range strayLooks {
+		if list := claim(t, q, 5, "noop"); len(list) != 0 {
+			t.Fatal("it was given back at the first look")
+		}
+		if _, err := q.beatOnce(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if len(q.strays.seen) == 0 {
+			break
+		}
+	}
+	list := claim(t, q, 5, "noop")
+	if len(list) != 1 || list[0].Job.ID != lost.ID || list[0].Attempt != 2 {
+		t.Fatalf("claimed %+v", list)
+	}
+	if finish(t, q, success(c.Claims[0])) {
+		t.Fatal("the lost claim's outcome was taken")
+	}
+}
