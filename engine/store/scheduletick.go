@@ -186,7 +186,11 @@ func (db *DB) TickList(ctx context.Context, ws string, f engine.TickFilter) ([]e
 	for _, s := range f.States {
 		states = append(states, string(s))
 	}
-	rows, err := db.pool.Query(ctx, q("TickList"), ws, f.Schedule, states, orNil(f.After), orNil(f.Before), limit, offset)
+	name, args := "TickList", []any{ws, states, orNil(f.After), orNil(f.Before), limit, offset}
+	if f.Schedule != "" {
+		name, args = "TickListOf", append(args, f.Schedule)
+	}
+	rows, err := db.pool.Query(ctx, q(name), args...)
 	if err != nil {
 		return nil, fmt.Errorf("list ticks: %w", err)
 	}
@@ -246,7 +250,11 @@ type TickEnd struct {
 
 // TickEnded finds fired ticks whose job is done, among the given ones or, with nil, all, and locks them with their schedules.
 func (db *DB) TickEnded(ctx context.Context, tx Tx, jobs []uuid.UUID, limit int) ([]TickEnded, error) {
-	rows, err := tx.Query(ctx, q("TickEnded"), jobs, limit)
+	name, args := "TickEnded", []any{limit}
+	if jobs != nil {
+		name, args = "TickEndedOf", []any{limit, jobs}
+	}
+	rows, err := tx.Query(ctx, q(name), args...)
 	if err != nil {
 		return nil, fmt.Errorf("find ended ticks: %w", err)
 	}

@@ -114,11 +114,18 @@ where t.workspace = f.workspace and t.path = f.path and t.at = f.at and t.state 
 update tick set state = 'failed', error = $4 where workspace = $1 and path = $2 and at = $3 and state = 'due';
 
 -- name: TickEnded
--- The ticks among the jobs $1, null being all, whose job is done, the first that ended first; with the counts of their schedules.
+-- The ticks whose job is done, the first that ended first; with the counts of their schedules.
 select t.workspace, t.path, t.at, t.job, d.state = 2, s.handlers, s.fails, s.wins, s.broken
 from tick t join done d on d.id = t.job join schedule s on s.workspace = t.workspace and s.path = t.path
-where t.state = 'fired' and ($1::uuid[] is null or t.job = any($1))
-order by d.finished_at, t.at limit $2 for update of t, s skip locked;
+where t.state = 'fired'
+order by d.finished_at, t.at limit $1 for update of t, s skip locked;
+
+-- name: TickEndedOf
+-- Likewise, of the jobs $2.
+select t.workspace, t.path, t.at, t.job, d.state = 2, s.handlers, s.fails, s.wins, s.broken
+from tick t join done d on d.id = t.job join schedule s on s.workspace = t.workspace and s.path = t.path
+where t.state = 'fired' and t.job = any($2)
+order by d.finished_at, t.at limit $1 for update of t, s skip locked;
 
 -- name: TickEnd
 update tick t set state = 'done', success = e.success, streak = e.streak, handler = e.handler, recovery = e.recovery,
@@ -147,14 +154,24 @@ update tick set pending = false, error = $4 where workspace = $1 and path = $2 a
 -- name: TickList
 select path, at, state, count, fired_at, job, success, handler, recovery, error
 from tick
-where workspace = $1 and ($2 = '' or path = $2) and ($3::text[] is null or state = any($3))
-  and ($4::timestamptz is null or at > $4) and ($5::timestamptz is null or at < $5)
-order by at desc, path limit $6 offset $7;
+where workspace = $1 and ($2::text[] is null or state = any($2))
+  and ($3::timestamptz is null or at > $3) and ($4::timestamptz is null or at < $4)
+order by at desc, path limit $5 offset $6;
+
+-- name: TickListOf
+-- Likewise, of one schedule.
+select path, at, state, count, fired_at, job, success, handler, recovery, error
+from tick
+where workspace = $1 and path = $7 and ($2::text[] is null or state = any($2))
+  and ($3::timestamptz is null or at > $3) and ($4::timestamptz is null or at < $4)
+order by at desc limit $5 offset $6;
 
 -- name: TickExpire
--- By schedule, so that the primary key finds them.
-delete from tick t using schedule s
-where t.workspace = s.workspace and t.path = s.path and t.at < now() - $1::interval and t.state <> 'due';
+-- Schedule by schedule, so that the primary key finds them.
+delete from tick t using schedule s cross join lateral
+    (select k.at from tick k where k.workspace = s.workspace and k.path = s.path and k.at < now() - $1::interval and k.state <> 'due'
+     order by k.at limit 100000) as old
+where t.workspace = s.workspace and t.path = s.path and t.at = old.at;
 
 -- name: CalendarPut
 insert into calendar (workspace, path, summary, days, weekdays, edited_by) values ($1, $2, $3, $4, $5, $6)
