@@ -139,10 +139,12 @@ type filling struct {
 	jobs     []*engine.Job
 }
 
-var (
-	errCanceled = errors.New("canceled")
-	errReading  = errors.New("reading the rows failed") // for a reason that is not ours
-)
+var errCanceled = errors.New("canceled")
+
+// readError says that reading the rows failed, for a reason that is not ours.
+type readError struct{ error }
+
+func (e readError) Unwrap() error { return e.error }
 
 // fill pushes all rows of src and ends receiving.
 func (b *Batches) fill(ctx context.Context, f *filling, src source) (*engine.Batch, error) {
@@ -206,7 +208,7 @@ func reading(err error) error {
 	if errors.As(err, &bad) || errors.As(err, &e) {
 		return err
 	}
-	return fmt.Errorf("%w: %w", errReading, err)
+	return readError{err}
 }
 
 // touchEvery is how often a receiver is heard of, and asks whether the batch is still wanted.
@@ -324,7 +326,7 @@ func (f *filling) broken(ctx context.Context, cause error) error {
 		return f.interrupt(ctx, cause)
 	}
 	code := engine.CodeOf(wrap("batch.receive", cause))
-	if errors.Is(cause, errReading) {
+	if errors.As(cause, new(readError)) {
 		code = engine.Invalid
 	}
 	if code == engine.Internal {

@@ -66,6 +66,7 @@ func commands() []command {
 		scheduleList, scheduleGet, scheduleCreate, scheduleUpdate, schedulePush, scheduleDelete, scheduleEnable, scheduleDisable,
 		schedulePause, scheduleResume, scheduleTicks, schedulePreview, scheduleRun, scheduleBackfill,
 		calendarPut, calendarList, calendarGet, calendarDelete, workersCommand, workerList,
+		batchRun, batchList, batchGet, batchWait, batchCancel, batchResults, batchRerun, jobRerun,
 		tokenCreate, tokenList, tokenDelete, versionCommand}
 }
 
