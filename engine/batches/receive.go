@@ -62,13 +62,16 @@ func (b *Batches) begin(ctx context.Context, p engine.Principal, r *engine.Batch
 		return nil, nil, &engine.Error{Code: engine.Conflict, Op: "batch.receive", Path: made.ID.String(),
 			Msg: "the idempotency key made another batch: of " + what(made)}
 	}
-	if made.State == engine.BatchReceiving && made.Hash != tmpl.Hash { // its rows run one version
+	if made.State != engine.BatchReceiving {
+		return tmpl, made, nil
+	}
+	if made.Hash != tmpl.Hash { // its rows run one version
 		run.Path, run.Hash = "", made.Hash
 		if tmpl, err = b.cfg.Jobs.Template(ctx, p, run); err != nil {
 			return nil, nil, err
 		}
 	}
-	return tmpl, made, nil
+	return tmpl, made, b.take(ctx, made)
 }
 
 func what(b *engine.Batch) string {
@@ -78,31 +81,27 @@ func what(b *engine.Batch) string {
 	return string(b.Kind)
 }
 
-// open stores a batch, or returns the one of the same key; one that is being received is then the caller's.
+// open stores a batch, or returns the one of the same key.
 func (b *Batches) open(ctx context.Context, batch *engine.Batch, key string) (*engine.Batch, error) {
 	stored, err := b.cfg.DB.BatchInsert(ctx, batch, key)
-	if err != nil {
-		return nil, wrap("batch.receive", err)
-	}
-	if stored {
-		return batch, nil
+	if err != nil || stored {
+		return batch, wrap("batch.receive", err)
 	}
 	first, err := b.cfg.DB.BatchByKey(ctx, batch.Workspace, key)
+	return first, wrap("batch.receive", err)
+}
+
+// take makes a batch that broke off the caller's to receive.
+func (b *Batches) take(ctx context.Context, batch *engine.Batch) error {
+	mine, err := b.cfg.DB.BatchTake(ctx, batch.ID, b.cfg.Alive)
 	if err != nil {
-		return nil, wrap("batch.receive", err)
-	}
-	if first.State != engine.BatchReceiving {
-		return first, nil
-	}
-	mine, err := b.cfg.DB.BatchTake(ctx, first.ID, b.cfg.Alive)
-	if err != nil {
-		return nil, wrap("batch.receive", err)
+		return wrap("batch.receive", err)
 	}
 	if !mine {
-		return nil, &engine.Error{Code: engine.Conflict, Op: "batch.receive", Path: first.ID.String(),
+		return &engine.Error{Code: engine.Conflict, Op: "batch.receive", Path: batch.ID.String(),
 			Msg: "another request sends the rows of this batch", Hint: fmt.Sprintf("try again in %.0f seconds", b.cfg.Alive.Seconds())}
 	}
-	return first, nil
+	return nil
 }
 
 // settledBefore is the answer for a batch that the idempotency key made before, and that is received.
