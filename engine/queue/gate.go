@@ -40,10 +40,11 @@ const (
 // gates is what this process knows of gates.
 type gates struct {
 	mu    sync.Mutex
-	known map[gateName]gate   // guarded by mu
-	next  map[int32]time.Time // when it is worth looking at a gate again; guarded by mu
-	first time.Time           // the earliest of next, or earlier; zero: none; guarded by mu
-	kick  chan struct{}       // first has become earlier
+	known map[gateName]gate        // guarded by mu
+	last  map[int32]store.Admitted // who was left queued last; guarded by mu
+	next  map[int32]time.Time      // when it is worth looking at a gate again; guarded by mu
+	first time.Time                // the earliest of next, or earlier; zero: none; guarded by mu
+	kick  chan struct{}            // first has become earlier
 }
 
 type gateName struct{ workspace, key string }
@@ -56,7 +57,7 @@ type gate struct {
 }
 
 func (g *gates) init() {
-	g.known, g.next, g.kick = map[gateName]gate{}, map[int32]time.Time{}, make(chan struct{}, 1)
+	g.known, g.last, g.next, g.kick = map[gateName]gate{}, map[int32]store.Admitted{}, map[int32]time.Time{}, make(chan struct{}, 1)
 }
 
 // checkLimit verifies a limit.
@@ -166,20 +167,45 @@ func passed(ops []*op, b *store.GateBatch) {
 	}
 }
 
-// admitted takes in what came of b: jobs that are queued now, and when to look again. The caller wakes who waits.
-func (q *Queue) admitted(b *store.GateBatch) {
+// expect has the claim of a flush look at where the flush itself will admit jobs: the next of a gate is of the lane of the last
+// more often than not, and then it need not wait to be claimed.
+func (w *writer) expect(b *store.GateBatch, tags []string) {
 	if b == nil {
 		return
 	}
-	for _, a := range b.Admitted {
-		if !a.Running {
-			q.lanes.added(a.Tag, a.Prio, a.Due)
-			q.news.all() // it may have been due for long, and lie behind the marks of others
+	g := &w.q.gates
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, e := range b.Ends {
+		if a, ok := g.last[e.Gate]; ok && slices.Contains(tags, a.Tag) {
+			w.q.lanes.added(a.Tag, a.Prio, a.Due)
 		}
+	}
+}
+
+// admitted takes in what came of b: jobs that are queued now but for those that are claimed already, and when to look again. The
+// caller wakes who waits.
+func (q *Queue) admitted(b *store.GateBatch, claimed ...*engine.Claim) {
+	if b == nil {
+		return
 	}
 	g := &q.gates
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	for _, a := range b.Admitted {
+		if a.Running {
+			continue
+		}
+		if len(g.last) >= gatesKept {
+			clear(g.last)
+		}
+		g.last[a.Gate] = a
+		if slices.ContainsFunc(claimed, func(c *engine.Claim) bool { return c.Job.ID == a.ID }) {
+			continue
+		}
+		q.lanes.added(a.Tag, a.Prio, a.Due)
+		q.news.all() // it may have been due for long, and lie behind the marks of others
+	}
 	if len(g.next) > 0 {
 		for _, id := range b.Gates {
 			delete(g.next, id)

@@ -74,6 +74,29 @@ func TestLimitDirect(t *testing.T) {
 	}
 }
 
+// TestLimitChain gets the next job of a limit with the finish of the one before: one transaction a job.
+func TestLimitChain(t *testing.T) {
+	t.Parallel()
+	q := start(t, quiet(storetest.New(t), nil))
+	var jobs []*engine.Job
+	for range 5 {
+		jobs = append(jobs, limited("k", 1))
+		push(t, q, jobs[len(jobs)-1])
+	}
+	c := claim(t, q, 9, "noop")[0]
+	flushes := q.Flushes()
+	for _, j := range jobs[1:] {
+		ok, next, err := q.FinishAndClaim(t.Context(), success(c), []string{"noop"})
+		if err != nil || !ok || next == nil || next.Job.ID != j.ID || next.Gate != c.Gate {
+			t.Fatalf("%v %+v %v", ok, next, err)
+		}
+		c = next
+	}
+	if n := q.Flushes() - flushes; n != 4 {
+		t.Fatalf("%d flushes for 4 jobs", n)
+	}
+}
+
 func TestLimitOrder(t *testing.T) {
 	t.Parallel()
 	q := start(t, quiet(storetest.New(t), nil))
