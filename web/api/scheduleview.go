@@ -26,14 +26,16 @@ const (
 	defaultGrace    = time.Second
 )
 
-// scheduleFields are the names of wire.Schedule, in its order.
-var scheduleFields = func() (names []string) {
-	for f := range reflect.TypeFor[wire.Schedule]().Fields() {
+// scheduleFields are the names of wire.Schedule, sentFields those of wire.NewSchedule, in their order.
+var scheduleFields, sentFields = jsonNames(reflect.TypeFor[wire.Schedule]()), jsonNames(reflect.TypeFor[wire.NewSchedule]())
+
+func jsonNames(t reflect.Type) (names []string) {
+	for f := range t.Fields() {
 		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 		names = append(names, name)
 	}
 	return names
-}()
+}
 
 // unkept are fields that are not kept as sent: the server writes them, or they tell it what to do once.
 var unkept = map[string]bool{"workspace_id": true, "path": true, "edited_by": true, "edited_at": true, "email": true, "error": true,
@@ -64,6 +66,17 @@ func decodeSchedule(body []byte) (*scheduleBody, error) {
 	if err := json.Unmarshal(body, &b.sent); err != nil || b.sent == nil {
 		return nil, invalid("the body is not a JSON object")
 	}
+	// encoding/json would take "Schedule" for "schedule" too.
+	meant := map[string]json.RawMessage{}
+	for _, name := range sentFields {
+		if raw, ok := b.sent[name]; ok {
+			meant[name] = raw
+		}
+	}
+	body, err := encode(meant)
+	if err != nil {
+		return nil, err
+	}
 	n := wire.NewSchedule{}
 	if err := json.Unmarshal(body, &n); err != nil {
 		return nil, invalid("the body is not a schedule: %v", err)
@@ -84,7 +97,6 @@ func decodeSchedule(body []byte) (*scheduleBody, error) {
 		}
 		s.Overlap = engine.OverlapSkip
 	}
-	var err error
 	if s.Args, err = objectOf("args", n.Args); err != nil {
 		return nil, err
 	}

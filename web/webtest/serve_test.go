@@ -162,6 +162,7 @@ func TestConfigDiesAtBirth(t *testing.T) {
 	for name, change := range map[string]func(*web.Config){
 		"neither Listen": func(c *web.Config) { c.Socket = "" },
 		"Jobs":           func(c *web.Config) { c.Jobs = nil },
+		"Schedules":      func(c *web.Config) { c.Schedules = nil },
 		"Auth":           func(c *web.Config) { c.Auth = nil },
 		"MaxBody":        func(c *web.Config) { c.MaxBody = -1 },
 		"WaitTimeout":    func(c *web.Config) { c.WaitTimeout = -1 },
