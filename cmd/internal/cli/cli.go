@@ -62,11 +62,11 @@ type command struct {
 func commands() []command {
 	return []command{doctorCommand, runCommand,
 		scriptPush, scriptList, scriptGet, scriptHistory, scriptArchive,
-		jobList, jobGet, jobLogs, jobCancel, jobWhy,
+		jobList, jobGet, jobLogs, jobCancel, jobWhy, jobRerun,
+		batchRun, batchList, batchGet, batchWait, batchCancel, batchResults, batchRerun,
 		scheduleList, scheduleGet, scheduleCreate, scheduleUpdate, schedulePush, scheduleDelete, scheduleEnable, scheduleDisable,
 		schedulePause, scheduleResume, scheduleTicks, schedulePreview, scheduleRun, scheduleBackfill,
 		calendarPut, calendarList, calendarGet, calendarDelete, workersCommand, workerList,
-		batchRun, batchList, batchGet, batchWait, batchCancel, batchResults, batchRerun, jobRerun,
 		tokenCreate, tokenList, tokenDelete, versionCommand}
 }
 

@@ -111,7 +111,8 @@ func replay(t *testing.T, text string) string {
 	t.Chdir(dir)
 	for name, content := range map[string]string{"hello.py": "def main(): pass\n", "fail.py": "def main(): fail()\n",
 		"notes.txt": "nothing\n", "nightly.schedule.yaml": nightlyYAML, "list.yaml": "- 1\n", "twice.yaml": "a: 1\na: 2\n",
-		"changed.yaml": strings.Replace(nightlyYAML, "0 0 3", "0 0 4", 1), "elsewhere.json": `{"path": "f/ops/other", "schedule": "@daily"}`, "args.json": `{"from": "file"}` + "\n"} {
+		"changed.yaml": strings.Replace(nightlyYAML, "0 0 3", "0 0 4", 1), "elsewhere.json": `{"path": "f/ops/other", "schedule": "@daily"}`, "args.json": `{"from": "file"}` + "\n",
+		"rows.ndjson": "{\"n\": 1}\n{\"fail\": true}\n{\"n\": 3}\n", "good.jsonl": "{}\n{}\n", "bad.ndjson": "{}\nbad\n", "people.csv": "name\nann\n"} {
 		if err := os.WriteFile(name, []byte(content), 0o644); err != nil {
 			t.Fatal(err)
 		}
@@ -233,6 +234,8 @@ func TestJSONContract(t *testing.T) {
 		"schedule ticks f/a/s", "schedule preview @daily", "schedule preview wrong", "schedule run f/a/s", "schedule backfill f/a/s --from -3h",
 		"schedule disable f/a/s", "schedule enable f/a/s", "schedule delete f/a/s", "calendar put f/a/c --day 2026-12-25", "calendar list",
 		"calendar get f/a/c", "calendar delete f/a/c", "calendar delete f/a/c", "workers", "worker list",
+		"batch run f/a/b a.csv", "batch run noop - --wait", "batch list", "batch get " + job, "batch get x", "batch results " + job, "batch wait " + job,
+		"batch cancel " + job, "batch rerun " + job, "job rerun", "job rerun --dry-run",
 		"script archive f/a/b", "script list --limit 0", "script list --nosuchflag", "doctor --data . --database-url postgres://x",
 	} {
 		stdout, stderr, status := do(t.Context(), append(strings.Fields(line), "--json"), "", map[string]string{"MILLRACE_SOCKET": d.Socket})

@@ -43,11 +43,15 @@ type Daemon struct {
 	sync.Mutex
 	Scripts  map[string]client.NewScript // by path
 	Canceled []string
-	Deleted  []string        // tokens
-	settled  map[string]bool // paths whose dependency job somebody has followed to its end
-	jobs     map[uuid.UUID]*client.Job
-	order    []uuid.UUID
-	ended    map[uuid.UUID]chan struct{}
+	Deleted  []string // tokens
+	// BreakBatches is how many requests to run a batch break off; Keys are the idempotency keys of those that came.
+	BreakBatches int
+	Keys         []string
+	batches      []*batch
+	settled      map[string]bool // paths whose dependency job somebody has followed to its end
+	jobs         map[uuid.UUID]*client.Job
+	order        []uuid.UUID
+	ended        map[uuid.UUID]chan struct{}
 
 	schedules, calendars map[string]record // by path
 }
@@ -105,6 +109,7 @@ func (d *Daemon) Client(t *testing.T) *client.Client {
 func (d *Daemon) routes() *http.ServeMux {
 	mux := http.NewServeMux()
 	d.scheduleRoutes(mux)
+	d.batchRoutes(mux)
 	const w = "/api/w/main/"
 	mux.HandleFunc("POST "+w+"scripts/create", d.create)
 	mux.HandleFunc("GET "+w+"scripts/list", d.listScripts)
