@@ -27,6 +27,7 @@ type bench struct {
 // daemon is a process that this program started.
 type daemon struct {
 	cmd     *exec.Cmd
+	address string
 	exited  chan struct{} // closed when it is gone
 	started time.Time
 }
@@ -97,41 +98,16 @@ func (b *bench) folder() string {
 	return "."
 }
 
-// start starts the daemon, waits until it is ready and takes a token.
+// start starts the own daemon, waits until it is ready and takes a token.
 func (b *bench) start(ctx context.Context) error {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	d, err := b.launch(ctx, b.data)
+	if d != nil {
+		b.own = d
+	}
 	if err != nil {
 		return err
 	}
-	address := listener.Addr().String()
-	_ = listener.Close()
-	binary, err := filepath.Abs(b.daemon)
-	if err != nil {
-		return err
-	}
-	logFile, err := os.OpenFile(filepath.Join(b.data, "bench-daemon.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = logFile.Close() }() // the child has its own
-	cmd := exec.Command(binary, "serve", "--data", b.data, "--listen", address, "--workspace", b.workspace, "--log", "json")
-	cmd.Stdout, cmd.Stderr = logFile, logFile
-	// Not in this program's group: Ctrl-C ends the measuring first, which then ends the daemon.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
-	d := &daemon{cmd: cmd, exited: make(chan struct{}), started: time.Now()}
-	if err := cmd.Start(); err != nil {
-		return fmt.Errorf("start the daemon: %w (make build first)", err)
-	}
-	go func() {
-		_ = cmd.Wait() // how it ended is in its log
-		close(d.exited)
-	}()
-	b.own = d
-	b.server = server{network: "tcp", address: address, token: b.server.token}
-	if err := b.ready(ctx); err != nil {
-		log, _ := os.ReadFile(logFile.Name())
-		return fmt.Errorf("%w; its log ends with:\n%s", err, tail(log, 2000))
-	}
+	b.server = server{network: "tcp", address: d.address, token: b.server.token}
 	if b.server.token == "" {
 		if err := b.takeToken(); err != nil {
 			return err
@@ -139,6 +115,43 @@ func (b *bench) start(ctx context.Context) error {
 	}
 	b.report.Machine.Version = b.version()
 	return nil
+}
+
+// launch starts a daemon with its data in a folder and waits until it is ready. After an error the daemon, if there is one, is
+// still to be ended.
+func (b *bench) launch(ctx context.Context, data string, flags ...string) (*daemon, error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	address := listener.Addr().String()
+	_ = listener.Close()
+	binary, err := filepath.Abs(b.daemon)
+	if err != nil {
+		return nil, err
+	}
+	logFile, err := os.OpenFile(filepath.Join(data, "bench-daemon.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = logFile.Close() }() // the child has its own
+	cmd := exec.Command(binary, append([]string{"serve", "--data", data, "--listen", address, "--workspace", b.workspace, "--log", "json"}, flags...)...)
+	cmd.Stdout, cmd.Stderr = logFile, logFile
+	// Not in this program's group: Ctrl-C ends the measuring first, which then ends the daemon.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
+	d := &daemon{cmd: cmd, address: address, exited: make(chan struct{}), started: time.Now()}
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("start the daemon: %w (make build first)", err)
+	}
+	go func() {
+		_ = cmd.Wait() // how it ended is in its log
+		close(d.exited)
+	}()
+	if err := d.ready(ctx); err != nil {
+		log, _ := os.ReadFile(logFile.Name())
+		return d, fmt.Errorf("%w; its log ends with:\n%s", err, tail(log, 2000))
+	}
+	return d, nil
 }
 
 func (b *bench) version() string {
@@ -156,10 +169,10 @@ func (b *bench) version() string {
 }
 
 // ready returns when the daemon takes jobs.
-func (b *bench) ready(ctx context.Context) error {
+func (d *daemon) ready(ctx context.Context) error {
 	limit := time.After(startLimit)
 	for {
-		if c, err := b.server.dial(); err == nil {
+		if c, err := (server{network: "tcp", address: d.address}).dial(); err == nil {
 			status, _, err := c.do("GET", "/api/ready", "")
 			c.close()
 			if err == nil && status == 200 {
@@ -167,7 +180,7 @@ func (b *bench) ready(ctx context.Context) error {
 			}
 		}
 		select {
-		case <-b.own.exited:
+		case <-d.exited:
 			return errors.New("the daemon ended at its start")
 		case <-limit:
 			return fmt.Errorf("the daemon is not ready after %v", startLimit)
@@ -200,6 +213,10 @@ func (b *bench) stop() error {
 	}
 	d := b.own
 	b.own = nil
+	return d.stop()
+}
+
+func (d *daemon) stop() error {
 	_ = d.cmd.Process.Signal(syscall.SIGTERM) // it may be gone already
 	select {
 	case <-d.exited:

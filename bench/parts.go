@@ -4,9 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"os/exec"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -26,7 +23,11 @@ var parts = []part{
 	{"rate", "isolated jobs a second, 16 clients", rate},
 	{"cold", "first run of a script that nobody has seen", cold},
 	{"idle", "what the daemon takes when nothing happens", idle},
+	{"nohttp", "jobs that do nothing, over HTTP", noopHTTP},
+	{"remote", "jobs that another process of the same database starts", remote},
 	{"noop", "the queue alone, through the engine's API", noop},
+	{"backlog", "the same with a million jobs waiting", backlog},
+	{"pinned", "the same while a transaction stays open", pinned},
 }
 
 func partNames() []string {
@@ -310,59 +311,4 @@ func pause(ctx context.Context, d time.Duration) error {
 	case <-time.After(d):
 		return nil
 	}
-}
-
-// noop runs the engine's own benchmark, which needs neither HTTP nor a sandbox.
-func noop(ctx context.Context, b *bench) error {
-	cmd := exec.CommandContext(ctx, goCommand(), "test", "-run", "^$", "-bench", "^BenchmarkNoop$", "-benchtime", "3s", "-timeout", "5m", "./engine/queue/")
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		return fmt.Errorf("go test -bench: %w\n%s", err, tail(out, 2000))
-	}
-	if b.readNoop(string(out)) == 0 {
-		return fmt.Errorf("the benchmark of engine/queue reports nothing that is known:\n%s", tail(out, 2000))
-	}
-	return nil
-}
-
-// benchLine is "BenchmarkNoop/c=64-2   60000   51234 ns/op   19500 jobs/s ...".
-var benchLine = regexp.MustCompile(`(?m)^BenchmarkNoop/c=(\d+)(?:-\d+)?\s+(\d+)\s+(.*)$`)
-
-// readNoop takes the figures from the output of the benchmark and returns how many it took: times with one client, rates with
-// more.
-func (b *bench) readNoop(out string) (taken int) {
-	for _, line := range benchLine.FindAllStringSubmatch(out, -1) {
-		n, err := strconv.Atoi(line[2])
-		if err != nil {
-			continue
-		}
-		fields := strings.Fields(line[3])
-		for i := 0; i+1 < len(fields); i += 2 {
-			value, err := strconv.ParseFloat(fields[i], 64)
-			if err != nil {
-				continue
-			}
-			unit := fields[i+1]
-			name, isTime := strings.CutSuffix(unit, "-us")
-			switch {
-			case isTime && line[1] == "1":
-				b.report.set("noop_"+strings.ReplaceAll(name, "-", "_"), value/1000, "ms", n)
-				taken++
-			case unit == "jobs/s" && line[1] != "1":
-				b.report.set("noop_rate_c"+line[1], value, "1/s", n)
-				taken++
-			}
-		}
-	}
-	return taken
-}
-
-func goCommand() string {
-	if path := os.Getenv("MILLRACE_GO"); path != "" {
-		return path
-	}
-	if path, err := exec.LookPath("go"); err == nil {
-		return path
-	}
-	return "/usr/local/go/bin/go"
 }

@@ -36,6 +36,8 @@ type target struct {
 var targets = []target{
 	{"noop_start_p50", 0.5, true}, {"noop_start_p99", 1.5, true}, {"noop_result_p50", 1, true}, {"noop_result_p99", 3, true},
 	{"noop_rate_c64", 20000, false}, {"noop_rate_c256", 35000, false},
+	{"backlog_start_p50", 2, true}, {"backlog_start_p99", 10, true}, {"pinned_xmin_kept", 90, false},
+	{"remote_start_p50", 2, true}, {"remote_start_p99", 10, true},
 	{"http_ack_p50", 0.8, true}, {"http_ack_p99", 3, true},
 	{"http_result_python_p50", 2.5, true}, {"http_result_python_p99", 8, true},
 	{"http_result_bun_p50", 2.5, true}, {"http_result_bun_p99", 10, true},

@@ -80,16 +80,53 @@ func TestReadNoop(t *testing.T) {
 	b := &bench{report: newReport()}
 	n := b.readNoop("goos: linux\n" +
 		"BenchmarkNoop/c=1-2   5000\t 700123 ns/op\t 1428 jobs/s\t 801 result-p50-us\t 1900 result-p99-us\t 412 start-p50-us\t 990 start-p99-us\n" +
-		"BenchmarkNoop/c=64-2  60000\t 46511 ns/op\t 21500 jobs/s\t 2900 result-p50-us\n" +
+		"BenchmarkNoop/c=64-2  60000\t 46511 ns/op\t 21500 jobs/s\t 2900 result-p50-us\t 31.5 server-cpu-us/job\n" +
 		"PASS\nok  \tengine/queue\t3.2s\n")
-	if n != 5 {
-		t.Errorf("%d figures taken, want 5: %+v", n, b.report.Metrics)
+	if n != 6 {
+		t.Errorf("%d figures taken, want 6: %+v", n, b.report.Metrics)
 	}
-	for key, want := range map[string]metric{"noop_start_p50": {0.412, "ms", 5000}, "noop_result_p99": {1.9, "ms", 5000},
+	for key, want := range map[string]metric{"noop_cpu_server_c64": {0.032, "ms", 60000}, "noop_start_p50": {0.412, "ms", 5000}, "noop_result_p99": {1.9, "ms", 5000},
 		"noop_rate_c64": {21500, "1/s", 60000}} {
 		if got := b.report.Metrics[key]; got != want {
 			t.Errorf("%s is %+v, want %+v", key, got, want)
 		}
+	}
+}
+
+func TestReadFigures(t *testing.T) {
+	b := &bench{report: newReport()}
+	n := b.readFigures("BenchmarkBacklog/start-2   2000\t 3900123 ns/op\t 4100 backlog_rate-1/s\t 0.9123 backlog_start_p50-ms\t 2.5 backlog_start_p99-ms\n" +
+		"BenchmarkBacklog/batch=64-2  2000\t 3900123 ns/op\t 1.5 claim_b64_p50-ms\n" +
+		"BenchmarkPinned-2  1\t 240000000000 ns/op\t 240 n\t 97.5 pinned_xmin_kept-%\t 12 B/op\n")
+	if n != 5 {
+		t.Errorf("%d figures taken, want 5: %+v", n, b.report.Metrics)
+	}
+	for key, want := range map[string]metric{"backlog_rate": {4100, "1/s", 2000}, "backlog_start_p50": {0.912, "ms", 2000},
+		"claim_b64_p50": {1.5, "ms", 2000}, "pinned_xmin_kept": {97.5, "%", 240}} {
+		if got := b.report.Metrics[key]; got != want {
+			t.Errorf("%s is %+v, want %+v", key, got, want)
+		}
+	}
+	if err := known("PASS\n", b.readFigures("PASS\n")); err == nil {
+		t.Error("a benchmark that reports nothing is taken for a success")
+	}
+}
+
+func TestPrivateDatabase(t *testing.T) {
+	data := t.TempDir()
+	if _, err := privateDatabase(data); err == nil {
+		t.Error("no error without a database")
+	}
+	if err := os.MkdirAll(filepath.Join(data, "postgres", "data"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	pid := "4711\n/data/postgres/data\n1764000000\n5432\n/data/it's\n\n 12 0\nready\n"
+	if err := os.WriteFile(filepath.Join(data, "postgres", "data", "postmaster.pid"), []byte(pid), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	got, err := privateDatabase(data)
+	if want := `host='/data/it\'s' port=5432 user=millrace dbname=postgres sslmode=disable`; err != nil || got != want {
+		t.Errorf("%q, %v, want %q", got, err, want)
 	}
 }
 
