@@ -434,7 +434,7 @@ func TestLimitFail(t *testing.T) {
 		t.Fatalf("got %+v", res)
 	}
 	v := get(t, q, j.ID)
-	if v.State != engine.StateFailure || !strings.Contains(string(v.Result), `{"error":{"name":"ConcurrencyLimit","message":"1 jobs of the limit k run already"}}`) {
+	if v.State != engine.StateFailure || !strings.Contains(string(v.Result), `{"error":{"name":"ConcurrencyLimit","message":"the limit k is reached: 1 at the same time"}}`) {
 		t.Fatalf("got %+v %s", v, v.Result)
 	}
 	many, err := q.PushMany(t.Context(), []*engine.Job{hasty(), limited("k", 1)})

@@ -20,9 +20,9 @@ func (q *Queue) turnAway(ctx context.Context, list []*store.JobInsert) (ended ma
 		if i.Gate == 0 || !l.Fail || !i.Inserted || i.Admitted != nil || i.Job.ScheduledFor.After(time.Now()) {
 			continue
 		}
-		message := fmt.Sprintf("%d jobs of the limit %s run already", l.Slots, l.Key)
+		message := fmt.Sprintf("the limit %s is reached: %d at the same time", l.Key, l.Slots)
 		if l.Window > 0 {
-			message = fmt.Sprintf("%d jobs of the limit %s were started within %s", l.Slots, l.Key, l.Window)
+			message = fmt.Sprintf("the limit %s is reached: %d within %s", l.Key, l.Slots, l.Window)
 		}
 		why[message] = append(why[message], i.Job.ID)
 	}
