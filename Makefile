@@ -11,6 +11,9 @@ DATA ?= .data
 GOLANGCI_VERSION := v2.15.0
 GOLANGCI := $(BUILD)/tools/golangci-lint-$(GOLANGCI_VERSION)
 FUZZTIME ?= 30s
+SOAK_TIME ?= 30m
+SOAK_RATE ?= 10000
+GROWTH_ROWS ?= 10000000
 # The race detector multiplies times by five. Left out is what gains nothing: slots are forked C, and the end-to-end tests watch a
 # daemon that is built without it.
 RACE ?= ./cmd/millrace/... ./cmd/internal/{cli,doctor,example,push}/... ./engine/... ./runtimes/... ./web/... ./sandbox/direct/...
@@ -102,6 +105,14 @@ verify: ## the rules of the house: imports, homes of dependencies, file sizes, f
 .PHONY: bench
 bench: build $(BUILD)/bin/bench ## measure; writes bench/results/latest.json and prints it beside the targets
 	@exec $(AS_ROOT) $(BUILD)/bin/bench $(BENCH)
+
+.PHONY: soak
+soak: $(BUILD)/bin/bench ## SOAK_RATE (10000) jobs a second for SOAK_TIME (30m); fails when memory or tables grow
+	@exec $(BUILD)/bin/bench soak --time $(SOAK_TIME) --rate $(SOAK_RATE)
+
+.PHONY: growth
+growth: $(BUILD)/bin/bench ## what a job costs as history grows to GROWTH_ROWS (10 million); draws bench/results/growth.svg
+	@exec $(BUILD)/bin/bench growth --rows $(GROWTH_ROWS)
 
 .PHONY: fmt
 fmt: ## gofmt

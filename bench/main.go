@@ -1,5 +1,6 @@
 // Command bench measures a whole daemon from outside and writes bench/results/latest.json; README.md beside it says how to
-// read the figures. It starts a daemon of its own in a new folder, or uses the one that --server names.
+// read the figures. It starts a daemon of its own in a new folder, or uses the one that --server names. `bench soak` and `bench
+// growth` are the measurements that take long.
 package main
 
 import (
@@ -29,16 +30,16 @@ type options struct {
 }
 
 func main() {
-	o, err := parse(os.Args[1:])
-	if errors.Is(err, flag.ErrHelp) {
-		return
-	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	if err == nil {
-		err = run(ctx, o)
+	found, err := runLong(ctx, os.Args[1:])
+	if !found {
+		var o options
+		if o, err = parse(os.Args[1:]); err == nil {
+			err = run(ctx, o)
+		}
 	}
 	stop()
-	if err != nil {
+	if err != nil && !errors.Is(err, flag.ErrHelp) {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}

@@ -2,7 +2,6 @@ package queue_test
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -17,7 +16,7 @@ import (
 	"github.com/millrace/millrace/engine/store/storetest"
 )
 
-// growthReport is what TestGrowth writes to the file MILLRACE_GROWTH_OUT. bench reads it.
+// growthReport is what TestGrowth writes to the file MILLRACE_BENCH_OUT. bench reads it.
 type growthReport struct {
 	Rows    []int         `json:"rows"`    // completed jobs in the tables, one number a step
 	SizeMB  []float64     `json:"size_mb"` // of the database then
@@ -274,15 +273,7 @@ func TestGrowth(t *testing.T) {
 		h.step(r)
 		h.forget()
 	}
-	if file := os.Getenv("MILLRACE_GROWTH_OUT"); file != "" {
-		b, err := json.MarshalIndent(r, "", "  ")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(file, append(b, '\n'), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
+	writeReport(t, r)
 }
 
 // step measures everything at the present size.

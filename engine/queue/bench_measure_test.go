@@ -2,6 +2,7 @@ package queue_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"math/bits"
 	"os"
@@ -196,6 +197,22 @@ func kilobytes(file, field string) float64 {
 		}
 	}
 	return 0
+}
+
+// writeReport writes r to the file that MILLRACE_BENCH_OUT names, where bench expects it.
+func writeReport(t testing.TB, r any) {
+	t.Helper()
+	file := os.Getenv("MILLRACE_BENCH_OUT")
+	if file == "" {
+		return
+	}
+	b, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, append(b, '\n'), 0o644); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // side is a connection beside the store's, to look behind the scenes.

@@ -2,7 +2,6 @@ package queue_test
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"os"
 	"sync"
@@ -16,7 +15,7 @@ import (
 
 // A soak runs jobs at a steady rate for a long time and looks at what must stay as it is: memory, the hot table, the times.
 // TestSoak is the short form, which judges counts and tables but no times. The long one, which `make soak` starts, has
-// MILLRACE_SOAK for its time, MILLRACE_SOAK_RATE for the jobs a second, and writes what it saw to the file MILLRACE_SOAK_OUT.
+// MILLRACE_SOAK for its time, MILLRACE_SOAK_RATE for the jobs a second, and writes what it saw to the file MILLRACE_BENCH_OUT.
 
 // soakReport is the long form's file. bench reads it.
 type soakReport struct {
@@ -281,13 +280,5 @@ func TestSoak(t *testing.T) {
 	for _, f := range r.Failures {
 		t.Error(f)
 	}
-	if file := os.Getenv("MILLRACE_SOAK_OUT"); file != "" {
-		b, err := json.MarshalIndent(r, "", "  ")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(file, append(b, '\n'), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
+	writeReport(t, r)
 }
