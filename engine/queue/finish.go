@@ -59,7 +59,7 @@ func (q *Queue) finish(ctx context.Context, o *op) (bool, error) {
 		return true, nil
 	}
 	// Refused, or stored by an earlier try of which the answer was lost.
-	ok, err := q.cfg.DB.JobFinished(ctx, o.finish.ID, o.finish.Worker, o.finish.Attempt)
+	ok, err := q.cfg.DB.JobFinished(ctx, o.finish)
 	return ok, wrap(err)
 }
 

@@ -98,9 +98,14 @@ func (db *DB) JobOwner(ctx context.Context, id uuid.UUID) (worker, attempt int32
 	return worker, attempt, true, nil
 }
 
-// JobFinished says whether this very attempt is recorded as the one that completed the job.
-func (db *DB) JobFinished(ctx context.Context, id uuid.UUID, worker, attempt int32) (bool, error) {
-	return db.exists(ctx, "look up outcome", "JobFinished", [16]byte(id), worker, attempt)
+// JobFinished says whether this very outcome is the one that is stored.
+func (db *DB) JobFinished(ctx context.Context, f *JobFinish) (bool, error) {
+	var result *string
+	if len(f.Result) > 0 && f.ResultBlob == nil {
+		text := string(f.Result)
+		result = &text
+	}
+	return db.exists(ctx, "look up outcome", "JobFinished", [16]byte(f.ID), f.Worker, f.Attempt, stateNumber(f.State), result, f.ResultBlob)
 }
 
 // JobExists says whether ws has a job of this id.

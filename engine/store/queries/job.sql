@@ -171,7 +171,9 @@ cross join lateral (
 select worker, attempt from q where id = $1 and state = 1;
 
 -- name: JobFinished
-select exists (select 1 from done where id = $1 and worker = $2 and attempt = $3);
+-- Whether this outcome is the one that is stored, and not, say, that of a rescuer who gave the same attempt up.
+select exists (select 1 from done where id = $1 and worker = $2 and attempt = $3 and state = $4
+    and result::text is not distinct from $5::text and result_blob is not distinct from $6::bytea);
 
 -- name: JobHandBack
 -- What ran was due, whatever became of the clock since.
