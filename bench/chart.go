@@ -14,6 +14,8 @@ const (
 	plotWidth, plotHeight   = 224, 108
 	panelsInRow             = 3
 	chartTop                = 54
+
+	mostlyWaiting = 20 // times the processor time
 )
 
 const chartStyle = `<style>
@@ -49,8 +51,12 @@ func (r growthReport) chart() []byte {
 
 // panel draws one operation.
 func (r growthReport) panel(b *bytes.Buffer, c growthCost) {
+	wall := c.P50
+	if len(c.CPU) > 0 && len(wall) > 0 && wall[0] > mostlyWaiting*c.CPU[0] {
+		wall = nil // the wait of many for each other, at which the cost could not be seen
+	}
 	top := 0.0
-	for _, list := range [][]float64{c.CPU, c.P50} {
+	for _, list := range [][]float64{c.CPU, wall} {
 		for _, v := range list {
 			top = max(top, v)
 		}
@@ -68,7 +74,7 @@ func (r growthReport) panel(b *bytes.Buffer, c growthCost) {
 	for _, line := range []struct {
 		class  string
 		values []float64
-	}{{"wall", c.P50}, {"cpu", c.CPU}} {
+	}{{"wall", wall}, {"cpu", c.CPU}} {
 		path, dots := "", ""
 		for i, v := range line.values {
 			y := plotTop + plotHeight*(1-v/top)

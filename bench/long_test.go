@@ -11,6 +11,7 @@ import (
 func TestChart(t *testing.T) {
 	r := growthReport{Rows: []int{1000, 10_000, 100_000, 1_000_000, 10_000_000}, Costs: []growthCost{
 		{Title: "a job", CPU: []float64{60, 61, 59, 62, 60}, P50: []float64{900, 910, 905, 920, 915}},
+		{Title: "a crowd", CPU: []float64{60, 61, 59, 62, 60}, P50: []float64{9000, 9100, 9050, 9200, 9150}},
 		{Title: "a list", CPU: []float64{60, 610, 5900, 62000, 600000}, P50: []float64{60, 610, 5900, 62000, 610000}},
 	}}
 	svg := string(r.chart())
@@ -26,8 +27,8 @@ func TestChart(t *testing.T) {
 			t.Errorf("no %s in\n%s", want, svg)
 		}
 	}
-	if n := strings.Count(svg, "<circle"); n != 20 {
-		t.Errorf("%d points, want 20", n)
+	if n := strings.Count(svg, "<circle"); n != 25 {
+		t.Errorf("%d points, want 25", n)
 	}
 	if got := (growthReport{Rows: []int{1000}, Costs: []growthCost{{CPU: []float64{0}, P50: []float64{0}}}}).chart(); strings.Contains(string(got), "NaN") {
 		t.Errorf("one step of nothing: %s", got)
