@@ -106,6 +106,9 @@ func (l *lanes) claimed(look laneLook, c *store.JobClaim) {
 	defer l.mu.Unlock()
 	for _, got := range c.Claims {
 		e := l.all[laneKey{got.Job.Tag, got.Job.Priority}]
+		if got.Job.ScheduledFor.After(c.Now) {
+			continue // from before the clock was set back, and no measure of the others
+		}
 		if m := got.Job.ScheduledFor.Add(-slack); e != nil && m.After(e.mark) {
 			e.mark = m
 		}

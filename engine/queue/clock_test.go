@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/millrace/millrace/engine"
 	"github.com/millrace/millrace/engine/store/storetest"
 )
 
@@ -46,16 +47,18 @@ func TestClockSetBack(t *testing.T) {
 	if _, err := q.beatOnce(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	running, queued, later := noop(), noop(), noop()
+	running, queued, next, later := noop(), noop(), noop(), noop()
 	push(t, dead, running)
 	if list := claim(t, dead, 1, "noop"); len(list) != 1 {
 		t.Fatalf("claimed %d", len(list))
 	}
 	push(t, q, queued)
+	push(t, q, next)
 	later.ScheduledFor = time.Now().Add(2 * time.Hour)
 	push(t, q, later)
 	storetest.Exec(t, db, "update worker set heartbeat = heartbeat + interval '1 hour'")
 	storetest.Exec(t, db, "update q set scheduled_for = scheduled_for + interval '1 hour', started_at = started_at + interval '1 hour'")
+	storetest.Exec(t, db, "update job set scheduled_for = scheduled_for + interval '1 hour'")
 	q.clock.now = q.clock.now.Add(time.Hour)
 	set, err := q.beatOnce(t.Context())
 	if err != nil || !set {
@@ -64,8 +67,13 @@ func TestClockSetBack(t *testing.T) {
 	if _, err := q.lookUp(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if list := claim(t, q, 5, "noop"); len(list) != 1 || list[0].Job.ID != queued.ID {
-		t.Fatalf("claimed %+v", list)
+	for _, want := range []*engine.Job{queued, next} { // one after the other: the first must not hide the second
+		if list := claim(t, q, 1, "noop"); len(list) != 1 || list[0].Job.ID != want.ID {
+			t.Fatalf("claimed %+v, want %s", list, want.ID)
+		}
+	}
+	if list := claim(t, q, 1, "noop"); len(list) != 0 {
+		t.Fatalf("claimed %+v, which is due in two hours", list)
 	}
 	for want := range int64(2) { // first its heartbeat is set right, then it runs out
 		if n, err := db.WorkerBury(t.Context(), q.clock.now, 0); n != want || err != nil {
