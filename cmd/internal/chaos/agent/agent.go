@@ -35,12 +35,13 @@ type Config struct {
 	Rate      int           // pushes a second, of all clients together
 	Slots     int           // jobs at the same time
 	Slow      int           // of a hundred jobs, how many take 50 to 400 ms; the others take none
+	Bulk      int           // of a thousand pushes, how many are of bulkJobs at once, which leaves them queued
 	Twice     bool          // sends every push, every outcome and every notification twice
 	Lease     time.Duration // and so on as in queue.Config
 	Heartbeat time.Duration
 	Poll      time.Duration
 	RetryFor  time.Duration
-	Seed      uint64
+	Seed      uint64 // of the choice between single and bulk pushes
 }
 
 // agent is one life of the process.

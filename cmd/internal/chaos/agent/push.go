@@ -3,11 +3,9 @@ package agent
 import (
 	"context"
 	"fmt"
-	"strings"
+	"math/rand/v2"
 	"sync"
 	"time"
-
-	"github.com/google/uuid"
 
 	"github.com/millrace/millrace/cmd/internal/chaos/ledger"
 	"github.com/millrace/millrace/engine"
@@ -31,35 +29,51 @@ func (a *agent) push(ctx context.Context, clients *sync.WaitGroup) {
 			}
 		}
 	}()
-	for range a.cfg.Clients {
+	for i := range a.cfg.Clients {
+		dice := rand.New(rand.NewPCG(a.cfg.Seed, uint64(i)))
 		clients.Go(func() {
 			for ctx.Err() == nil && !a.quiet.Load() {
 				select {
 				case <-ctx.Done():
 				case <-beats:
-					a.one(ctx)
+					n := 1
+					if dice.IntN(1000) < a.cfg.Bulk {
+						n = bulkJobs
+					}
+					a.ask(ctx, n)
 				}
 			}
 		})
 	}
 }
 
-// one asks for a job until it is acknowledged, always under the same id, as clients are told to.
-func (a *agent) one(ctx context.Context) {
-	id := engine.NewJobID()
-	a.note(ledger.Record{Kind: ledger.Intent, ID: id})
+// bulkJobs is the size of a bulk push.
+const bulkJobs = 200
+
+// ask asks for n jobs until they are acknowledged, always under the same ids, as clients are told to.
+func (a *agent) ask(ctx context.Context, n int) {
+	jobs := make([]*engine.Job, n)
+	for i := range jobs {
+		jobs[i] = &engine.Job{
+			ID: engine.NewJobID(), Workspace: "main", Kind: engine.KindNoop, Tag: Tag, Args: []byte(`{"n": 1, "name": "a typical argument"}`),
+			CreatedBy: "chaos", Email: "chaos@localhost", PermissionedAs: "u/chaos", Trigger: "api",
+		}
+		a.note(ledger.Record{Kind: ledger.Intent, ID: jobs[i].ID})
+	}
 	wait := 20 * time.Millisecond
 	for ctx.Err() == nil {
-		err := a.send(ctx, id)
+		err := a.send(ctx, jobs)
 		if err == nil {
-			a.note(ledger.Record{Kind: ledger.Pushed, ID: id, At: ledger.Now()})
+			for _, j := range jobs {
+				a.note(ledger.Record{Kind: ledger.Pushed, ID: j.ID, At: ledger.Now()})
+			}
 			return
 		}
 		if ctx.Err() != nil {
 			return
 		}
-		a.note(ledger.Record{Kind: ledger.Error, ID: id, Text: fmt.Sprintf("%s %s", engine.CodeOf(err), err)})
-		if engine.CodeOf(err) != engine.Unavailable && !strings.Contains(err.Error(), "SQLSTATE 53") {
+		a.note(ledger.Record{Kind: ledger.Error, ID: jobs[0].ID, Text: fmt.Sprintf("%s %s", engine.CodeOf(err), err)})
+		if engine.CodeOf(err) != engine.Unavailable {
 			return // asking again would not help; what became of it is settled by the database alone
 		}
 		t := time.NewTimer(wait)
@@ -72,14 +86,20 @@ func (a *agent) one(ctx context.Context) {
 	}
 }
 
-// send pushes the job, in duplicate mode twice at the same time; one acknowledgement is enough, as it is for a client that
+// send pushes the jobs, in duplicate mode twice at the same time; one acknowledgement is enough, as it is for a client that
 // sends again because the first answer is late.
-func (a *agent) send(ctx context.Context, id uuid.UUID) error {
-	push := func() error {
-		_, err := a.queue.Push(ctx, &engine.Job{
-			ID: id, Workspace: "main", Kind: engine.KindNoop, Tag: Tag, Args: []byte(`{"n": 1, "name": "a typical argument"}`),
-			CreatedBy: "chaos", Email: "chaos@localhost", PermissionedAs: "u/chaos", Trigger: "api",
-		})
+func (a *agent) send(ctx context.Context, jobs []*engine.Job) error {
+	push := func() (err error) {
+		own := make([]*engine.Job, len(jobs)) // the queue fills in what is missing
+		for i, j := range jobs {
+			other := *j
+			own[i] = &other
+		}
+		if len(own) == 1 {
+			_, err = a.queue.Push(ctx, own[0])
+		} else {
+			_, err = a.queue.PushMany(ctx, own)
+		}
 		return err
 	}
 	if !a.cfg.Twice {

@@ -5,6 +5,7 @@ import (
 	"os/exec"
 	"time"
 
+	"github.com/millrace/millrace/cmd/internal/chaos/agent"
 	"github.com/millrace/millrace/cmd/internal/chaos/clock"
 	"github.com/millrace/millrace/cmd/internal/chaos/cluster"
 	"github.com/millrace/millrace/cmd/internal/chaos/ledger"
@@ -32,7 +33,7 @@ var clockJump = Fault{
 		if err := s.startDatabase(ctx, cluster.Config{Env: shim.Env()}); err != nil {
 			return err
 		}
-		if err := s.fleet(ctx, 3, s.db.URL(), nil); err != nil {
+		if err := s.fleet(ctx, 3, s.db.URL(), busy); err != nil {
 			return err
 		}
 		return s.hurt(ctx, time.Second, func(i int) error {
@@ -59,3 +60,6 @@ var clockJump = Fault{
 		})
 	},
 }
+
+// busy makes it likely that jobs are queued when the clock is set: few slots, and sometimes many jobs at once.
+func busy(c *agent.Config) { c.Rate, c.Slots, c.Slow, c.Bulk = 150, 8, 4, 5 }

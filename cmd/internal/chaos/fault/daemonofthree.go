@@ -32,6 +32,9 @@ var daemonOneOfThree = Fault{
 			if err := s.shoot(d); err != nil {
 				return err
 			}
+			if err := s.works(ctx, 100); err != nil { // the others go on
+				return err
+			}
 			return s.serve(ctx, d)
 		})
 	},

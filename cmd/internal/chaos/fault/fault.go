@@ -48,6 +48,7 @@ type Stage struct {
 
 	rand    *rand.Rand
 	db      *cluster.Cluster
+	lossy   bool // the stage of a control: what is lost may never come to rest
 	query   func(ctx context.Context, sql string) (string, error)
 	lives   []string // ledgers, in order
 	counted map[string]*tail
@@ -93,7 +94,7 @@ func (f Fault) Inflict(ctx context.Context, s *Stage) *Report {
 	}
 	began := time.Now()
 	s.rand = rand.New(rand.NewPCG(s.Seed, 1))
-	s.counted = map[string]*tail{}
+	s.counted, s.lossy = map[string]*tail{}, f.MustLose
 	err := s.run(ctx, f, r)
 	for i := len(s.cleanup) - 1; i >= 0; i-- {
 		s.cleanup[i]()

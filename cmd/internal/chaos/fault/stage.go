@@ -20,7 +20,7 @@ const (
 	quit = syscall.SIGQUIT // to postgres: stop at once, flush nothing
 
 	workLimit = 90 * time.Second // until a system that was hit works again
-	restLimit = 3 * time.Minute  // until a system without load is at rest
+	restLimit = 2 * time.Minute  // until a system without load is at rest
 )
 
 // newLedger makes room for the next life of a process.
@@ -99,7 +99,11 @@ func (s *Stage) works(ctx context.Context, n int, lives ...string) error {
 // rests waits until nothing is queued or running.
 func (s *Stage) rests(ctx context.Context) error {
 	last := "unknown"
-	err := cluster.Until(ctx, restLimit, "nothing is queued or running", func() (bool, error) {
+	limit := restLimit
+	if s.lossy {
+		limit = 10 * lease
+	}
+	err := cluster.Until(ctx, limit, "nothing is queued or running", func() (bool, error) {
 		text, err := s.query(ctx, "select count(*) from q")
 		if err == nil {
 			last = strings.TrimSpace(text)
