@@ -1,5 +1,5 @@
 // Package schedule runs scripts at the times that cron expressions name: it keeps the schedules (edit.go), finds their moments
-// (cron.go), decides what becomes of each (plan.go), fires them (fire.go), and learns how the runs ended (settle.go).
+// (cron.go), decides what becomes of each (plan.go), fires them (fire.go, push.go), and learns how the runs ended (settle.go).
 //
 //	             overlap: queue, coalesce
 //	             +--- due, waiting ---+
