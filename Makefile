@@ -50,7 +50,7 @@ run: build ## start the daemon in the foreground, run the example once, stay up 
 	@exec $(AS_ROOT) $(BUILD)/bin/millrace serve --data $(DATA) --example
 
 .PHONY: test
-test: build vet lint test/all test/postgres test/race test/fuzz ## all checks and all tests
+test: build vet lint test/all test/postgres test/race test/fuzz test/chaos ## all checks and all tests
 	@echo "make test: everything passed"
 
 .PHONY: test/all
@@ -114,6 +114,15 @@ soak: $(BUILD)/bin/bench ## SOAK_RATE (10000) jobs a second for SOAK_TIME (30m);
 growth: $(BUILD)/bin/bench ## what a job costs as history grows to GROWTH_ROWS (10 million); draws bench/results/growth.svg
 	@exec $(BUILD)/bin/bench growth --rows $(GROWTH_ROWS)
 
+# CHAOS holds flags: make chaos CHAOS="--faults reset,stop --seed 7".
+.PHONY: chaos
+chaos: build $(BUILD)/bin/chaos ## inflict 200 kills and other faults, and check that no promise is broken (15 minutes)
+	@exec $(AS_ROOT) $(BUILD)/bin/chaos --out bench/results/chaos.json $(CHAOS)
+
+.PHONY: test/chaos
+test/chaos: build $(BUILD)/bin/chaos ## the same with 20 kills
+	@exec="$(TEST_EXEC)"; exec $$exec $(BUILD)/bin/chaos --kills 20 $(CHAOS)
+
 .PHONY: fmt
 fmt: ## gofmt
 	@gofmt -w cmd engine runtimes sandbox web bench
@@ -140,6 +149,9 @@ $(BUILD)/bin/millrace-jail: $(SOURCES) | setup
 
 $(BUILD)/bin/bench: $(SOURCES) $(shell find bench -name '*.go' ! -name '*_test.go') | setup
 	@CGO_ENABLED=0 $(GO) build -trimpath -o $@ ./bench && touch $@
+
+$(BUILD)/bin/chaos: $(SOURCES) | setup
+	@CGO_ENABLED=0 $(GO) build -trimpath -o $@ ./cmd/internal/chaos && touch $@
 
 $(BUILD)/lib/forker: $(FORKER) | setup
 	@echo "build forker"

@@ -64,16 +64,16 @@ func (w witness) FinishAndClaim(ctx context.Context, o engine.Outcome, tags []st
 
 // finish sends an outcome, in duplicate mode twice at the same time, and notes every answer.
 func (w witness) finish(ctx context.Context, o engine.Outcome, tags []string) (ok bool, next *engine.Claim, err error) {
-	second := make(chan error, 1)
+	second := make(chan struct{})
 	if w.a.cfg.Twice {
 		go func() {
 			asked := ledger.Now()
 			ok, err := w.a.queue.Finish(ctx, o)
 			w.noteFinish(o, asked, ok, err)
-			second <- err
+			close(second)
 		}()
 	} else {
-		second <- nil
+		close(second)
 	}
 	asked := ledger.Now()
 	if tags == nil {
