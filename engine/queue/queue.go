@@ -18,7 +18,8 @@
 // Nothing waits for a timer on the way; polls are only the safety net of lost notifications.
 //
 // Goroutines: whoever calls Push or Finish flushes the writer itself. loop keeps the lanes (claim.go) and wakes the
-// dispatcher, beat keeps the lease and rescues (lease.go), notifier and listener speak with other processes (notify.go).
+// dispatcher, gateLoop admits jobs whose limit has room by time alone (gate.go), beat keeps the lease and rescues (lease.go),
+// notifier and listener speak with other processes (notify.go).
 package queue
 
 import (
