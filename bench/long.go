@@ -119,6 +119,9 @@ func soak(ctx context.Context, o longOptions) error {
 	if o.during <= 0 || o.rate <= 0 {
 		return errors.New("--time and --rate must be more than nothing")
 	}
+	if err := hasSpace(o.during.Seconds() * float64(o.rate)); err != nil {
+		return fmt.Errorf("%w: give a shorter --time", err)
+	}
 	f := soakFile{Machine: machineNow()}
 	watch := startWatch()
 	err := longTest(ctx, "TestSoak", o.during+20*time.Minute, []string{"MILLRACE_SOAK=" + o.during.String(),
@@ -181,17 +184,25 @@ const (
 	walSpace    = 6 << 30 // what the server keeps of its log at most, and some more
 )
 
+// hasSpace says whether the disk bears that many jobs.
+func hasSpace(jobs float64) error {
+	var fs unix.Statfs_t
+	if err := unix.Statfs(diskFolder, &fs); err != nil {
+		return fmt.Errorf("%s: %w", diskFolder, err)
+	}
+	if free, need := float64(fs.Bavail)*float64(fs.Bsize), jobs*bytesPerJob+walSpace; free < need {
+		return fmt.Errorf("%s has %.0f GB left, %.0f jobs need %.0f", diskFolder, free/1e9, jobs, need/1e9)
+	}
+	return nil
+}
+
 // growth measures what a job costs while the history grows, and draws it.
 func growth(ctx context.Context, o longOptions) error {
 	if o.rows < 1000 {
 		return errors.New("--rows must be at least 1000")
 	}
-	var fs unix.Statfs_t
-	if err := unix.Statfs(diskFolder, &fs); err != nil {
-		return fmt.Errorf("%s: %w", diskFolder, err)
-	}
-	if free, need := int64(fs.Bavail)*fs.Bsize, int64(o.rows)*bytesPerJob+walSpace; free < need {
-		return fmt.Errorf("%s has %d GB left, %d rows need %d: give fewer --rows", diskFolder, free>>30, o.rows, need>>30)
+	if err := hasSpace(float64(o.rows)); err != nil {
+		return fmt.Errorf("%w: give fewer --rows", err)
 	}
 	f := growthFile{Machine: machineNow()}
 	watch := startWatch()

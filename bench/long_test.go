@@ -60,7 +60,7 @@ func TestSoakPrint(t *testing.T) {
 }
 
 func TestLongArguments(t *testing.T) {
-	for _, args := range [][]string{{"soak", "--time", "0s"}, {"soak", "--rate", "-1"}, {"soak", "extra"}, {"growth", "--rows", "10"}, {"growth", "--n", "1"},
+	for _, args := range [][]string{{"soak", "--time", "0s"}, {"soak", "--rate", "-1"}, {"soak", "extra"}, {"soak", "--time", "90000h"}, {"growth", "--rows", "10"}, {"growth", "--n", "1"},
 		{"growth", "--rows", "900000000000"}} {
 		if found, err := runLong(t.Context(), args); !found || err == nil {
 			t.Errorf("%v: found %v, %v", args, found, err)
