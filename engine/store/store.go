@@ -5,7 +5,7 @@
 //
 // Connections come in four kinds, and nothing else opens one:
 //
-//	pool      ordinary work, the server's own settings
+//	pool      ordinary work, the server's own settings, but never less than synchronous_commit=on
 //	quick     claims, log chunks, heartbeats, NOTIFY: synchronous_commit=off and pinned generic plans. What it writes may be
 //	          lost by a crash of the server, and every caller must be able to bear that
 //	JobWriter the one connection through which jobs are created and completed (group commit)
@@ -70,7 +70,7 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 		return nil, fmt.Errorf("database url: %w", err)
 	}
 	baseParams(&pc.ConnConfig.Config)
-	pc.MaxConns = cfg.MaxConns
+	pc.MaxConns, pc.AfterConnect = cfg.MaxConns, durable
 	if db.pool, err = pgxpool.NewWithConfig(ctx, pc); err != nil {
 		return nil, fmt.Errorf("open database: %w", err)
 	}
@@ -89,13 +89,20 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 		qc.ConnConfig.RuntimeParams[k] = v
 	}
 	qc.ConnConfig.RuntimeParams["synchronous_commit"] = "off"
-	qc.MaxConns = 4
+	qc.MaxConns, qc.AfterConnect = 4, nil
 	if db.quick, err = pgxpool.NewWithConfig(ctx, qc); err != nil {
 		db.pool.Close()
 		return nil, fmt.Errorf("open database: %w", err)
 	}
 	db.hub = newHub(db)
 	return db, nil
+}
+
+// durable has a connection commit durably whatever the server's default: bulk pushes are promised as much as single ones. A
+// stricter setting is kept.
+func durable(ctx context.Context, c *pgx.Conn) error {
+	_, err := c.PgConn().Exec(ctx, q("DurableCommit")).ReadAll()
+	return err
 }
 
 // Close ends all connections; it waits for those in use.
