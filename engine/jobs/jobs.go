@@ -321,15 +321,6 @@ func (s *Jobs) text(ctx context.Context, id uuid.UUID, offset int64, stored read
 	return out, offset + int64(len(out)), nil
 }
 
-// Watch signals every change of a job that this daemon runs, and ticks for jobs that run elsewhere.
-func (s *Jobs) Watch(ctx context.Context, p engine.Principal, ws string, id uuid.UUID) (<-chan struct{}, func(), error) {
-	if _, err := s.Get(ctx, p, ws, id, false); err != nil {
-		return nil, nil, err
-	}
-	changed, stop := s.cfg.Bus.Watch(id)
-	return changed, stop, nil
-}
-
 // Cancel ends a job: a queued one at once, a running one by killing it.
 func (s *Jobs) Cancel(ctx context.Context, p engine.Principal, ws string, id uuid.UUID, reason string) error {
 	v, err := s.cfg.Queue.Get(ctx, ws, id)

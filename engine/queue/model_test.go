@@ -428,15 +428,26 @@ func (w *modelWorld) finish(rt *rapid.T) {
 	w.poll(rt)
 }
 
-// finisher draws the queue that an outcome goes through: any may store it.
+// finisher draws the queue that an outcome goes through: any may store it, but one that has the job in hand would not lie about
+// whose it is.
 func (w *modelWorld) finisher(rt *rapid.T, o engine.Outcome) *modelQueue {
+	var could []*modelQueue
 	for _, q := range w.queues {
+		_, holds := q.holding(o.ID, o.Attempt)
 		if q.Worker() == o.Worker && rapid.IntRange(0, 3).Draw(rt, "own") > 0 {
 			w.changed(q)
 			return q
 		}
+		if !holds || w.model.owns(o) {
+			could = append(could, q)
+		}
 	}
-	return w.pick(rt)
+	if len(could) == 0 {
+		rt.Skip("nobody would send this")
+	}
+	q := rapid.SampledFrom(could).Draw(rt, "queue")
+	w.changed(q)
+	return q
 }
 
 // poll admits what was freed by a queue that did not hold the job, which does not know its limit: a poll does that.
