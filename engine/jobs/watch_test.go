@@ -3,7 +3,6 @@ package jobs
 import (
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/google/uuid"
 
