@@ -154,30 +154,10 @@ func (c *Cluster) processes() ([]int, error) {
 	return out, nil
 }
 
-// Backends lists the processes that serve the product's connections.
-func (c *Cluster) Backends(ctx context.Context) ([]int, error) {
-	text, err := c.Query(ctx, "select pid from pg_stat_activity where application_name like 'millrace%' order by pid")
-	if err != nil {
-		return nil, err
-	}
-	var out []int
-	for _, f := range strings.Fields(text) {
-		pid, err := strconv.Atoi(f)
-		if err != nil {
-			return nil, fmt.Errorf("list backends: %w", err)
-		}
-		out = append(out, pid)
-	}
-	return out, nil
-}
-
 // Query runs SQL over psql, which shares nothing with the product, and returns its output without frills.
 func (c *Cluster) Query(ctx context.Context, sql string) (string, error) {
 	return Query(ctx, c.bin, c.URL(), sql)
 }
-
-// Bin is the folder of the server's programs.
-func (c *Cluster) Bin() string { return c.bin }
 
 // Query runs SQL on any server.
 func Query(ctx context.Context, bin, url, sql string) (string, error) {

@@ -2,14 +2,12 @@ package fault
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
 
-	"github.com/millrace/millrace/cmd/internal/chaos/ledger"
 	"github.com/millrace/millrace/engine/store/pgserver"
 )
 
@@ -33,16 +31,13 @@ var daemonPostgres = Fault{
 					return err
 				}
 			}
-			pid, how, err := s.victim(ctx, d, i)
-			if err != nil {
-				return err
-			}
-			s.kills++
-			s.struck(ledger.Now())
-			if err := syscall.Kill(pid, how); err != nil {
-				return fmt.Errorf("kill process %d of the private database: %w", pid, err)
-			}
-			return nil
+			return s.untilHit(func() error {
+				pid, how, err := s.victim(ctx, d, i)
+				if err != nil {
+					return err
+				}
+				return s.killProcess(pid, how)
+			})
 		})
 	},
 }
@@ -50,12 +45,15 @@ var daemonPostgres = Fault{
 // victim picks a process of the private database and how it dies.
 func (s *Stage) victim(ctx context.Context, d *daemon, i int) (pid int, how syscall.Signal, err error) {
 	if i%3 == 2 {
-		text, err := s.query(ctx, "select pid from pg_stat_activity where application_name like 'millrace%' order by random() limit 1")
+		list, err := s.backends(ctx)
 		if err != nil {
 			return 0, 0, err
 		}
-		pid, err = strconv.Atoi(strings.TrimSpace(text))
-		return pid, syscall.SIGKILL, err
+		return list[s.rand.IntN(len(list))], syscall.SIGKILL, nil
+	}
+	// Its postmaster may just be coming back.
+	if _, err := s.ask(ctx, "select 1"); err != nil {
+		return 0, 0, err
 	}
 	text, err := os.ReadFile(filepath.Join(d.data, "postgres", "data", "postmaster.pid"))
 	if err != nil {

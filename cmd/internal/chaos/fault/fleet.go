@@ -58,7 +58,7 @@ func (s *Stage) fleet(ctx context.Context, n int, url string, change func(*agent
 	}
 	for i := range n {
 		cfg := agent.Config{
-			URL: url, Name: fmt.Sprintf("agent%d", i+1), Clients: 24, Rate: 900 / n, Slots: 48, Slow: 6,
+			URL: url, Name: fmt.Sprintf("agent%d", i+1), Clients: 24, Rate: 900 / n, Slots: 48, Slow: 6, Bulk: 2,
 			Lease: lease, Heartbeat: heartbeat, Poll: poll, RetryFor: 3 * time.Second, Seed: s.Seed + uint64(i),
 		}
 		if change != nil {
@@ -145,7 +145,7 @@ func (s *Stage) kill(a *Agent, within time.Duration) error {
 
 // workers returns the numbers that an agent has had in its present life.
 func (s *Stage) workers(ctx context.Context, a *Agent) (string, error) {
-	text, err := s.query(ctx, "select id from worker where pid = "+strconv.Itoa(a.proc.PID))
+	text, err := s.ask(ctx, "select id from worker where pid = "+strconv.Itoa(a.proc.PID))
 	if err != nil {
 		return "", err
 	}
@@ -156,7 +156,7 @@ func (s *Stage) workers(ctx context.Context, a *Agent) (string, error) {
 func (s *Stage) rescued(ctx context.Context, workers string) error {
 	return cluster.Until(ctx, workLimit, "the jobs of worker "+workers+" are rescued", func() (bool, error) {
 		text, err := s.query(ctx, "select count(*) from q where state = 1 and worker in ("+workers+")")
-		return strings.TrimSpace(text) == "0", err
+		return err == nil && strings.TrimSpace(text) == "0", nil
 	})
 }
 

@@ -96,6 +96,18 @@ func (s *Stage) works(ctx context.Context, n int, lives ...string) error {
 	})
 }
 
+// ask runs SQL on a server that may just be coming back from a fault.
+func (s *Stage) ask(ctx context.Context, sql string) (answer string, err error) {
+	waited := cluster.Until(ctx, workLimit, "the server answers", func() (bool, error) {
+		answer, err = s.query(ctx, sql)
+		return err == nil, nil
+	})
+	if waited != nil && err == nil {
+		err = waited
+	}
+	return answer, err
+}
+
 // rests waits until nothing is queued or running.
 func (s *Stage) rests(ctx context.Context) error {
 	last := "unknown"
@@ -119,7 +131,7 @@ func (s *Stage) rests(ctx context.Context) error {
 
 // judge compares the ledgers with the database.
 func (s *Stage) judge(ctx context.Context) (*check.Result, error) {
-	text, err := s.query(ctx, check.SQL)
+	text, err := s.ask(ctx, check.SQL)
 	if err != nil {
 		return nil, err
 	}

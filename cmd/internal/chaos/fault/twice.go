@@ -23,7 +23,7 @@ var twice = Fault{
 		}
 		return s.hurt(ctx, 300*time.Millisecond, func(int) error {
 			s.struck(ledger.Now())
-			_, err := s.query(ctx, "select pg_terminate_backend(pid) from pg_stat_activity where application_name like 'millrace%' and random() < 0.3")
+			_, err := s.ask(ctx, "select pg_terminate_backend(pid) from pg_stat_activity where application_name like 'millrace%' and random() < 0.3")
 			return err
 		})
 	},
