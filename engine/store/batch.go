@@ -130,7 +130,9 @@ func (db *DB) BatchCancel(ctx context.Context, ws string, id uuid.UUID, by, reas
 func (db *DB) BatchSettle(ctx context.Context, id uuid.UUID) error {
 	var last [16]byte
 	lo, hi := batchRange(id)
-	err := db.pool.QueryRow(ctx, q("BatchLastRow"), lo, hi, lo).Scan(&last)
+	err := db.inOrder(ctx, func(tx pgx.Tx) error {
+		return tx.QueryRow(ctx, q("BatchLastRow"), lo, hi, lo).Scan(&last)
+	})
 	if err != nil && !IsNotFound(err) {
 		return fmt.Errorf("settle batch: %w", err)
 	}
@@ -179,47 +181,73 @@ func (db *DB) BatchForget(ctx context.Context) (int64, error) {
 }
 
 // batchRange bounds the ids of a batch's jobs: above lo, up to hi.
-func batchRange(id uuid.UUID) (lo, hi [16]byte) { return id, engine.BatchJobID(id, engine.MaxBatchRows) }
+func batchRange(id uuid.UUID) (lo, hi [16]byte) {
+	return id, engine.BatchJobID(id, engine.MaxBatchRows)
+}
 
 // BatchCancelQueued completes up to limit queued jobs of a batch as canceled and says how many.
 func (db *DB) BatchCancelQueued(ctx context.Context, c Cancel, limit int) (int64, error) {
 	lo, hi := batchRange(c.ID)
-	tag, err := db.pool.Exec(ctx, withColumns(q("BatchCancelQueued")), lo, hi, lo, c.By, c.Reason, []byte(c.Result), limit)
+	var n int64
+	err := db.inOrder(ctx, func(tx pgx.Tx) error {
+		tag, err := tx.Exec(ctx, withColumns(q("BatchCancelQueued")), lo, hi, lo, c.By, c.Reason, []byte(c.Result), limit)
+		n = tag.RowsAffected()
+		return err
+	})
 	if err != nil {
 		return 0, fmt.Errorf("cancel jobs of a batch: %w", err)
 	}
-	return tag.RowsAffected(), nil
+	return n, nil
 }
 
 // BatchRunning lists the running jobs of a batch.
 func (db *DB) BatchRunning(ctx context.Context, id uuid.UUID) ([]uuid.UUID, error) {
-	return db.ids(ctx, "BatchRunning", [16]byte(id))
+	ids, err := jobIDs(ctx, db.pool, "BatchRunning", [16]byte(id))
+	if err != nil {
+		return nil, fmt.Errorf("list running jobs of a batch: %w", err)
+	}
+	return ids, nil
 }
 
 // BatchEnded lists up to limit completed jobs of a batch that ended in one of states, in the order of rows, after one of them.
 func (db *DB) BatchEnded(ctx context.Context, after uuid.UUID, states []engine.JobState, limit int) ([]uuid.UUID, error) {
 	_, hi := batchRange(after)
-	return db.ids(ctx, "BatchEnded", [16]byte(after), hi, stateNumbers(states), limit)
-}
-
-func (db *DB) ids(ctx context.Context, name string, args ...any) ([]uuid.UUID, error) {
-	rows, err := db.pool.Query(ctx, q(name), args...)
-	if err != nil {
-		return nil, fmt.Errorf("list jobs of a batch: %w", err)
-	}
-	ids, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (id uuid.UUID, err error) {
-		return id, row.Scan((*[16]byte)(&id))
+	var ids []uuid.UUID
+	err := db.inOrder(ctx, func(tx pgx.Tx) (err error) {
+		ids, err = jobIDs(ctx, tx, "BatchEnded", [16]byte(after), hi, stateNumbers(states), limit)
+		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("list jobs of a batch: %w", err)
+		return nil, fmt.Errorf("list completed jobs of a batch: %w", err)
 	}
 	return ids, nil
 }
 
-// BatchBusy tells whether jobs of a batch are queued or running.
-func (db *DB) BatchBusy(ctx context.Context, id uuid.UUID) (bool, error) {
-	lo, hi := batchRange(id)
-	return db.exists(ctx, "look for jobs of a batch", "BatchBusy", lo, hi, lo)
+// querier is a pool or a transaction.
+type querier interface {
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+}
+
+func jobIDs(ctx context.Context, c querier, name string, args ...any) ([]uuid.UUID, error) {
+	rows, err := c.Query(ctx, q(name), args...)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (id uuid.UUID, err error) {
+		return id, row.Scan((*[16]byte)(&id))
+	})
+}
+
+// inOrder runs what walks over a batch's jobs in the order of their ids, a part at a time, in a transaction where Postgres has
+// no choice but an index: with old statistics it likes to sort all of them first, again for every part.
+func (db *DB) inOrder(ctx context.Context, fn func(tx pgx.Tx) error) error {
+	return pgx.BeginFunc(ctx, db.pool, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, q("BatchInOrder")); err != nil {
+			return err
+		}
+		return fn(tx)
+	})
 }
 
 func stateNumbers(states []engine.JobState) (out []int16) {
@@ -244,8 +272,10 @@ type BatchPage struct {
 // BatchResults returns the rows of a page in their order; more tells whether others may follow.
 func (db *DB) BatchResults(ctx context.Context, p BatchPage) (out []engine.BatchRow, more bool, err error) {
 	err = db.read(ctx, func() error {
-		out, more, err = db.batchResults(ctx, p)
-		return err
+		return db.inOrder(ctx, func(tx pgx.Tx) (err error) {
+			out, more, err = batchResults(ctx, tx, p)
+			return err
+		})
 	})
 	if err != nil {
 		return nil, false, fmt.Errorf("read results of a batch: %w", err)
@@ -253,10 +283,10 @@ func (db *DB) BatchResults(ctx context.Context, p BatchPage) (out []engine.Batch
 	return out, more, nil
 }
 
-func (db *DB) batchResults(ctx context.Context, p BatchPage) (out []engine.BatchRow, more bool, err error) {
+func batchResults(ctx context.Context, tx querier, p BatchPage) (out []engine.BatchRow, more bool, err error) {
 	after, hi := batchRange(p.Batch)
 	after = engine.BatchJobID(after, p.After)
-	rows, err := db.pool.Query(ctx, q("BatchResults"), after, hi, [16]byte(p.Batch), stateNumbers(p.States), p.Rows)
+	rows, err := tx.Query(ctx, q("BatchResults"), after, hi, [16]byte(p.Batch), stateNumbers(p.States), p.Rows)
 	if err != nil {
 		return nil, false, err
 	}
@@ -280,7 +310,7 @@ func (db *DB) batchResults(ctx context.Context, p BatchPage) (out []engine.Batch
 		if hash == nil {
 			continue
 		}
-		if err := db.pool.QueryRow(ctx, q("BatchBlob"), hash).Scan((*[]byte)(&out[i].Result)); err != nil && !IsNotFound(err) {
+		if err := tx.QueryRow(ctx, q("BatchBlob"), hash).Scan((*[]byte)(&out[i].Result)); err != nil && !IsNotFound(err) {
 			return nil, false, err
 		}
 	}

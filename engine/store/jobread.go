@@ -76,12 +76,14 @@ func (db *DB) JobList(ctx context.Context, ws string, f engine.JobFilter) ([]*en
 	if err != nil || (specs != nil && len(specs) == 0) {
 		return nil, err
 	}
+	l.batch = f.Batch != nil
 	l.specs = specs != nil && len(states) == 0 && f.Parent == nil && f.Batch == nil && f.Worker == "" && !f.HasNoParent &&
 		len(f.Args) == 0 && len(f.Result) == 0
 	// The statement is planned for these very values: conditions that do not filter fold away.
 	views, err := db.views(ctx, l.query(), pgx.QueryExecModeDescribeExec, ws, states, kinds, orNull(f.PathExact), orNull(f.PathStart),
 		orNull(f.CreatedBy), orNull(f.Tag), orNull(f.Worker), (*[16]byte)(f.Parent), timeOrNull(f.CreatedAfter), timeOrNull(f.CreatedBefore),
-		f.HasNoParent, orNull(string(f.Args)), orNull(string(f.Result)), f.PerPage, (f.Page-1)*f.PerPage, (*[16]byte)(f.Batch), specs, orNull(f.Schedule))
+		f.HasNoParent, orNull(string(f.Args)), orNull(string(f.Result)), f.PerPage, (f.Page-1)*f.PerPage, (*[16]byte)(f.Batch), specs, orNull(f.Schedule),
+		lastOfBatch(f.Batch))
 	if err != nil {
 		return nil, fmt.Errorf("list jobs: %w", err)
 	}
@@ -114,11 +116,16 @@ func (db *DB) specSelect(ctx context.Context, ws string, kinds []string, f engin
 type list struct {
 	active, completed bool // only jobs that are, or are not, in q
 	specs             bool // narrowed by what the jobs run, and by time, alone
+	batch             bool // only jobs of one batch, whose ids are in the order of their creation
 	ascending         bool
 }
 
 // query picks the joins that let the planner start from the smaller table.
 func (l list) query() string {
+	order := "j.created_at {dir}, j.id {dir}"
+	if l.batch {
+		order = "j.id {dir}"
+	}
 	from, joins, dir := "job j", "left join q on q.id = j.id\nleft join done d on d.id = j.id", "desc"
 	switch {
 	case l.active && !l.completed:
@@ -132,7 +139,7 @@ func (l list) query() string {
 	if l.ascending {
 		dir = "asc"
 	}
-	sql := strings.NewReplacer("{from}", from, "{joins}", joins).Replace(q("JobList"))
+	sql := strings.NewReplacer("{from}", from, "{joins}", joins, "{order}", order).Replace(q("JobList"))
 	return withColumns(strings.ReplaceAll(sql, "{dir}", dir))
 }
 

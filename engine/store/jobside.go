@@ -24,6 +24,11 @@ func (db *DB) JobInsertBulk(ctx context.Context, list []*JobInsert) error {
 		return fmt.Errorf("insert jobs: %w", err)
 	}
 	defer c.Release()
+	if plainBatch(list) {
+		if err := insertBatch(ctx, c, list); !IsConflict(err, "") {
+			return err
+		} // some are there already
+	}
 	const name = "JobInsertFull"
 	rr := c.Conn().PgConn().ExecParams(ctx, q(name), fullJobs(newRows(jobTypes), list), jobStatements[name], binaryFormat, binaryFormat)
 	markInserted(list)(rr)

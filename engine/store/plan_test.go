@@ -227,6 +227,9 @@ func (w want) check(t *testing.T, c *pgx.Conn, s statement) {
 	}
 	var text []byte
 	run(t, c, "begin")
+	if w.ordered {
+		run(t, c, store.Statement("BatchInOrder"))
+	}
 	err := c.QueryRow(ctx, "explain (analyze, timing off, format json) execute stmt"+args, pgx.QueryExecModeSimpleProtocol).Scan(&text)
 	run(t, c, "rollback; deallocate stmt")
 	if err != nil {

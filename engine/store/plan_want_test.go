@@ -10,6 +10,8 @@ type want struct {
 	via  string // the index by which it finds jobs, where that is the point
 	// hot statements run with pinned settings: on the writer's connection or in the quick pool.
 	hot bool
+	// ordered statements are run in a transaction that leaves them no choice but an index.
+	ordered bool
 	// why the statement may look at everything, or what it is a part of: it is not run.
 	why string
 }
@@ -129,16 +131,18 @@ var batchWants = map[string]want{
 	"BatchFail":         {args: `tid(1300000), 'bad'`},
 	"BatchCancel":       {args: `tid(1300000), 'main', 'bob', ''`},
 	"BatchSettle":       {args: `tid(1300000), 7`},
-	"BatchLastRow":      {args: `tid(1300000), tid(1400000), tid(1300000)`},
+	"BatchLastRow":      {ordered: true, args: `tid(1300000), tid(1400000), tid(1300000)`},
 	"BatchFinish":       {args: `tid(1300000)`},
-	"BatchCancelQueued": {via: "q_pkey", rows: 4000, old: 210_000, args: `tid(1300000), tid(1400000), tid(1300000), 'bob', '', '{}', 200`},
+	"BatchCancelQueued": {via: "q_pkey", rows: 4000, ordered: true, args: `tid(1300000), tid(1400000), tid(1300000), 'bob', '', '{}', 200`},
 	"BatchRunning":      {via: "q_batch", args: `tid(1300000)`},
-	"BatchBusy":         {old: 110_000, args: `tid(1300000), tid(1400000), tid(1300000)`},
-	"BatchResults":      {rows: 2000, old: 210_000, args: `tid(1300000), tid(1400000), tid(1300000), null, 200`},
-	"BatchEnded":        {rows: 20000, args: `tid(600000), tid(700000), '{3}', 100`},
+	"BatchResults":      {rows: 2000, ordered: true, args: `tid(1300000), tid(1400000), tid(1300000), null, 200`},
+	"BatchEnded":        {rows: 20000, ordered: true, args: `tid(600000), tid(700000), '{3}', 100`},
 	"BatchJobs":         {args: `'main', tids(1300001, 100)`},
 	"BatchBlob":         {args: `sha256('7')`},
 	"BatchOpen":         {why: seldom},
+	"BatchInOrder":      {why: noTables},
+	"BatchInsertJobs": {args: `tids(3000000, 100), times(100), times(100), fill(100, 1), fill(100, 'main'::text), fill(100, '{}'::json),
+		fill(100, 0::int2), fill(100, 'noop'::text), fill(100, tid(1300000))`},
 }
 
 var scheduleWants = map[string]want{

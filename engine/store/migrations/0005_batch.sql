@@ -33,6 +33,8 @@ create index batch_recent on batch (workspace, id);
 create index batch_open on batch (id) where finished_at is null;
 create unique index batch_key on batch (workspace, idempotency_key) where idempotency_key is not null;
 
--- The queued jobs of a batch are a range of q's key; the running ones, never many, are counted at every look.
+-- The jobs of a batch are a range of the keys of job, q and done: an index of job by batch would double what its rows cost. The
+-- running ones, never many, are counted at every look.
+drop index job_batch;
 drop index q_batch;
 create index q_batch on q (batch) where batch is not null and state = 1;

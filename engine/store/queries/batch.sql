@@ -92,9 +92,6 @@ returning id;
 -- name: BatchRunning
 select id from q where batch = $1 and state = 1;
 
--- name: BatchBusy
-select exists (select 1 from q where id > $1 and id <= $2 and batch = $3);
-
 -- name: BatchResults
 select j.id, coalesce(d.state, q.state), d.result, d.result_blob
 from job j
@@ -125,3 +122,19 @@ delete from batch where id in (
 
 -- name: BatchBlob
 select data from blob where hash = $1;
+
+-- name: BatchInsertJobs
+-- Of queued jobs of batches that have nothing but their arguments, and of which none is there yet.
+with j as (
+    insert into job (id, created_at, scheduled_for, spec, workspace, args, batch)
+    select u.id, u.created_at, coalesce(u.scheduled_for, now()), u.spec, u.workspace, u.args, u.batch
+    from unnest($1::uuid[], $2::timestamptz[], $3::timestamptz[], $4::int4[], $5::text[], $6::json[], $9::uuid[])
+        as u(id, created_at, scheduled_for, spec, workspace, args, batch)
+)
+insert into q (id, scheduled_for, prio, state, tag, batch)
+select u.id, coalesce(u.scheduled_for, now()), u.prio, 0, u.tag, u.batch
+from unnest($1, $3, $7::int2[], $8::text[], $9) as u(id, scheduled_for, prio, tag, batch);
+
+-- name: BatchInOrder
+select set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true), set_config('enable_sort', 'off', true),
+    set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true);

@@ -247,10 +247,10 @@ where j.workspace = $1
     and (not $12::bool or j.parent is null)
     and ($13::jsonb is null or j.args::jsonb @> $13)
     and ($14::jsonb is null or d.result::jsonb @> $14)
-    and ($17::uuid is null or j.batch = $17)
+    and ($17::uuid is null or (j.batch = $17 and j.id > $17 and j.id <= $20))
     and ($18::int4[] is null or j.spec = any($18))
     and ($19::text is null or (s.trigger = 'schedule' and s.trigger_path = $19))
-order by j.created_at {dir}, j.id {dir}
+order by {order}
 limit $15 offset $16;
 
 -- name: JobListOfSpecs
