@@ -13,7 +13,7 @@ import (
 //	back      what was due is due again in an hour, say: it is made due now
 //
 // Heartbeats that lie in the future are set right by whoever buries (WorkerBury).
-type serverClock struct { // beat only
+type serverClock struct {
 	now       time.Time // the server's, as of the last heartbeat
 	asked, at time.Time // when that heartbeat was sent and answered, by the monotonic clock
 }
@@ -37,6 +37,13 @@ func (c *serverClock) moved(now, asked, at time.Time) (by time.Duration, without
 		return went - most, last.now.Add(most)
 	}
 	return 0, now
+}
+
+// lastBeat is what the server's clock said at the last heartbeat.
+func (q *Queue) lastBeat() time.Time {
+	q.beatMu.Lock()
+	defer q.beatMu.Unlock()
+	return q.clock.now
 }
 
 // clockMoved repairs what a clock that was set leaves behind; true: it was set.

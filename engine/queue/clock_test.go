@@ -44,9 +44,7 @@ func TestClockSetBack(t *testing.T) {
 	db := storetest.Open(t, url)
 	dead := start(t, quiet(storetest.Open(t, url), nil))
 	q := start(t, quiet(db, nil))
-	if _, err := q.beatOnce(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	awaitBeat(t, q)
 	running, queued, next, later := noop(), noop(), noop(), noop()
 	push(t, dead, running)
 	if list := claim(t, dead, 1, "noop"); len(list) != 1 {
@@ -59,7 +57,7 @@ func TestClockSetBack(t *testing.T) {
 	storetest.Exec(t, db, "update worker set heartbeat = heartbeat + interval '1 hour'")
 	storetest.Exec(t, db, "update q set scheduled_for = scheduled_for + interval '1 hour', started_at = started_at + interval '1 hour'")
 	storetest.Exec(t, db, "update job set scheduled_for = scheduled_for + interval '1 hour'")
-	q.clock.now = q.clock.now.Add(time.Hour)
+	q.shiftClock(time.Hour)
 	set, err := q.beatOnce(t.Context())
 	if err != nil || !set {
 		t.Fatalf("the jump was not seen: %v", err)
@@ -76,7 +74,7 @@ func TestClockSetBack(t *testing.T) {
 		t.Fatalf("claimed %+v, which is due in two hours", list)
 	}
 	for want := range int64(2) { // first its heartbeat is set right, then it runs out
-		if n, err := db.WorkerBury(t.Context(), q.clock.now, 0); n != want || err != nil {
+		if n, err := db.WorkerBury(t.Context(), q.lastBeat(), 0); n != want || err != nil {
 			t.Fatalf("look %d buried %d, %v", want, n, err)
 		}
 		if _, err := q.beatOnce(t.Context()); err != nil {
@@ -99,13 +97,11 @@ func TestClockSetForward(t *testing.T) {
 	db := storetest.Open(t, url)
 	start(t, quiet(storetest.Open(t, url), nil))
 	q := start(t, quiet(db, nil))
-	if _, err := q.beatOnce(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	beaten := q.clock.now
+	awaitBeat(t, q)
+	beaten := q.lastBeat()
 	storetest.Exec(t, db, "update worker set heartbeat = heartbeat - interval '1 hour'")
-	q.clock.now = q.clock.now.Add(-time.Hour)
-	if n, err := db.WorkerBury(t.Context(), q.clock.now, time.Minute); n != 0 || err != nil {
+	q.shiftClock(-time.Hour)
+	if n, err := db.WorkerBury(t.Context(), q.lastBeat(), time.Minute); n != 0 || err != nil {
 		t.Fatalf("buried %d between heartbeat and look, %v", n, err)
 	}
 	if set, err := q.beatOnce(t.Context()); err != nil || !set {
@@ -113,5 +109,26 @@ func TestClockSetForward(t *testing.T) {
 	}
 	if n, err := db.WorkerBury(t.Context(), beaten, time.Minute); n != 1 || err != nil {
 		t.Fatalf("%d were dead for an hour, %v", n, err)
+	}
+}
+
+// shiftClock has the queue remember that the server's clock was off by d at the last heartbeat.
+func (q *Queue) shiftClock(d time.Duration) {
+	q.beatMu.Lock()
+	defer q.beatMu.Unlock()
+	q.clock.now = q.clock.now.Add(d)
+}
+
+// awaitBeat waits for the heartbeat that every start begins with; the next one of a quiet queue is an hour away.
+func awaitBeat(t *testing.T, q *Queue) {
+	t.Helper()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for q.lastBeat().IsZero() {
+		select {
+		case <-tick.C:
+		case <-t.Context().Done():
+			t.Fatal("no heartbeat")
+		}
 	}
 }

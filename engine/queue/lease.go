@@ -42,7 +42,7 @@ func (q *Queue) beat(ctx context.Context) {
 		}
 		// After an outage, or when the clock was set, everybody's heartbeat is old: give the others the time of a lease to come back.
 		if err == nil && time.Since(steady) >= q.cfg.Lease {
-			n, err := q.cfg.DB.WorkerBury(ctx, q.clock.now, q.cfg.Lease)
+			n, err := q.cfg.DB.WorkerBury(ctx, q.lastBeat(), q.cfg.Lease)
 			if err != nil && ctx.Err() == nil {
 				q.cfg.Log.Warn().Err(err).Msg("look for dead workers; will try again")
 			}
@@ -61,6 +61,8 @@ func (q *Queue) beat(ctx context.Context) {
 
 // beatOnce renews the lease and catches up on what messages may have missed; set: the server's clock was set since the last one.
 func (q *Queue) beatOnce(ctx context.Context) (set bool, err error) {
+	q.beatMu.Lock()
+	defer q.beatMu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, max(q.cfg.Lease/3, time.Second))
 	defer cancel()
 	q.runMu.Lock()

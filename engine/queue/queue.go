@@ -115,7 +115,8 @@ type Queue struct {
 	output group[*outputOp]
 	lanes  lanes
 	strays strays
-	clock  serverClock
+	beatMu sync.Mutex  // one heartbeat at a time
+	clock  serverClock // guarded by beatMu
 	gates  gates
 	room   room
 	// debouncing has a place for each debounce in flight.

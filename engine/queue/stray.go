@@ -14,7 +14,7 @@ import (
 // heartbeats after a lost answer the books are compared with what is in hand.
 type strays struct {
 	looks atomic.Int32        // heartbeats for which strays are still looked for
-	seen  map[uuid.UUID]int32 // attempts that were not in hand at the last look; beat only
+	seen  map[uuid.UUID]int32 // attempts that were not in hand at the last look; guarded by beatMu
 }
 
 // strayLooks: the server may still have been at work when the connection broke.
