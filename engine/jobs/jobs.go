@@ -247,7 +247,7 @@ func (s *Jobs) firstLook() time.Duration {
 	if s.cfg.Others != nil && s.cfg.Others() == 0 {
 		return 500 * time.Millisecond
 	}
-	return 25 * time.Millisecond
+	return 4 * time.Millisecond
 }
 
 // Get returns a job.

@@ -20,6 +20,7 @@ type lanes struct {
 	all  map[laneKey]*lane // guarded by mu
 	seen bool              // loop has looked at least once; guarded by mu
 	next time.Time         // when the next job becomes due, as far as known; zero: unknown; guarded by mu
+	rest time.Duration     // until the next look without marks, at least; guarded by mu
 }
 
 type laneKey struct {
@@ -29,12 +30,18 @@ type laneKey struct {
 
 type lane struct {
 	mark  time.Time // by the server's clock; zero: from the beginning
+	top   time.Time // the latest that was claimed
 	ready bool      // may have jobs that are due
 	gen   int       // counts additions, so that a claim that saw none of them does not mark the lane as empty
 }
 
-// slack is how far a mark stays behind what was claimed: rows are stamped before they are committed.
-const slack = 250 * time.Millisecond
+// slack is how far a mark stays behind what was claimed: rows are stamped before they are committed. late is how far it goes back
+// when rows of another process come, which may have taken longer to commit; what comes later still is found by the look
+// without marks.
+const (
+	slack = 20 * time.Millisecond
+	late  = 250 * time.Millisecond
+)
 
 func (l *lanes) init() { l.all = map[laneKey]*lane{} }
 
@@ -49,6 +56,26 @@ func (l *lanes) added(tag string, prio int16, due time.Time) {
 		return
 	}
 	l.touch(laneKey{tag, prio}, due)
+}
+
+// left notes a job that was left queued by this process; slow: its row may have been stamped long before it was committed.
+func (l *lanes) left(j *engine.Job, slow bool) {
+	if slow && j.ScheduledFor.IsZero() {
+		l.heard(j.Tag, j.Priority)
+		return
+	}
+	l.added(j.Tag, j.Priority, j.ScheduledFor)
+}
+
+// heard notes that jobs were left queued by another process, or otherwise so that it took long.
+func (l *lanes) heard(tag string, prio int16) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	k := laneKey{tag, prio}
+	l.touch(k, time.Time{})
+	if e := l.all[k]; e.mark.After(e.top.Add(-late)) {
+		e.mark = e.top.Add(-late)
+	}
 }
 
 // again notes that jobs that had been claimed are queued again: they may lie behind the mark.
@@ -106,6 +133,9 @@ func (l *lanes) claimed(look laneLook, c *store.JobClaim) {
 	defer l.mu.Unlock()
 	for _, got := range c.Claims {
 		e := l.all[laneKey{got.Job.Tag, got.Job.Priority}]
+		if e != nil && got.Job.ScheduledFor.After(e.top) {
+			e.top = got.Job.ScheduledFor
+		}
 		if got.Job.ScheduledFor.After(c.Now) {
 			continue // from before the clock was set back, and no measure of the others
 		}
@@ -167,7 +197,7 @@ func (l *lanes) generations() map[laneKey]int {
 func (l *lanes) wait(poll time.Duration) time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	d := poll - poll/8 + rand.N(poll/4+1)
+	d := max(poll-poll/8+rand.N(poll/4+1), l.rest)
 	if !l.next.IsZero() {
 		d = min(d, max(time.Until(l.next), 0)+time.Millisecond)
 	}
@@ -204,12 +234,30 @@ func (q *Queue) Claim(ctx context.Context, tags []string, n int) ([]*engine.Clai
 
 // lookUp looks for queued jobs of this worker's tags without marks; true: some are due.
 func (q *Queue) lookUp(ctx context.Context) (bool, error) {
-	before := q.lanes.generations()
+	before, began := q.lanes.generations(), time.Now()
 	heads, now, err := q.cfg.DB.JobHeads(ctx, q.cfg.Tags)
+	q.lanes.looked(time.Since(began))
 	if err != nil {
 		return false, err
 	}
 	return q.lanes.found(heads, now, before), nil
+}
+
+// A look without marks walks over whatever cannot be cleaned up. One that takes longer than looksShort may take a fiftieth of the
+// time; a late row waits so much longer, but not longer than maxRest.
+const (
+	looksShort = 10 * time.Millisecond
+	restFactor = 50
+	maxRest    = 10 * time.Second
+)
+
+func (l *lanes) looked(took time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.rest = 0
+	if took > looksShort {
+		l.rest = min(restFactor*took, maxRest)
+	}
 }
 
 // loop looks for jobs at every Poll, when one becomes due, and when told to.

@@ -164,9 +164,7 @@ func (q *Queue) heard(payload string) {
 		if err != nil {
 			continue
 		}
-		q.lanes.mu.Lock()
-		q.lanes.touch(laneKey{tag, int16(n)}, time.Time{})
-		q.lanes.mu.Unlock()
+		q.lanes.heard(tag, int16(n))
 	}
 	q.wakeUp()
 }

@@ -222,7 +222,7 @@ func (q *Queue) pushBulk(ctx context.Context, list []*store.JobInsert, jobs []*e
 	for _, i := range list {
 		out = append(out, engine.PushResult{ID: i.Job.ID, Duplicate: !i.Inserted, Ended: ended[i.Job.ID]})
 		if i.Inserted && i.Gate == 0 {
-			q.lanes.added(i.Job.Tag, i.Job.Priority, i.Job.ScheduledFor)
+			q.lanes.left(i.Job, true)
 			q.news.queued(i.Job)
 		}
 	}

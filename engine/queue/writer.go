@@ -40,7 +40,8 @@ type writer struct {
 	conn    *store.JobWriter
 	group   group[*op]
 	flushes atomic.Int64
-	began   atomic.Int64 // when the flush in flight began, Unix nanoseconds; 0: none
+	began   atomic.Int64  // when the flush in flight began, Unix nanoseconds; 0: none
+	took    time.Duration // the last flush; of whoever flushes
 }
 
 func newWriter(q *Queue) *writer {
@@ -162,9 +163,11 @@ func (w *writer) flush(ops []*op) error {
 			b.Claim = &store.JobClaim{Lanes: look.lanes, Max: len(asks), Worker: w.q.worker.Load()}
 		}
 	}
-	w.began.Store(time.Now().UnixNano())
+	began := time.Now()
+	w.began.Store(began.UnixNano())
 	err := w.conn.Flush(&b)
 	w.began.Store(0)
+	w.took = time.Since(began)
 	w.flushes.Add(1)
 	if err != nil {
 		return err
@@ -187,7 +190,7 @@ func (w *writer) flush(ops []*op) error {
 func (w *writer) settle(ops []*op) {
 	for _, o := range ops {
 		if i := o.insert; i != nil && i.Inserted && i.Worker == 0 && i.Gate == 0 {
-			w.q.lanes.added(i.Job.Tag, i.Job.Priority, i.Job.ScheduledFor)
+			w.q.lanes.left(i.Job, w.took > slack)
 			w.q.news.queued(i.Job)
 		}
 	}

@@ -9,13 +9,14 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/millrace/millrace/engine"
 )
 
 // JobGet returns everything known of a job but its logs; see IsNotFound.
 func (db *DB) JobGet(ctx context.Context, ws string, id uuid.UUID) (*engine.JobView, error) {
-	views, err := db.views(ctx, withColumns(q("JobGet")), [16]byte(id), ws)
+	views, err := db.views(ctx, db.quick, withColumns(q("JobGet")), [16]byte(id), ws)
 	if err == nil && len(views) == 0 {
 		err = pgx.ErrNoRows
 	}
@@ -39,7 +40,7 @@ func (db *DB) JobResult(ctx context.Context, ws string, id uuid.UUID) (*JobResul
 	var state int16
 	var result, blob []byte
 	err := db.read(ctx, func() error {
-		return db.pool.QueryRow(ctx, q("JobResult"), [16]byte(id), ws).Scan(&state, &r.Started, &r.Finished, &result, &blob)
+		return db.quick.QueryRow(ctx, q("JobResult"), [16]byte(id), ws).Scan(&state, &r.Started, &r.Finished, &result, &blob)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("read result of job %s: %w", id, err)
@@ -57,6 +58,7 @@ const specsListed = 500
 func (db *DB) JobList(ctx context.Context, ws string, f engine.JobFilter) ([]*engine.JobView, error) {
 	l := list{ascending: f.Ascending}
 	var states []int16
+	succeeded := false
 	for _, s := range f.States {
 		n := stateNumber(s)
 		if n < 0 {
@@ -67,7 +69,9 @@ func (db *DB) JobList(ctx context.Context, ws string, f engine.JobFilter) ([]*en
 			states = append(states, stateBlocked)
 		}
 		l.active, l.completed = l.active || n <= stateRunning, l.completed || n > stateRunning
+		succeeded = succeeded || n == stateSuccess
 	}
+	l.failed = !succeeded
 	var kinds []string
 	for _, k := range f.Kinds {
 		kinds = append(kinds, string(k))
@@ -80,7 +84,7 @@ func (db *DB) JobList(ctx context.Context, ws string, f engine.JobFilter) ([]*en
 	l.specs = specs != nil && len(states) == 0 && f.Parent == nil && f.Batch == nil && f.Worker == "" && !f.HasNoParent &&
 		len(f.Args) == 0 && len(f.Result) == 0
 	// The statement is planned for these very values: conditions that do not filter fold away.
-	views, err := db.views(ctx, l.query(), pgx.QueryExecModeDescribeExec, ws, states, kinds, orNull(f.PathExact), orNull(f.PathStart),
+	views, err := db.views(ctx, db.pool, l.query(), pgx.QueryExecModeDescribeExec, ws, states, kinds, orNull(f.PathExact), orNull(f.PathStart),
 		orNull(f.CreatedBy), orNull(f.Tag), orNull(f.Worker), (*[16]byte)(f.Parent), timeOrNull(f.CreatedAfter), timeOrNull(f.CreatedBefore),
 		f.HasNoParent, orNull(string(f.Args)), orNull(string(f.Result)), f.PerPage, (f.Page-1)*f.PerPage, (*[16]byte)(f.Batch), specs, orNull(f.Schedule),
 		lastOfBatch(f.Batch))
@@ -115,6 +119,7 @@ func (db *DB) specSelect(ctx context.Context, ws string, kinds []string, f engin
 // list is the shape of a list's statement.
 type list struct {
 	active, completed bool // only jobs that are, or are not, in q
+	failed            bool // only completed jobs that did not succeed
 	specs             bool // narrowed by what the jobs run, and by time, alone
 	batch             bool // only jobs of one batch, whose ids are in the order of their creation
 	ascending         bool
@@ -126,11 +131,16 @@ func (l list) query() string {
 	if l.batch {
 		order = "j.id {dir}"
 	}
-	from, joins, dir := "job j", "left join q on q.id = j.id\nleft join done d on d.id = j.id", "desc"
+	from, joins, state, dir := "job j", "left join q on q.id = j.id\nleft join done d on d.id = j.id", "coalesce(d.state, q.state)", "desc"
 	switch {
 	case l.active && !l.completed:
+		state = "q.state"
 		joins = "join q on q.id = j.id\nleft join done d on d.id = j.id and false"
 	case l.completed && !l.active:
+		state = "d.state"
+		if l.failed { // of which there is an index
+			state = "d.state <> 2 and d.state"
+		}
 		joins = "left join q on q.id = j.id and false\njoin done d on d.id = j.id"
 	}
 	if l.specs {
@@ -139,21 +149,21 @@ func (l list) query() string {
 	if l.ascending {
 		dir = "asc"
 	}
-	sql := strings.NewReplacer("{from}", from, "{joins}", joins, "{order}", order).Replace(q("JobList"))
+	sql := strings.NewReplacer("{from}", from, "{joins}", joins, "{order}", order, "{state}", state).Replace(q("JobList"))
 	return withColumns(strings.ReplaceAll(sql, "{dir}", dir))
 }
 
 // views runs a statement that selects {job}, the arguments' blob, {view}, the result and the result's blob.
-func (db *DB) views(ctx context.Context, sql string, args ...any) (out []*engine.JobView, err error) {
+func (db *DB) views(ctx context.Context, pool *pgxpool.Pool, sql string, args ...any) (out []*engine.JobView, err error) {
 	err = db.read(ctx, func() error {
-		out, err = db.viewsOnce(ctx, sql, args...)
+		out, err = viewsOnce(ctx, pool, sql, args...)
 		return err
 	})
 	return out, err
 }
 
-func (db *DB) viewsOnce(ctx context.Context, sql string, args ...any) ([]*engine.JobView, error) {
-	rows, err := db.pool.Query(ctx, sql, args...)
+func viewsOnce(ctx context.Context, pool *pgxpool.Pool, sql string, args ...any) ([]*engine.JobView, error) {
+	rows, err := pool.Query(ctx, sql, args...)
 	if err != nil {
 		return nil, err
 	}
@@ -238,6 +248,7 @@ func (db *DB) read(ctx context.Context, fn func() error) error {
 	err := fn()
 	if IsUnavailable(err) && ctx.Err() == nil {
 		db.pool.Reset()
+		db.quick.Reset()
 		err = fn()
 	}
 	return err

@@ -6,8 +6,8 @@
 // Connections come in four kinds, and nothing else opens one:
 //
 //	pool      ordinary work, the server's own settings, but never less than synchronous_commit=on
-//	quick     claims, log chunks, heartbeats, NOTIFY: synchronous_commit=off and pinned generic plans. What it writes may be
-//	          lost by a crash of the server, and every caller must be able to bear that
+//	quick     claims, log chunks, heartbeats, NOTIFY, looks at one job: synchronous_commit=off and pinned generic plans. What
+//	          it writes may be lost by a crash of the server, and every caller must be able to bear that
 //	JobWriter the one connection through which jobs are created and completed (group commit)
 //	Listen    the one connection that LISTENs
 package store

@@ -234,7 +234,7 @@ join spec s on s.id = j.spec
 {joins}
 left join worker w on w.id = coalesce(d.worker, q.worker)
 where j.workspace = $1
-    and ($2::int2[] is null or coalesce(d.state, q.state) = any($2))
+    and ($2::int2[] is null or {state} = any($2))
     and ($3::text[] is null or s.kind = any($3))
     and ($4::text is null or s.path = $4)
     and ($5::text is null or starts_with(s.path, $5))
