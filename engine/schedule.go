@@ -78,11 +78,11 @@ type TickState string
 
 // The states of a tick.
 const (
-	TickDue       TickState = "due"       // to be fired; a tick that waits for an earlier run stays here
-	TickFired     TickState = "fired"     // its job is in the queue or running
+	TickDue       TickState = "due"       // to be fired; a tick that waits for an earlier run or for its guard stays here
+	TickFired     TickState = "fired"     // its job is in the queue or running, or another attempt is
 	TickDone      TickState = "done"      // its job is completed
 	TickMissed    TickState = "missed"    // passed while nobody could fire it
-	TickSkipped   TickState = "skipped"   // an earlier run was still going on
+	TickSkipped   TickState = "skipped"   // an earlier run was still going on, or its guard said so
 	TickCoalesced TickState = "coalesced" // another tick's run stands for it
 	TickExcluded  TickState = "excluded"  // on a day of a calendar
 	TickFailed    TickState = "failed"    // its job could not be pushed: Tick.Error says why
@@ -96,10 +96,12 @@ type Tick struct {
 	Count    int // ticks that this line stands for: 1, all of an excluded day from At on, or those of a long gap up to At
 	FiredAt  *time.Time
 	Drift    time.Duration // FiredAt - At
-	JobID    *uuid.UUID
-	Success  *bool      // of a completed job
-	Handler  *uuid.UUID // the run of the failure or success handler that followed
-	Recovery *uuid.UUID // the run of the recovery handler that followed
+	JobID    *uuid.UUID    // its latest attempt
+	Attempts int           // jobs that it has had; 0: none
+	Success  *bool         // of a completed job
+	Handler  *uuid.UUID    // the run of the failure or success handler that followed
+	Recovery *uuid.UUID    // the run of the recovery handler that followed
+	Guard    *uuid.UUID    // the run of dynamic_skip, which decided whether it runs
 	Error    string
 }
 

@@ -138,12 +138,13 @@ type Pulse struct {
 	Next    *time.Time // the earliest tick; nil: there is none
 	Due     bool       // ticks are due, waiting or on their way
 	Fired   bool       // ticks have jobs that may be done
-	Pending bool       // handlers are to be pushed
+	Pending bool       // guards, further attempts or handlers are to be pushed
+	Guarded bool       // ticks wait for the answer of their guard
 }
 
 // SchedulePulse looks what there is to do, cheaply.
 func (db *DB) SchedulePulse(ctx context.Context) (p Pulse, err error) {
-	if err := db.pool.QueryRow(ctx, q("SchedulePulse")).Scan(&p.Next, &p.Due, &p.Fired, &p.Pending); err != nil {
+	if err := db.pool.QueryRow(ctx, q("SchedulePulse")).Scan(&p.Next, &p.Due, &p.Fired, &p.Pending, &p.Guarded); err != nil {
 		return p, fmt.Errorf("look at schedules: %w", err)
 	}
 	return p, nil

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"time"
 
@@ -24,7 +23,8 @@ type NewTick struct {
 	State   engine.TickState
 	Count   int
 	Job     *uuid.UUID
-	Claimed bool // the caller pushes it; otherwise it waits
+	Claimed bool       // the caller pushes it; otherwise it waits
+	Guard   *uuid.UUID // the run that the caller asks first, of one that is claimed
 	Error   string
 }
 
@@ -33,13 +33,14 @@ func (db *DB) TickInsert(ctx context.Context, tx Tx, list []NewTick) (map[TickKe
 	var ws, paths, states, errs []string
 	var at []time.Time
 	var counts []int32
-	var ids []*uuid.UUID
+	var ids, guards []*uuid.UUID
 	var claimed []bool
 	for _, t := range list {
 		ws, paths, states, errs = append(ws, t.Workspace), append(paths, t.Path), append(states, string(t.State)), append(errs, t.Error)
 		at, counts, ids, claimed = append(at, t.At), append(counts, int32(t.Count)), append(ids, t.Job), append(claimed, t.Claimed)
+		guards = append(guards, t.Guard)
 	}
-	rows, err := tx.Query(ctx, q("TickInsert"), ws, paths, at, states, counts, ids, claimed, errs)
+	rows, err := tx.Query(ctx, q("TickInsert"), ws, paths, at, states, counts, ids, claimed, errs, guards)
 	if err != nil {
 		return nil, fmt.Errorf("write ticks: %w", err)
 	}
@@ -69,10 +70,11 @@ func (db *DB) TickBackfill(ctx context.Context, tx Tx, ws, path string, at []tim
 	return int(tag.RowsAffected()), nil
 }
 
-// TickOpen counts the ticks of a schedule that wait, and those that are on their way or run.
-func (db *DB) TickOpen(ctx context.Context, tx Tx, ws, path string) (waiting, running int, err error) {
-	if err := tx.QueryRow(ctx, q("TickOpen"), ws, path).Scan(&waiting, &running); err != nil {
-		return 0, 0, fmt.Errorf("count ticks of %s: %w", path, err)
+// TickOpen counts the ticks of a schedule that wait, and those that are on their way or run; one whose job failed goes on while
+// there are further attempts.
+func (db *DB) TickOpen(ctx context.Context, tx Tx, k TickKey, retries int) (waiting, running int, err error) {
+	if err := tx.QueryRow(ctx, q("TickOpen"), k.Workspace, k.Path, retries).Scan(&waiting, &running); err != nil {
+		return 0, 0, fmt.Errorf("count ticks of %s: %w", k.Path, err)
 	}
 	return waiting, running, nil
 }
@@ -106,22 +108,27 @@ type TickPush struct {
 	TickKey
 	Job      uuid.UUID
 	Backfill bool
+	Guard    *uuid.UUID // the run that is asked first; nil: none
 }
 
-// TickRelease takes the oldest waiting ticks of a schedule that ScheduleLock has locked.
-func (db *DB) TickRelease(ctx context.Context, tx Tx, ws, path string, limit int) ([]TickPush, error) {
-	rows, err := tx.Query(ctx, q("TickRelease"), ws, path, limit)
+// TickRelease takes the oldest waiting ticks of a schedule that ScheduleLock has locked, guarded: to be asked about first.
+func (db *DB) TickRelease(ctx context.Context, tx Tx, k TickKey, limit int, guarded bool) ([]TickPush, error) {
+	var guards []uuid.UUID
+	for guarded && len(guards) < limit {
+		guards = append(guards, engine.NewJobID())
+	}
+	rows, err := tx.Query(ctx, q("TickRelease"), k.Workspace, k.Path, limit, guards)
 	if err != nil {
-		return nil, fmt.Errorf("release ticks of %s: %w", path, err)
+		return nil, fmt.Errorf("release ticks of %s: %w", k.Path, err)
 	}
 	list, err := pgx.CollectRows(rows, func(r pgx.CollectableRow) (TickPush, error) {
-		t := TickPush{TickKey: TickKey{Workspace: ws, Path: path}}
-		err := r.Scan(&t.At, &t.Job, &t.Backfill)
+		t := TickPush{TickKey: TickKey{Workspace: k.Workspace, Path: k.Path}}
+		err := r.Scan(&t.At, &t.Job, &t.Backfill, &t.Guard)
 		t.At = t.At.UTC()
 		return t, err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("release ticks of %s: %w", path, err)
+		return nil, fmt.Errorf("release ticks of %s: %w", k.Path, err)
 	}
 	return list, nil
 }
@@ -196,7 +203,8 @@ func (db *DB) TickList(ctx context.Context, ws string, f engine.TickFilter) ([]e
 	}
 	list, err := pgx.CollectRows(rows, func(r pgx.CollectableRow) (t engine.Tick, err error) {
 		var state string
-		err = r.Scan(&t.Schedule, &t.At, &state, &t.Count, &t.FiredAt, &t.JobID, &t.Success, &t.Handler, &t.Recovery, &t.Error)
+		err = r.Scan(&t.Schedule, &t.At, &state, &t.Count, &t.FiredAt, &t.JobID, &t.Attempts, &t.Success, &t.Handler, &t.Recovery,
+			&t.Guard, &t.Error)
 		t.At, t.State = t.At.UTC(), engine.TickState(state)
 		if t.FiredAt != nil {
 			t.Drift = t.FiredAt.Sub(t.At)
@@ -223,115 +231,4 @@ func (db *DB) TickExpire(ctx context.Context, keep time.Duration) (int64, error)
 		return 0, fmt.Errorf("remove old ticks: %w", err)
 	}
 	return tag.RowsAffected(), nil
-}
-
-// TickEnded is a fired tick whose job is done, with what its schedule knows of the runs before.
-type TickEnded struct {
-	TickKey
-	Job                              uuid.UUID
-	Success                          bool
-	OnFailure, OnRecovery, OnSuccess *engine.Handler
-	Counts                           TickCounts
-}
-
-// TickCounts are the runs in a row of a schedule that ended alike; Broken: it failed often enough to be reported.
-type TickCounts struct {
-	Fails, Wins int
-	Broken      bool
-}
-
-// TickEnd is how a tick ended. Handler and Recovery are runs that are still to be pushed; nil: none.
-type TickEnd struct {
-	TickKey
-	Success           bool
-	Streak            int
-	Handler, Recovery *uuid.UUID
-}
-
-// TickEnded finds fired ticks whose job is done, among the given ones or, with nil, all, and locks them with their schedules.
-func (db *DB) TickEnded(ctx context.Context, tx Tx, jobs []uuid.UUID, limit int) ([]TickEnded, error) {
-	name, args := "TickEnded", []any{limit}
-	if jobs != nil {
-		name, args = "TickEndedOf", []any{limit, jobs}
-	}
-	rows, err := tx.Query(ctx, q(name), args...)
-	if err != nil {
-		return nil, fmt.Errorf("find ended ticks: %w", err)
-	}
-	list, err := pgx.CollectRows(rows, func(r pgx.CollectableRow) (t TickEnded, err error) {
-		var h []byte
-		err = r.Scan(&t.Workspace, &t.Path, &t.At, &t.Job, &t.Success, &h, &t.Counts.Fails, &t.Counts.Wins, &t.Counts.Broken)
-		if err != nil {
-			return t, err
-		}
-		t.At = t.At.UTC()
-		var hs handlers
-		if err := json.Unmarshal(h, &hs); err != nil {
-			return t, fmt.Errorf("handlers: %w", err)
-		}
-		t.OnFailure, t.OnRecovery, t.OnSuccess = hs.Failure, hs.Recovery, hs.Success
-		return t, nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("find ended ticks: %w", err)
-	}
-	return list, nil
-}
-
-// TickEnd stores how ticks that TickEnded has locked ended, and the counts of their schedules, by key without At.
-func (db *DB) TickEnd(ctx context.Context, tx Tx, ends []TickEnd, counts map[TickKey]TickCounts) error {
-	var keys []TickKey
-	var success []bool
-	var streaks []int32
-	var handler, recovery []*uuid.UUID
-	for _, e := range ends {
-		keys, success, streaks = append(keys, e.TickKey), append(success, e.Success), append(streaks, int32(e.Streak))
-		handler, recovery = append(handler, e.Handler), append(recovery, e.Recovery)
-	}
-	ws, paths, at := splitKeys(keys)
-	if _, err := tx.Exec(ctx, q("TickEnd"), ws, paths, at, success, streaks, handler, recovery); err != nil {
-		return fmt.Errorf("note ended ticks: %w", err)
-	}
-	var fails, wins []int32
-	var broken []bool
-	keys = keys[:0]
-	for k, c := range counts {
-		keys, fails, wins, broken = append(keys, k), append(fails, int32(c.Fails)), append(wins, int32(c.Wins)), append(broken, c.Broken)
-	}
-	ws, paths, _ = splitKeys(keys)
-	if _, err := tx.Exec(ctx, q("ScheduleCounts"), ws, paths, fails, wins, broken); err != nil {
-		return fmt.Errorf("note ended ticks: %w", err)
-	}
-	return nil
-}
-
-// TickHandler is an ended tick whose handlers are in the hands of a pusher.
-type TickHandler struct {
-	TickEnd
-	Job uuid.UUID
-}
-
-// TickPending takes over ticks whose handlers were not pushed for late.
-func (db *DB) TickPending(ctx context.Context, late time.Duration, limit int) ([]TickHandler, error) {
-	rows, err := db.pool.Query(ctx, q("TickPending"), late, limit)
-	if err != nil {
-		return nil, fmt.Errorf("take over handlers: %w", err)
-	}
-	list, err := pgx.CollectRows(rows, func(r pgx.CollectableRow) (t TickHandler, err error) {
-		err = r.Scan(&t.Workspace, &t.Path, &t.At, &t.Job, &t.Success, &t.Streak, &t.Handler, &t.Recovery)
-		t.At = t.At.UTC()
-		return t, err
-	})
-	if err != nil {
-		return nil, fmt.Errorf("take over handlers: %w", err)
-	}
-	return list, nil
-}
-
-// TickHandled notes that the handlers of a tick are pushed, or with why that one could not be.
-func (db *DB) TickHandled(ctx context.Context, k TickKey, why string) error {
-	if _, err := db.pool.Exec(ctx, q("TickHandled"), k.Workspace, k.Path, k.At, why); err != nil {
-		return fmt.Errorf("note handlers of %s: %w", k.Path, err)
-	}
-	return nil
 }

@@ -190,7 +190,10 @@ func (h *API) listTicks(a *Ask) error {
 	list := make([]wire.Tick, 0, len(found))
 	for _, t := range found {
 		v := wire.Tick{Schedule: t.Schedule, At: t.At.UTC(), State: string(t.State), FiredAt: utc(t.FiredAt), JobID: t.JobID,
-			Success: t.Success, Handler: t.Handler, Recovery: t.Recovery, Error: t.Error}
+			Success: t.Success, Handler: t.Handler, Recovery: t.Recovery, Guard: t.Guard, Error: t.Error}
+		if t.Attempts > 1 {
+			v.Attempts = t.Attempts
+		}
 		if t.Count > 1 {
 			v.Count = t.Count
 		}

@@ -24,6 +24,8 @@ func FuzzSchedule(f *testing.F) {
 		`{"path":"f/a/b","schedule":"@daily","script_path":"f/a/c","grace_s":1.0000000001,"catch_up_limit":100,"enabled":null,"x":{"y":1e400}}`,
 		`{"path":"f/a/b","schedule":"\ud800","script_path":"f/a/c","on_failure_times":3e0,"on_failure_exact":true,"on_failure":"","overlap":"skip"}`,
 		`{"path":"f/a/b","schedule":"x","script_path":"f/a/c","paused_until":"2031-05-06T07:08:09.100+02:00","no_flow_overlap":true,"overlap":"skip"}`,
+		`{"path":"f/a/b","schedule":"x","script_path":"f/a/c","retry":{"constant":{"attempts":2.0,"seconds":1e1},"exponential":null},"dynamic_skip":"f/a/d"}`,
+		`{"path":"f/a/b","schedule":"x","script_path":"f/a/c","retry":{ },"dynamic_skip":"","Retry":7,"Dynamic_skip":[]}`,
 		`{"path":"f/a/b","schedule":"x","script_path":"f/a/c","calendars":null,"labels":[],"labels":["x"],"missed":"coalesce","timezone":""}`,
 	} {
 		f.Add([]byte(s))

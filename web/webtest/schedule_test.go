@@ -24,7 +24,8 @@ func TestSchedules(t *testing.T) {
 	d := Start(t, e, nil)
 	id := uuid.New()
 	yes, fired := true, Hour.Add(1500*time.Microsecond)
-	e.AddTicks(engine.Tick{Schedule: "f/demo/hello", At: Hour, State: engine.TickDone, FiredAt: &fired, Drift: 1500 * time.Microsecond, JobID: &id, Success: &yes})
+	e.AddTicks(engine.Tick{Schedule: "f/demo/hello", At: Hour, State: engine.TickDone, FiredAt: &fired, Drift: 1500 * time.Microsecond, JobID: &id, Success: &yes,
+		Attempts: 3, Guard: &id})
 	nightly := `{"path":"f/demo/nightly","schedule":"0 0 3 * * *","script_path":"f/demo/hello","is_flow":false,"enabled":true,"labels":["ops"],"summary":"By Night","args":{"a":{"b":[1,2]}}}`
 	play(t, d, []scenario{
 		{name: "no credentials", path: sched + "list", token: "-", status: 401},
@@ -89,7 +90,7 @@ func TestSchedules(t *testing.T) {
 		{name: "backfill", method: "POST", path: sched + "backfill/f/demo/nightly", body: `{"from":"2026-01-01T00:00:00Z","to":"2026-01-02T00:00:00Z"}`, status: 200, kind: "application/json", exact: `{"ticks":24}`},
 		{name: "ticks of nothing", path: sched + "ticks/f/demo/none", status: 404},
 		{name: "ticks", path: sched + "ticks/f/demo/hello", status: 200, kind: "application/json",
-			exact: `[{"schedule":"f/demo/hello","at":"2030-01-01T10:00:00Z","state":"done","fired_at":"2030-01-01T10:00:00.0015Z","drift_ms":1.5,"job_id":"` + id.String() + `","success":true},` +
+			exact: `[{"schedule":"f/demo/hello","at":"2030-01-01T10:00:00Z","state":"done","fired_at":"2030-01-01T10:00:00.0015Z","drift_ms":1.5,"job_id":"` + id.String() + `","attempts":3,"success":true,"dynamic_skip_job_id":"` + id.String() + `"},` +
 				`{"schedule":"f/demo/hello","at":"2030-01-01T09:00:00Z","state":"missed","count":5}]`},
 		{name: "ticks by state", path: sched + "ticks/f/demo/hello?states=missed,failed", status: 200, want: []string{"missed"}, not: []string{"done"}},
 		{name: "ticks by wrong state", path: sched + "ticks/f/demo/hello?states=missing", status: 400, want: []string{"missing"}},

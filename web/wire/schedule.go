@@ -140,10 +140,12 @@ type Tick struct {
 	Count    int        `json:"count,omitempty" doc:"ticks that this line stands for; absent: 1"`
 	FiredAt  *time.Time `json:"fired_at,omitempty"`
 	DriftMS  *float64   `json:"drift_ms,omitempty" doc:"how late it was fired"`
-	JobID    *uuid.UUID `json:"job_id,omitempty"`
+	JobID    *uuid.UUID `json:"job_id,omitempty" doc:"its latest attempt; those before are its parents"`
+	Attempts int        `json:"attempts,omitempty" doc:"jobs that it has had; absent: 1, or none without job_id"`
 	Success  *bool      `json:"success,omitempty" doc:"of its completed job"`
 	Handler  *uuid.UUID `json:"handler_job_id,omitempty" doc:"the run of the failure or success handler"`
 	Recovery *uuid.UUID `json:"recovery_job_id,omitempty" doc:"the run of the recovery handler"`
+	Guard    *uuid.UUID `json:"dynamic_skip_job_id,omitempty" doc:"the run of dynamic_skip, which decided whether it runs"`
 	Error    string     `json:"error,omitempty"`
 }
 

@@ -13,7 +13,7 @@ var scheduleTicks = command{
 	name: "schedule ticks", usage: "PATH [--state STATE]", short: "show what became of a schedule's ticks, newest first",
 	long: `
 States: due (to be fired), fired (its job is queued or runs), done, missed (nobody could fire it), skipped (an earlier run went
-on), coalesced (another tick's run stands for it), excluded (on a day of a calendar), failed (its job could not be made).`,
+on, or dynamic_skip said so), coalesced (another tick's run stands for it), excluded (on a day of a calendar), failed (its job could not be made).`,
 	new: func(c *call) func(context.Context) error {
 		var states, after, before string
 		var limit int
@@ -64,6 +64,9 @@ func tickRow(t *client.Tick) []string {
 		if run = "failure"; *t.Success {
 			run = "success"
 		}
+	}
+	if t.Attempts > 1 {
+		run = strings.TrimSpace(fmt.Sprintf("%s (%d attempts)", run, t.Attempts))
 	}
 	if t.JobID != nil {
 		job = t.JobID.String()

@@ -159,8 +159,9 @@ func ticks(w http.ResponseWriter, r *http.Request, _ record) {
 		reply(w, []client.Tick{})
 		return
 	}
-	late, yes, id := 1.25, true, uuid.MustParse("00000000-0000-7000-8000-000000000001")
+	late, yes, no, id := 1.25, true, false, uuid.MustParse("00000000-0000-7000-8000-000000000001")
 	reply(w, []client.Tick{{At: Noon, State: "done", FiredAt: &Noon, DriftMS: &late, JobID: &id, Success: &yes},
+		{At: Noon.Add(-time.Minute), State: "done", FiredAt: &Noon, DriftMS: &late, JobID: &id, Success: &no, Attempts: 3},
 		{At: Noon.Add(-time.Hour), State: "missed", Count: 3}, {At: Noon.Add(-2 * time.Hour), State: "failed", Error: "no such script\nat all"}})
 }
 

@@ -50,20 +50,22 @@ from unnest($1::text[], $2::text[], $3::timestamptz[], $4::text[]) as a (workspa
 where s.workspace = a.workspace and s.path = a.path;
 
 -- name: SchedulePulse
--- What there is to do: the next tick, ticks and handlers that wait for somebody, ticks whose job may be done.
+-- What there is to do: the next tick, ticks and jobs that wait for somebody, ticks whose job or guard may be done.
 select (select min(next_at) from schedule where enabled and next_at is not null),
        exists (select from tick where state = 'due'),
        exists (select from tick where state = 'fired'),
-       exists (select from tick where pending);
+       exists (select from tick where pending),
+       exists (select from tick where guarding);
 
 -- name: ScheduleDisable
 update schedule set enabled = false, next_at = null, error = $3 where workspace = $1 and path = $2;
 
 -- name: TickInsert
-insert into tick (workspace, path, at, state, count, job, claimed_at, error)
-select t.workspace, t.path, t.at, t.state, t.count, t.job, case when t.claimed then now() end, t.error
-from unnest($1::text[], $2::text[], $3::timestamptz[], $4::text[], $5::int4[], $6::uuid[], $7::bool[], $8::text[])
-    as t (workspace, path, at, state, count, job, claimed, error)
+insert into tick (workspace, path, at, state, count, job, claimed_at, error, guard, guarding, pending)
+select t.workspace, t.path, t.at, t.state, t.count, t.job, case when t.claimed then now() end, t.error, t.guard, t.guard is not null,
+    t.guard is not null
+from unnest($1::text[], $2::text[], $3::timestamptz[], $4::text[], $5::int4[], $6::uuid[], $7::bool[], $8::text[], $9::uuid[])
+    as t (workspace, path, at, state, count, job, claimed, error, guard)
 on conflict (workspace, path, at) do update set count = tick.count + excluded.count
     where tick.state = 'excluded' and excluded.state = 'excluded'
 returning workspace, path, at;
@@ -72,15 +74,16 @@ returning workspace, path, at;
 insert into tick (workspace, path, at, state, job, backfill)
 select $1, $2, t.at, 'due', t.job, true from unnest($3::timestamptz[], $4::uuid[]) as t (at, job)
 on conflict (workspace, path, at) do update
-    set state = 'due', count = 1, job = excluded.job, backfill = true, claimed_at = null, error = ''
+    set state = 'due', count = 1, job = excluded.job, backfill = true, claimed_at = null, error = '', guard = null
     where tick.state in ('missed', 'skipped', 'failed');
 
 -- name: TickOpen
 -- How many ticks of a schedule wait for an earlier run, and how many are on their way or run. That a job is done may not have been
--- noted yet.
+-- noted yet; one that failed is followed by another attempt, up to $3 of them.
 select (select count(*) from tick where workspace = $1 and path = $2 and state = 'due' and claimed_at is null),
        (select count(*) from tick where workspace = $1 and path = $2 and state = 'due' and claimed_at is not null)
-     + (select count(*) from tick t where workspace = $1 and path = $2 and state = 'fired' and not exists (select from done d where d.id = t.job));
+     + (select count(*) from tick t where workspace = $1 and path = $2 and state = 'fired'
+            and not exists (select from done d where d.id = t.job and (d.state <> 3 or t.attempts > $3 or t.final)));
 
 -- name: TickGiveUp
 -- Ticks that wait come to nothing. Those that were asked for by hand are not among them unless $5.
@@ -92,15 +95,17 @@ where workspace = $1 and path = $2 and state = 'due' and claimed_at is null and 
 select distinct workspace, path from tick where state = 'due' and claimed_at is null limit $1;
 
 -- name: TickRelease
--- The oldest $3 that wait are to be pushed now.
-update tick set claimed_at = now() where (workspace, path, at) in
-    (select workspace, path, at from tick where workspace = $1 and path = $2 and state = 'due' and claimed_at is null order by at limit $3)
-returning at, job, backfill;
+-- The oldest that wait are to be pushed now, or those with a guard in $4 asked first.
+update tick t set claimed_at = now(), guard = k.guard, guarding = k.guard is not null, pending = k.guard is not null from
+    (select w.at, ($4::uuid[])[row_number() over (order by w.at)] as guard from
+        (select at from tick where workspace = $1 and path = $2 and state = 'due' and claimed_at is null order by at limit $3) as w) as k
+where t.workspace = $1 and t.path = $2 and t.at = k.at
+returning t.at, t.job, t.backfill, t.guard;
 
 -- name: TickStale
 -- Due ticks whose pusher is late by $1: it may be dead.
 update tick t set claimed_at = now() from
-    (select k.workspace, k.path, k.at from tick k where k.state = 'due' and k.claimed_at < now() - $1::interval
+    (select k.workspace, k.path, k.at from tick k where k.state = 'due' and not k.guarding and k.claimed_at < now() - $1::interval
      order by k.claimed_at limit $2 for update skip locked) as k
 where t.workspace = k.workspace and t.path = k.path and t.at = k.at
 returning t.workspace, t.path, t.at, t.job, t.backfill;
@@ -115,14 +120,16 @@ update tick set state = 'failed', error = $4 where workspace = $1 and path = $2 
 
 -- name: TickEnded
 -- The ticks whose job is done, the first that ended first; with the counts of their schedules.
-select t.workspace, t.path, t.at, t.job, d.state = 2, s.handlers, s.fails, s.wins, s.broken
+select t.workspace, t.path, t.at, t.job, d.state = 2, s.handlers, s.fails, s.wins, s.broken,
+    case when d.state = 3 and not t.final and (s.enabled or t.backfill) then s.extra->'retry' end, t.attempts
 from tick t join done d on d.id = t.job join schedule s on s.workspace = t.workspace and s.path = t.path
 where t.state = 'fired'
 order by d.finished_at, t.at limit $1 for update of t, s skip locked;
 
 -- name: TickEndedOf
 -- Likewise, of the jobs $2.
-select t.workspace, t.path, t.at, t.job, d.state = 2, s.handlers, s.fails, s.wins, s.broken
+select t.workspace, t.path, t.at, t.job, d.state = 2, s.handlers, s.fails, s.wins, s.broken,
+    case when d.state = 3 and not t.final and (s.enabled or t.backfill) then s.extra->'retry' end, t.attempts
 from tick t join done d on d.id = t.job join schedule s on s.workspace = t.workspace and s.path = t.path
 where t.state = 'fired' and t.job = any($2)
 order by d.finished_at, t.at limit $1 for update of t, s skip locked;
@@ -135,24 +142,69 @@ from unnest($1::text[], $2::text[], $3::timestamptz[], $4::bool[], $5::int4[], $
     as e (workspace, path, at, success, streak, handler, recovery)
 where t.workspace = e.workspace and t.path = e.path and t.at = e.at;
 
+-- name: TickRetry
+-- The jobs of fired ticks failed, and others follow them.
+update tick t set former = t.job, job = e.job, attempts = t.attempts + 1, retry_at = e.next, pending = true, claimed_at = now()
+from unnest($1::text[], $2::text[], $3::timestamptz[], $4::uuid[], $5::timestamptz[]) as e (workspace, path, at, job, next)
+where t.workspace = e.workspace and t.path = e.path and t.at = e.at;
+
+-- name: TickRetried
+-- The attempt $4 is pushed.
+update tick set pending = false where workspace = $1 and path = $2 and at = $3 and state = 'fired' and job = $4;
+
+-- name: TickNoRetry
+-- The attempt $4 cannot be pushed: the one before it was the last.
+update tick set pending = false, final = true, job = former, former = null, retry_at = null, attempts = attempts - 1, error = $5
+where workspace = $1 and path = $2 and at = $3 and state = 'fired' and job = $4;
+
+-- name: TickGuarded
+-- The guards of due ticks are pushed.
+update tick t set pending = false from unnest($1::uuid[]) as g (id) where t.guard = g.id and t.guarding;
+
+-- name: TickGuardEnded
+-- The ticks whose guard has answered.
+select t.workspace, t.path, t.at, t.job, t.backfill, t.guard, d.state = 2, d.result, coalesce(s.extra->>'dynamic_skip', ''),
+    s.enabled or t.backfill
+from tick t join done d on d.id = t.guard join schedule s on s.workspace = t.workspace and s.path = t.path
+where t.guarding
+order by d.finished_at, t.at limit $1 for update of t skip locked;
+
+-- name: TickGuardEndedOf
+-- Likewise, of the guards $2.
+select t.workspace, t.path, t.at, t.job, t.backfill, t.guard, d.state = 2, d.result, coalesce(s.extra->>'dynamic_skip', ''),
+    s.enabled or t.backfill
+from tick t join done d on d.id = t.guard join schedule s on s.workspace = t.workspace and s.path = t.path
+where t.guarding and t.guard = any($2)
+order by d.finished_at, t.at limit $1 for update of t skip locked;
+
+-- name: TickGuardEnd
+-- Ticks run, claimed from now on, or are skipped. Returned are those that were still undecided.
+update tick t set guarding = false, pending = false, claimed_at = now(), state = case when e.run then 'due' else 'skipped' end,
+    job = case when e.run then t.job end, error = e.why
+from unnest($1::uuid[], $2::bool[], $3::text[]) as e (guard, run, why)
+where t.guard = e.guard and t.guarding
+returning t.guard;
+
 -- name: ScheduleCounts
 update schedule s set fails = c.fails, wins = c.wins, broken = c.broken
 from unnest($1::text[], $2::text[], $3::int4[], $4::int4[], $5::bool[]) as c (workspace, path, fails, wins, broken)
 where s.workspace = c.workspace and s.path = c.path;
 
 -- name: TickPending
--- Ticks whose handlers were to be pushed and whose pusher is late by $1.
+-- Ticks of which a job was to be pushed and whose pusher is late by $1: a guard of one that is due, a further attempt of one that is
+-- fired, handlers of one that is done.
 update tick t set claimed_at = now() from
     (select k.workspace, k.path, k.at from tick k where k.pending and k.claimed_at < now() - $1::interval
      order by k.claimed_at limit $2 for update skip locked) as k
 where t.workspace = k.workspace and t.path = k.path and t.at = k.at
-returning t.workspace, t.path, t.at, t.job, t.success, t.streak, t.handler, t.recovery;
+returning t.workspace, t.path, t.at, t.job, coalesce(t.success, false), t.streak, t.handler, t.recovery, t.state, t.backfill, t.former,
+    t.retry_at, t.guard;
 
 -- name: TickHandled
-update tick set pending = false, error = $4 where workspace = $1 and path = $2 and at = $3;
+update tick set pending = false, error = case when $4 = '' then error else $4 end where workspace = $1 and path = $2 and at = $3;
 
 -- name: TickList
-select path, at, state, count, fired_at, job, success, handler, recovery, error
+select path, at, state, count, fired_at, job, case when job is null then 0 else attempts end, success, handler, recovery, guard, error
 from tick
 where workspace = $1 and ($2::text[] is null or state = any($2))
   and ($3::timestamptz is null or at > $3) and ($4::timestamptz is null or at < $4)
@@ -160,7 +212,7 @@ order by at desc, path limit $5 offset $6;
 
 -- name: TickListOf
 -- Likewise, of one schedule.
-select path, at, state, count, fired_at, job, success, handler, recovery, error
+select path, at, state, count, fired_at, job, case when job is null then 0 else attempts end, success, handler, recovery, guard, error
 from tick
 where workspace = $1 and path = $7 and ($2::text[] is null or state = any($2))
   and ($3::timestamptz is null or at > $3) and ($4::timestamptz is null or at < $4)

@@ -49,7 +49,13 @@ func (s *Schedules) check(ctx context.Context, p engine.Principal, op string, x 
 			return nil, err
 		}
 	}
-	return g, checkExtra(op, x.Extra)
+	if err := checkExtra(op, x.Extra); err != nil {
+		return nil, err
+	}
+	if _, err := parseRetry(op, x.Extra["retry"]); err != nil {
+		return nil, err
+	}
+	return g, s.checkGuard(ctx, p, op, x)
 }
 
 func (s *Schedules) checkPolicies(op string, x *engine.Schedule) error {
@@ -162,7 +168,7 @@ func checkObject(op, what string, b json.RawMessage) error {
 
 func isNull(b json.RawMessage) bool { return string(bytes.TrimSpace(b)) == "null" }
 
-// checkExtra refuses the options of Windmill's record that would do nothing here; what only describes is kept as it is.
+// checkExtra verifies that the further fields of Windmill's record can be stored.
 func checkExtra(op string, extra map[string]json.RawMessage) error {
 	for name, v := range extra {
 		if err := checkText(op, name, string(v)); err != nil {
@@ -170,15 +176,6 @@ func checkExtra(op string, extra map[string]json.RawMessage) error {
 		}
 		if !json.Valid(v) || bytes.Contains(v, []byte(`\u0000`)) {
 			return engine.Errorf(engine.Invalid, op, "the field %s must be JSON, without the character \\u0000", name)
-		}
-	}
-	for name, hint := range map[string]string{
-		"retry":        "let the script try again by itself",
-		"dynamic_skip": "let the script decide by itself, or name the days in a calendar",
-	} {
-		v := string(bytes.TrimSpace(extra[name]))
-		if v != "" && v != "null" && v != "{}" && v != `""` {
-			return &engine.Error{Code: engine.Invalid, Op: op, Msg: "schedules have no " + name + " in this version", Hint: hint}
 		}
 	}
 	return nil

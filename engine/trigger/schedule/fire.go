@@ -62,10 +62,16 @@ func (s *Schedules) settleEnded(ctx context.Context) error {
 	if len(s.unsettled) == 0 {
 		return nil
 	}
-	found, err := s.settle(ctx, slices.Collect(maps.Keys(s.unsettled)))
+	ids := slices.Collect(maps.Keys(s.unsettled))
+	found, err := s.settle(ctx, ids)
 	if err != nil {
 		return err
 	}
+	answered, err := s.settleGuards(ctx, ids)
+	if err != nil {
+		return err
+	}
+	maps.Copy(found, answered)
 	for id, tries := range s.unsettled {
 		if found[id] || tries == maxTries {
 			delete(s.unsettled, id)
@@ -97,6 +103,11 @@ func (s *Schedules) round(ctx context.Context) (time.Duration, error) {
 			return 0, err
 		}
 	}
+	if pulse.Guarded {
+		if _, err := s.settleGuards(ctx, nil); err != nil {
+			return 0, err
+		}
+	}
 	if pulse.Due {
 		if err := s.release(ctx); err != nil {
 			return 0, err
@@ -122,7 +133,7 @@ func (s *Schedules) poll(now time.Time) bool {
 // sleep is how long to sleep after a pulse.
 func (s *Schedules) sleep(p store.Pulse) time.Duration {
 	pause := s.cfg.Poll - rand.N(s.cfg.Poll/4+1)
-	if p.Due && p.Fired {
+	if p.Due && p.Fired || p.Guarded {
 		pause = min(pause, turnPause)
 	}
 	if len(s.unsettled) > 0 {
@@ -174,6 +185,7 @@ func (s *Schedules) write(ctx context.Context, tx store.Tx, list []engine.Schedu
 	owners := map[store.TickKey]*engine.Schedule{}
 	for i := range list {
 		x := &list[i]
+		guarded := guardOf(x) != ""
 		p, err := s.planOf(ctx, tx, x, now)
 		if engine.CodeOf(err) == engine.Invalid { // it would be so for ever
 			moves = append(moves, store.Advance{Workspace: x.Workspace, Path: x.Path, Error: reason(err)})
@@ -185,6 +197,12 @@ func (s *Schedules) write(ctx context.Context, tx store.Tx, list []engine.Schedu
 		if p.replace {
 			if err := s.cfg.DB.TickGiveUp(ctx, tx, store.TickKey{Workspace: x.Workspace, Path: x.Path}, engine.TickCoalesced, "", false); err != nil {
 				return nil, err
+			}
+		}
+		for i := range p.ticks {
+			if guarded && p.ticks[i].Claimed {
+				id := engine.NewJobID()
+				p.ticks[i].Guard = &id
 			}
 		}
 		ticks = append(ticks, p.ticks...)
@@ -199,7 +217,7 @@ func (s *Schedules) write(ctx context.Context, tx store.Tx, list []engine.Schedu
 		}
 		for _, t := range ticks {
 			if t.Claimed && fresh[t.TickKey] {
-				work = append(work, push{store.TickPush{TickKey: t.TickKey, Job: *t.Job}, owners[store.TickKey{Workspace: t.Workspace, Path: t.Path}]})
+				work = append(work, push{store.TickPush{TickKey: t.TickKey, Job: *t.Job, Guard: t.Guard}, owners[store.TickKey{Workspace: t.Workspace, Path: t.Path}]})
 			}
 		}
 	}
@@ -218,7 +236,7 @@ func (s *Schedules) planOf(ctx context.Context, tx store.Tx, x *engine.Schedule,
 	}
 	p := planner{s: x, grid: g, out: out, now: now}
 	if x.Overlap != engine.OverlapAllow {
-		if p.open.waiting, p.open.running, err = s.cfg.DB.TickOpen(ctx, tx, x.Workspace, x.Path); err != nil {
+		if p.open.waiting, p.open.running, err = s.cfg.DB.TickOpen(ctx, tx, store.TickKey{Workspace: x.Workspace, Path: x.Path}, retries(x)); err != nil {
 			return plan{}, err
 		}
 	}
@@ -263,11 +281,11 @@ func (s *Schedules) release(ctx context.Context) error {
 			limit := maxTaken
 			if x.Overlap != engine.OverlapAllow {
 				limit = 1
-				if _, running, err := s.cfg.DB.TickOpen(ctx, tx, k.Workspace, k.Path); err != nil || running > 0 {
+				if _, running, err := s.cfg.DB.TickOpen(ctx, tx, k, retries(x)); err != nil || running > 0 {
 					return err
 				}
 			}
-			list, err := s.cfg.DB.TickRelease(ctx, tx, k.Workspace, k.Path, limit)
+			list, err := s.cfg.DB.TickRelease(ctx, tx, k, limit, guardOf(x) != "")
 			for _, t := range list {
 				work = append(work, push{t, x})
 			}
@@ -290,24 +308,23 @@ func (s *Schedules) takeOver(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var work []push
-	for _, t := range list {
-		x, err := s.cfg.DB.ScheduleGet(ctx, t.Workspace, t.Path)
-		if store.IsNotFound(err) {
-			continue // deleted meanwhile, with its ticks
-		}
-		if err != nil {
-			return err
-		}
-		work = append(work, push{t, x})
+	if err := s.pushAll(ctx, list); err != nil {
+		return err
 	}
-	s.push(ctx, work)
-	handlers, err := s.cfg.DB.TickPending(ctx, s.cfg.Late, maxTaken)
+	todo, err := s.cfg.DB.TickPending(ctx, s.cfg.Late, maxTaken)
 	if err != nil {
 		return err
 	}
-	for _, h := range handlers {
-		s.handle(ctx, h)
+	var guarded []store.TickPush
+	for _, t := range todo {
+		switch t.State {
+		case engine.TickDue:
+			guarded = append(guarded, store.TickPush{TickKey: t.TickKey, Job: t.Job, Backfill: t.Backfill, Guard: t.Guard})
+		case engine.TickFired:
+			s.retry(ctx, store.TickRetry{TickKey: t.TickKey, Job: t.Job, Former: *t.Former, Due: *t.RetryAt})
+		default:
+			s.handle(ctx, t.TickHandler)
+		}
 	}
-	return nil
+	return s.pushAll(ctx, guarded)
 }

@@ -17,11 +17,22 @@ type push struct {
 	schedule *engine.Schedule
 }
 
-// push pushes the jobs of claimed ticks, all at the same time, and marks those that are pushed.
+// push pushes the jobs of claimed ticks, and of those that have one the guard.
 func (s *Schedules) push(ctx context.Context, work []push) {
-	if len(work) == 0 {
-		return
+	var guarded, plain []push
+	for _, w := range work {
+		if w.Guard != nil {
+			guarded = append(guarded, w)
+		} else {
+			plain = append(plain, w)
+		}
 	}
+	s.ask(ctx, guarded)
+	s.fire(ctx, plain)
+}
+
+// fire pushes the jobs of ticks, all at the same time, and marks those that are pushed.
+func (s *Schedules) fire(ctx context.Context, work []push) {
 	fired := make([]time.Time, len(work))
 	room := make(chan struct{}, maxPushes)
 	var wg sync.WaitGroup

@@ -1,5 +1,6 @@
 // Package schedule runs scripts at the times that cron expressions name: it keeps the schedules (edit.go), finds their moments
-// (cron.go), decides what becomes of each (plan.go), fires them (fire.go, push.go), and learns how the runs ended (settle.go).
+// (cron.go), decides what becomes of each (plan.go), asks their guards (guard.go), fires them (fire.go, push.go), learns how the runs
+// ended (settle.go), and lets those that failed follow others (retry.go).
 //
 //	             overlap: queue, coalesce
 //	             +--- due, waiting ---+
@@ -13,7 +14,8 @@
 // writes a line of the ledger for every tick up to now, with the id of its job, and moves next_at on, all in one transaction. The
 // ledger's key is the tick, so there is one line for a tick, ever. Then the job is pushed under the id of its line, and the
 // line is marked as fired. Whoever dies in between leaves a claimed tick; after some seconds another one pushes it under the same
-// id, and of two pushes of an id one is a job. So no tick is lost, and none runs twice.
+// id, and of two pushes of an id one is a job. So no tick is lost, and none runs twice. Guards, further attempts and handlers are
+// pushed in the same way: their ids are in the line first.
 //
 // One goroutine, loop, does all of this. Polls are the safety net of lost signals.
 package schedule

@@ -122,10 +122,8 @@ func TestRefused(t *testing.T) {
 		"not a runnable":            func(x *engine.Schedule) { x.OnSuccess = &engine.Handler{Path: "f/a/b"} },
 		"available in this version": func(x *engine.Schedule) { x.OnRecovery = &engine.Handler{Path: "flow/f/a/b"} },
 		"extra arguments":           func(x *engine.Schedule) { x.OnFailure = &engine.Handler{Path: "script/f/a/b", Extra: raw("7")} },
-		"no retry": func(x *engine.Schedule) {
-			x.Extra = map[string]json.RawMessage{"retry": raw(`{"constant":{"attempts":3}}`)}
-		},
-		"no dynamic_skip": func(x *engine.Schedule) { x.Extra = map[string]json.RawMessage{"dynamic_skip": raw(`"f/a/b"`)} },
+		"dynamic_skip must be":      func(x *engine.Schedule) { x.Extra = map[string]json.RawMessage{"dynamic_skip": raw(`7`)} },
+		"f/no/such: the script":     func(x *engine.Schedule) { x.Extra = map[string]json.RawMessage{"dynamic_skip": raw(`"f/no/such"`)} },
 	} {
 		err := s.Create(context.Background(), ann, plain(change))
 		if code := engine.CodeOf(err); code != engine.Invalid && code != engine.Forbidden || !strings.Contains(err.Error(), want) {

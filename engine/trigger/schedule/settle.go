@@ -51,17 +51,29 @@ func (s *Schedules) settle(ctx context.Context, jobs []uuid.UUID) (map[uuid.UUID
 	found := map[uuid.UUID]bool{}
 	for {
 		var work []store.TickHandler
+		var again []store.TickRetry
 		n := 0
 		err := s.cfg.DB.InTx(ctx, func(tx store.Tx) error {
-			work = work[:0]
+			work, again = work[:0], nil
 			list, err := s.cfg.DB.TickEnded(ctx, tx, jobs, maxTaken)
 			if err != nil || len(list) == 0 {
 				return err
 			}
 			n = len(list)
+			for i := range list {
+				found[list[i].Job] = true
+			}
+			list, again = s.again(list)
+			if len(again) > 0 {
+				if err := s.cfg.DB.TickRetry(ctx, tx, again); err != nil {
+					return err
+				}
+			}
+			if len(list) == 0 {
+				return nil
+			}
 			ends, counts := judgeAll(list)
 			for i, e := range ends {
-				found[list[i].Job] = true
 				if e.Handler != nil || e.Recovery != nil {
 					work = append(work, store.TickHandler{TickEnd: e, Job: list[i].Job})
 				}
@@ -70,6 +82,9 @@ func (s *Schedules) settle(ctx context.Context, jobs []uuid.UUID) (map[uuid.UUID
 		})
 		if err != nil {
 			return nil, err
+		}
+		for _, r := range again {
+			s.retry(ctx, r)
 		}
 		for _, h := range work {
 			s.handle(ctx, h)
