@@ -70,7 +70,7 @@ func TestRows(t *testing.T) {
 		"no boolean":        {engine.BatchCSV, "member\nyes\n", schema, "", `"yes" is not true or false`},
 		"no array cell":     {engine.BatchCSV, "tags\n{}\n", schema, "", `"{}" is not a JSON array`},
 		"no object cell":    {engine.BatchCSV, "more\n\"{,}\"\n", schema, "", `"{,}" is not a JSON object`},
-		"unknown argument":  {engine.BatchCSV, "nmae\nann\n", schema, "", `line 1, column 1: the script has no argument "nmae"; it has age, any,`},
+		"unknown argument":  {engine.BatchCSV, "nom\nann\n", schema, "", `line 1, column 1: the script has no argument "nom"; it has age, any,`},
 		"argument twice":    {engine.BatchCSV, "name,name\na,b\n", schema, "", `"name" is there twice`},
 		"nameless argument": {engine.BatchCSV, "name,\na,b\n", schema, "", "line 1, column 2: an argument needs a name"},
 		"cells missing":     {engine.BatchCSV, "name,age\nann,7\nben\n", schema, `{"name":"ann","age":7}`, "line 3: it has another number of cells"},
