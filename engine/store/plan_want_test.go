@@ -163,7 +163,7 @@ var scheduleWants = map[string]want{
 	"TickStale":   {args: `interval '1 minute', 100`},
 	"TickFired":   {args: `'{main}', '{u/ann/s7}', array[now()], array[now()]`},
 	"TickFail":    {args: `'main', 'u/ann/s7', now(), ''`},
-	"TickEnded":   {args: `null, 100`},
+	"TickEnded":   {args: `100`},
 	"TickEnd":     {args: `'{main}', '{u/ann/s7}', array[now()], '{t}', '{1}', array[null::uuid], array[null::uuid]`},
 	"TickPending": {args: `interval '1 minute', 100`}, "TickHandled": {args: `'main', 'u/ann/s7', now(), ''`},
 	"TickListOf":  {args: `'main', null, null, null, 30, 0, 'u/ann/s7'`},
