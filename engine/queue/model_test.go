@@ -105,6 +105,9 @@ func (w *modelWorld) open(rt *rapid.T) *modelQueue {
 	if err := q.Start(context.Background()); err != nil {
 		rt.Fatal(err)
 	}
+	for beaten := false; !beaten; { // the heartbeats that follow are the test's
+		w.row(rt, fmt.Sprintf("select heartbeat > started from worker where id = %d", q.Worker()), &beaten)
+	}
 	return &modelQueue{Queue: q, slots: s}
 }
 
