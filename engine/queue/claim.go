@@ -131,15 +131,12 @@ func (l *lanes) ready(tags []string) (out laneLook) {
 func (l *lanes) claimed(look laneLook, c *store.JobClaim) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, got := range c.Claims {
-		e := l.all[laneKey{got.Job.Tag, got.Job.Priority}]
-		if e != nil && got.Job.ScheduledFor.After(e.top) {
-			e.top = got.Job.ScheduledFor
+	for i, got := range c.Claims {
+		e, due := l.all[laneKey{got.Job.Tag, got.Job.Priority}], c.Due[i]
+		if e != nil && due.After(e.top) {
+			e.top = due
 		}
-		if got.Job.ScheduledFor.After(c.Now) {
-			continue // from before the clock was set back, and no measure of the others
-		}
-		if m := got.Job.ScheduledFor.Add(-slack); e != nil && m.After(e.mark) {
+		if m := due.Add(-slack); e != nil && m.After(e.mark) {
 			e.mark = m
 		}
 	}

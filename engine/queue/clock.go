@@ -46,6 +46,16 @@ func (q *Queue) lastBeat() time.Time {
 	return q.clock.now
 }
 
+// forget has the next claims look from the beginning: what was known is by another clock.
+func (l *lanes) forget() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, e := range l.all {
+		e.mark, e.top = time.Time{}, time.Time{}
+		e.gen++
+	}
+}
+
 // clockMoved repairs what a clock that was set leaves behind; true: it was set.
 func (q *Queue) clockMoved(ctx context.Context, now, asked time.Time) (bool, error) {
 	by, without := q.clock.moved(now, asked, time.Now())
@@ -53,12 +63,11 @@ func (q *Queue) clockMoved(ctx context.Context, now, asked time.Time) (bool, err
 		return false, nil
 	}
 	q.cfg.Log.Warn().Dur("by_ms", by).Msg("the database's clock was set")
+	defer signal(q.look)
+	q.lanes.forget()
 	if by > 0 {
 		return true, nil
 	}
-	n, err := q.cfg.DB.JobDueAgain(ctx, without)
-	if n > 0 {
-		signal(q.look)
-	}
+	_, err := q.cfg.DB.JobDueAgain(ctx, without)
 	return true, err
 }

@@ -90,6 +90,26 @@ func TestClockSetBack(t *testing.T) {
 	}
 }
 
+// TestClaimGoesByTheQueue claims jobs whose times due were moved, as a clock that was set back and forth leaves them: the first
+// must not hide the second.
+func TestClaimGoesByTheQueue(t *testing.T) {
+	t.Parallel()
+	db := storetest.New(t)
+	q := start(t, quiet(db, nil))
+	for range 2 {
+		push(t, q, noop())
+	}
+	storetest.Exec(t, db, "update q set scheduled_for = scheduled_for - interval '1 hour'")
+	if _, err := q.lookUp(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 2 {
+		if list := claim(t, q, 1, "noop"); len(list) != 1 {
+			t.Fatalf("claim %d got %d jobs", i, len(list))
+		}
+	}
+}
+
 // TestClockSetForward makes everybody's heartbeat look old: nobody is buried for that.
 func TestClockSetForward(t *testing.T) {
 	t.Parallel()

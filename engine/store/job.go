@@ -92,6 +92,7 @@ type JobClaim struct {
 	Worker int32
 	// Set by a flush: what was claimed, in no order, and the server's clock then (zero when nothing was).
 	Claims []*engine.Claim
+	Due    []time.Time // when each was due by the queue, which may have moved what the job says
 	Now    time.Time
 }
 
@@ -208,11 +209,12 @@ func addLane(c []column, l Lane) {
 	c[2].time(l.Mark)
 }
 
-func readClaim(v [][]byte, worker int32) (*engine.Claim, time.Time) {
+// readClaim returns a claim, when it was due and the server's clock.
+func readClaim(v [][]byte, worker int32) (c *engine.Claim, due, now time.Time) {
 	return &engine.Claim{
 		Job: readJob(v), Worker: worker, Attempt: int32(readInt(v[jobColumns])), Started: readTime(v[jobColumns+1]),
 		Gate: int32(readInt(v[jobColumns+3])),
-	}, readTime(v[jobColumns+2])
+	}, readTime(v[jobColumns+4]), readTime(v[jobColumns+2])
 }
 
 func uuids(ids []uuid.UUID) [][16]byte {

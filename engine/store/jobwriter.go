@@ -308,10 +308,10 @@ func claimParams(r *rows, c *JobClaim) [][]byte {
 
 func readClaims(c *JobClaim) func(*pgconn.ResultReader) {
 	return func(rr *pgconn.ResultReader) {
-		c.Claims = c.Claims[:0]
+		c.Claims, c.Due = c.Claims[:0], c.Due[:0]
 		for rr.NextRow() {
-			var got, now = readClaim(rr.Values(), c.Worker)
-			c.Claims, c.Now = append(c.Claims, got), now
+			got, due, now := readClaim(rr.Values(), c.Worker)
+			c.Claims, c.Due, c.Now = append(c.Claims, got), append(c.Due, due), now
 		}
 	}
 }

@@ -144,9 +144,9 @@ with pick as (
 ), c as (
     update q set state = 1, worker = $5, attempt = attempt + 1, started_at = clock_timestamp()
     from pick where q.id = pick.id
-    returning q.id, q.attempt, q.started_at, q.gate
+    returning q.id, q.attempt, q.started_at, q.gate, q.scheduled_for
 )
-select {job}, b.data, c.attempt, c.started_at, now(), c.gate
+select {job}, b.data, c.attempt, c.started_at, now(), c.gate, c.scheduled_for
 from c
 join job j on j.id = c.id
 join spec s on s.id = j.spec
