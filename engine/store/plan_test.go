@@ -321,7 +321,7 @@ func listPlans(t *testing.T, c *pgx.Conn, statistics string) {
 		}
 		var text []byte
 		err := c.QueryRow(t.Context(), "explain (analyze, timing off, format json) "+store.ListStatement(l.active, l.completed, l.specs),
-			pgx.QueryExecModeExec, "main", nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, false, nil, nil, 30, 0, nil, specs, nil).Scan(&text)
+			pgx.QueryExecModeExec, "main", nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, false, nil, nil, 30, 0, nil, specs, nil, nil).Scan(&text)
 		if err != nil {
 			t.Fatal(err)
 		}

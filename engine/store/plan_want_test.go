@@ -67,8 +67,6 @@ var jobReads = map[string]want{
 	"JobKey":      {args: `'main', 'key 777'`},
 	"JobOwned":    {via: "q_pkey", args: `tid(1001000)`},
 	"JobFinished": {args: `tid(777), 1, 1, 2, '{}', null`},
-	"JobRunning":  {rows: 2000, args: `1`}, // PLAN
-	"JobDueAgain": {why: "after the clock was set back"},
 	"JobExists":   {args: `tid(600777), 'main'`},
 	"JobGet":      {via: "q_pkey", args: `tid(1200777), 'main'`, rows: 2500}, // workers and blobs are few
 	"JobResult":   {via: "q_pkey", args: `tid(600777), 'main'`, rows: 2500},
