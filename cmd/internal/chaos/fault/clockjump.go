@@ -49,7 +49,8 @@ var clockJump = Fault{
 			if err != nil {
 				return err
 			}
-			if err := s.kill(a, takeUp); err != nil {
+			// When the clock was set everybody gets the time of another lease.
+			if err := s.kill(a, takeUp+lease); err != nil {
 				return err
 			}
 			s.hits-- // the jump was the hit
