@@ -101,7 +101,8 @@ func (q *Queue) outcome(ctx context.Context, o engine.Outcome) (*op, error) {
 	return &op{finish: f}, nil
 }
 
-// HandBack makes claimed jobs queued again, for whoever has a slot. Jobs that are not these claims' any more are left alone.
+// HandBack makes claimed jobs queued again, for whoever has a slot; those that are to be canceled are, then. Jobs that are not
+// these claims' any more are left alone.
 func (q *Queue) HandBack(ctx context.Context, claims []*engine.Claim) error {
 	return wrap(q.handBack(ctx, claims))
 }
@@ -113,12 +114,14 @@ func (q *Queue) handBack(ctx context.Context, claims []*engine.Claim) error {
 	for _, c := range claims {
 		q.letGo(c.Job.ID, c.Attempt)
 	}
-	if _, err := q.cfg.DB.JobHandBack(ctx, claims); err != nil {
+	ended, err := q.cfg.DB.JobHandBack(ctx, claims, failure("Canceled", "canceled before it had begun"))
+	if err != nil {
 		for _, c := range claims {
 			q.doubt(c) // beat will try again
 		}
 		return err
 	}
+	q.admit(ctx, ended)
 	for _, c := range claims {
 		q.lanes.again(c.Job.Tag, c.Job.Priority)
 	}

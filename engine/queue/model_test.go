@@ -22,8 +22,8 @@ import (
 	"github.com/millrace/millrace/engine/store/storetest"
 )
 
-// TestModel takes random steps with three queues on one database and with a model, and compares the two after each. What fails
-// is cut down to a few steps and printed. MILLRACE_MODEL_CHECKS says how many runs of some 30 steps; 40.
+// TestModel takes random steps with one to three queues on one database and with a model, and compares the two after each. What fails
+// is cut down to a few steps and printed. MILLRACE_MODEL_CHECKS says how many runs of some 40 steps; 40.
 func TestModel(t *testing.T) {
 	checks := os.Getenv("MILLRACE_MODEL_CHECKS")
 	if checks == "" && testing.Short() {
@@ -34,7 +34,7 @@ func TestModel(t *testing.T) {
 	} else if n == 0 {
 		checks = "40"
 	}
-	for name, value := range map[string]string{"rapid.checks": checks, "rapid.nofailfile": "true"} {
+	for name, value := range map[string]string{"rapid.checks": checks, "rapid.steps": "40", "rapid.nofailfile": "true"} {
 		if err := flag.Set(name, value); err != nil {
 			t.Fatal(err)
 		}
@@ -86,7 +86,7 @@ func (w *modelWorld) begin(rt *rapid.T) {
 	*w = modelWorld{db: w.db, conn: w.conn, model: newModel(), batch: uuid.New()}
 	w.sql(rt, "truncate q, job, done, job_log, idempotency, worker, gate, gate_use, batch")
 	w.sql(rt, "insert into batch (id, workspace, kind, path, script, created_by) values ('"+w.batch.String()+"', 'main', 'script', '', 0, 'ann')")
-	for range rapid.IntRange(2, 3).Draw(rt, "queues") {
+	for range rapid.IntRange(1, 3).Draw(rt, "queues") {
 		w.queues = append(w.queues, w.open(rt))
 	}
 }
@@ -108,7 +108,7 @@ func (w *modelWorld) open(rt *rapid.T) *modelQueue {
 	for beaten := false; !beaten; { // the heartbeats that follow are the test's
 		w.row(rt, fmt.Sprintf("select heartbeat > started from worker where id = %d", q.Worker()), &beaten)
 	}
-	return &modelQueue{Queue: q, slots: s}
+	return &modelQueue{Queue: q, slots: s, fresh: true} // its first claim looks
 }
 
 func (w *modelWorld) end() {
@@ -140,13 +140,14 @@ func (w *modelWorld) changed(by *modelQueue) {
 // draw makes up a job; nil id: a new one is made by the push.
 func (w *modelWorld) draw(rt *rapid.T) (*engine.Job, *modelJob) {
 	w.serial++
-	m := &modelJob{id: engine.NewJobID(), tag: rapid.SampledFrom(modelTags).Draw(rt, "tag"), prio: rapid.SampledFrom([]int16{0, 0, 5, -3}).Draw(rt, "prio")}
+	m := &modelJob{id: engine.NewJobID(), tag: modelTags[rapid.IntRange(0, 3).Draw(rt, "other tag")/3],
+		prio: rapid.SampledFrom([]int16{0, 0, 0, 0, 5, -3}).Draw(rt, "prio")}
 	j := noop()
 	j.ID, j.Tag, j.Priority, j.Args = m.id, m.tag, m.prio, json.RawMessage(modelArgs(m.id))
 	switch rapid.IntRange(0, 5).Draw(rt, "due") {
 	case 0:
 		j.ScheduledFor, m.later = time.Now().Add(24*time.Hour+time.Duration(w.serial)*time.Second), true
-	case 1:
+	case 1, 2:
 		j.ScheduledFor = time.Now().Add(-time.Hour + time.Duration(rapid.IntRange(0, 3).Draw(rt, "minutes"))*time.Minute)
 	}
 	switch rapid.IntRange(0, 5).Draw(rt, "extra") {
@@ -370,7 +371,7 @@ func (w *modelWorld) look(rt *rapid.T, q *modelQueue) {
 
 func (w *modelWorld) claim(rt *rapid.T) {
 	q := w.pick(rt)
-	if rapid.Bool().Draw(rt, "look") {
+	if rapid.IntRange(0, 2).Draw(rt, "look") == 0 {
 		w.look(rt, q)
 	}
 	a := modelAsk{n: rapid.IntRange(1, 4).Draw(rt, "n"), worker: q.Worker(), all: q.fresh}

@@ -58,7 +58,7 @@ func (j *modelJob) String() string {
 }
 
 // modelLost is how often a job may lose its worker.
-const modelLost = 2
+const modelLost = 1
 
 func newModel() *model {
 	return &model{jobs: map[uuid.UUID]*modelJob{}, keys: map[string]uuid.UUID{}, gone: map[int32]bool{},
@@ -191,9 +191,15 @@ func (m *model) finish(o engine.Outcome) bool {
 	return true
 }
 
-// handBack takes a job back, unless it is another's by now or is to be killed.
+// handBack takes a job back, unless it is another's by now. What is to be canceled is.
 func (m *model) handBack(o engine.Outcome) {
-	if j := m.jobs[o.ID]; m.owns(o) && !j.canceled {
+	j := m.jobs[o.ID]
+	switch {
+	case !m.owns(o):
+	case j.canceled:
+		j.state = modelCanceled
+		m.admit(j.limit)
+	default:
 		j.state, j.worker = modelQueued, 0
 	}
 }

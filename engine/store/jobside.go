@@ -4,9 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/millrace/millrace/engine"
@@ -118,13 +120,27 @@ func (db *DB) JobExists(ctx context.Context, ws string, id uuid.UUID) (bool, err
 	return db.exists(ctx, "look up job", "JobExists", [16]byte(id), ws)
 }
 
-// JobHandBack makes claimed jobs queued again; it returns how many still were the claims'. Jobs that are to be canceled stay.
-func (db *DB) JobHandBack(ctx context.Context, claims []*engine.Claim) (int64, error) {
+// JobHandBack makes claimed jobs queued again. Those that are to be canceled are completed with the result canceled; it returns
+// the ones of them that counted for a limit.
+func (db *DB) JobHandBack(ctx context.Context, claims []*engine.Claim, canceled json.RawMessage) (ended []GateEnd, err error) {
 	ids, workers, attempts := make([][16]byte, len(claims)), make([]int32, len(claims)), make([]int32, len(claims))
 	for i, c := range claims {
 		ids[i], workers[i], attempts[i] = c.Job.ID, c.Worker, c.Attempt
 	}
-	return db.count(ctx, "hand jobs back", "JobHandBack", ids, workers, attempts)
+	if _, err := db.count(ctx, "hand jobs back", "JobHandBack", ids, workers, attempts); err != nil {
+		return nil, err
+	}
+	rows, err := db.pool.Query(ctx, withColumns(q("JobHandBackEnd")), ids, workers, attempts, string(canceled))
+	if err == nil {
+		ended, err = pgx.CollectRows(rows, func(r pgx.CollectableRow) (e GateEnd, err error) {
+			err = r.Scan((*[16]byte)(&e.Job), &e.Gate)
+			return e, err
+		})
+	}
+	if err != nil {
+		return nil, fmt.Errorf("end jobs that are handed back: %w", err)
+	}
+	return slices.DeleteFunc(ended, func(e GateEnd) bool { return e.Gate == 0 }), nil
 }
 
 // JobRunning lists what runs by the books for a worker, as far as handing back needs it.

@@ -51,6 +51,7 @@ var jobWrites = map[string]want{
 	"JobClaim":         {hot: true, via: "q_ready", args: `'{noop,other,gpu}', '{2,2,0}', array[now() - interval '3 days', now() - interval '1 hour', now()], 50, 1`},
 	"JobHeads":         {hot: true, via: "q_ready", args: `'{noop,other,gpu}'`},
 	"JobHandBack":      {via: "q_pkey", args: `running(200), fill(200, 1), fill(200, 1)`},
+	"JobHandBackEnd":   {via: "q_pkey", args: `running(200), fill(200, 1), fill(200, 1), '{}'`},
 	"JobCancelQueued":  {via: "q_pkey", args: `tid(1000002), 'main', 'bob', '', '{}'`},
 	"JobCancelRunning": {via: "q_pkey", args: `tid(1001000), 'main', 'bob', ''`},
 	"JobCanceled":      {hot: true, via: "q_cancel", args: `1`},

@@ -182,6 +182,18 @@ from unnest($1::uuid[], $2::int4[], $3::int4[]) as u(id, worker, attempt)
 where q.id = u.id and q.worker = u.worker and q.attempt = u.attempt and q.state = 1 and q.canceled_by is null
 returning q.id;
 
+-- name: JobHandBackEnd
+-- The end of handed-back jobs that are to be canceled: nobody runs them, so nobody else would end them.
+with d as (
+    delete from q using unnest($1::uuid[], $2::int4[], $3::int4[]) as u(id, worker, attempt)
+    where q.id = u.id and q.worker = u.worker and q.attempt = u.attempt and q.state = 1 and q.canceled_by is not null
+    returning q.id, q.started_at, q.worker, q.attempt, q.canceled_by, q.cancel_reason, q.batch, q.gate, 4 as state
+), {count}, e as (
+    insert into done (id, started_at, finished_at, worker, attempt, state, cpu_us, memory_peak, canceled_by, cancel_reason, result, log_off)
+    select id, started_at, clock_timestamp(), worker, attempt, state, 0, 0, canceled_by, cancel_reason, $4::json, 0 from d
+)
+select id, coalesce(gate, 0) from d;
+
 -- name: JobRunning
 select id, attempt, tag, prio, coalesce(gate, 0) from q where worker = $1 and state = 1;
 
