@@ -52,7 +52,8 @@ func TestModel(t *testing.T) {
 			"Push": w.push, "PushAgain": w.pushAgain, "PushMany": w.pushMany, "PushTogether": w.pushTogether,
 			"Claim": w.claim, "Finish": w.finish, "FinishAndClaim": w.finishAndClaim, "FinishTogether": w.finishTogether,
 			"HandBack": w.handBack, "Cancel": w.cancel, "Die": w.die, "Rescue": w.rescue, "ComeBack": w.comeBack,
-			"Restart": w.restart, "Break": w.cut, "TimePasses": w.timePasses, "": w.check,
+			"Restart": w.restart, "Break": w.cut,
+			"PushOne": w.push, "PushOneMore": w.push, "ClaimSome": w.claim, "ClaimMore": w.claim, "FinishOne": w.finish, "TimePasses": w.timePasses, "": w.check,
 		})
 	})
 }
@@ -137,13 +138,13 @@ func (w *modelWorld) changed(by *modelQueue) {
 	}
 }
 
-// draw makes up a job; nil id: a new one is made by the push.
+// draw makes up a job.
 func (w *modelWorld) draw(rt *rapid.T) (*engine.Job, *modelJob) {
 	w.serial++
-	m := &modelJob{id: engine.NewJobID(), tag: modelTags[rapid.IntRange(0, 3).Draw(rt, "other tag")/3],
+	m := &modelJob{id: engine.NewJobID(), args: fmt.Sprintf(`{"nr":  %d}`, w.serial), tag: modelTags[rapid.IntRange(0, 3).Draw(rt, "other tag")/3],
 		prio: rapid.SampledFrom([]int16{0, 0, 0, 0, 5, -3}).Draw(rt, "prio")}
 	j := noop()
-	j.ID, j.Tag, j.Priority, j.Args = m.id, m.tag, m.prio, json.RawMessage(modelArgs(m.id))
+	j.ID, j.Tag, j.Priority, j.Args = m.id, m.tag, m.prio, json.RawMessage(m.args)
 	switch rapid.IntRange(0, 5).Draw(rt, "due") {
 	case 0:
 		j.ScheduledFor, m.later = time.Now().Add(24*time.Hour+time.Duration(w.serial)*time.Second), true
@@ -178,6 +179,9 @@ func (w *modelWorld) stored(rt *rapid.T, m *modelJob, direct int32) {
 func (w *modelWorld) push(rt *rapid.T) {
 	q := w.pick(rt)
 	j, m := w.draw(rt)
+	if rapid.Bool().Draw(rt, "id made by the push") {
+		j.ID = uuid.Nil
+	}
 	free := rapid.IntRange(0, 1).Draw(rt, "free slots")
 	w.send(rt, q, &modelPush{job: j, model: m, free: free})
 }
@@ -198,6 +202,7 @@ func (w *modelWorld) send(rt *rapid.T, q *modelQueue, p *modelPush) {
 	if err != nil {
 		rt.Fatalf("push: %v", err)
 	}
+	p.model.id = p.job.ID
 	cut := q.cut
 	q.cut = false
 	first, twice := w.model.keys[p.model.key]
@@ -242,7 +247,7 @@ func (w *modelWorld) pushAgain(rt *rapid.T) {
 	m := w.known(rt)
 	q := w.pick(rt)
 	j := noop()
-	j.ID, j.Tag, j.Priority, j.Args, j.IdempotencyKey = m.id, m.tag, m.prio, json.RawMessage(modelArgs(m.id)), m.key
+	j.ID, j.Tag, j.Priority, j.Args, j.IdempotencyKey = m.id, m.tag, m.prio, json.RawMessage(m.args), m.key
 	if m.limit != "" {
 		j.Limit = &engine.Limit{Key: m.limit, Slots: w.model.slots[m.limit]}
 	}

@@ -38,6 +38,7 @@ func (s modelState) done() bool { return s >= modelSuccess && s <= modelCanceled
 type modelJob struct {
 	id       uuid.UUID
 	tag, key string
+	args     string
 	limit    string
 	prio     int16
 	due      time.Time // as the server has stored it
@@ -137,7 +138,7 @@ func (m *model) claim(got []*engine.Claim, a modelAsk) error {
 		}
 		taken[j.id] = true
 		if c.Attempt != j.attempt+1 || c.Worker != a.worker || c.Job.Priority != j.prio || c.Job.Tag != j.tag || c.Job.IdempotencyKey != j.key ||
-			string(c.Job.Args) != modelArgs(j.id) {
+			string(c.Job.Args) != j.args {
 			return fmt.Errorf("claimed as worker %d: %+v %+v, which is %v", a.worker, c, c.Job, j)
 		}
 	}
@@ -251,5 +252,3 @@ func (m *model) timePasses(by time.Duration) {
 		m.admit(limit)
 	}
 }
-
-func modelArgs(id uuid.UUID) string { return `{"id":  "` + id.String() + `"}` }
