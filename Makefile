@@ -116,7 +116,7 @@ growth: $(BUILD)/bin/bench ## what a job costs as history grows to GROWTH_ROWS (
 
 # CHAOS holds flags: make chaos CHAOS="--faults reset,stop --seed 7".
 .PHONY: chaos
-chaos: build $(BUILD)/bin/chaos ## inflict 200 kills and other faults, and check that no promise is broken (15 minutes)
+chaos: build $(BUILD)/bin/chaos ## inflict 200 kills and other faults, and check that no promise is broken (8 minutes)
 	@exec $(AS_ROOT) $(BUILD)/bin/chaos --out bench/results/chaos.json $(CHAOS)
 
 .PHONY: test/chaos
