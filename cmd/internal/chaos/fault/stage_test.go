@@ -42,3 +42,11 @@ func TestClearRefusals(t *testing.T) {
 		}
 	}
 }
+
+func TestAnywhere(t *testing.T) {
+	t.Parallel()
+	got := anywhere(map[string]int{"dial /x/1/db: refused": 1, "read 127.0.0.1:1->127.0.0.1:22: reset": 2, "read 127.0.0.1:3->127.0.0.1:22: reset": 3}, "/x/1")
+	if len(got) != 2 || got["dial DIR/db: refused"] != 1 || got["read HOST->HOST: reset"] != 5 {
+		t.Errorf("got %v", got)
+	}
+}
