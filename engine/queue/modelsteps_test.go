@@ -488,4 +488,3 @@ func (w *modelWorld) timePasses(rt *rapid.T) {
 		w.look(rt, q)
 	}
 }
-
