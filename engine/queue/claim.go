@@ -19,7 +19,8 @@ type lanes struct {
 	mu   sync.Mutex
 	all  map[laneKey]*lane // guarded by mu
 	seen bool              // loop has looked at least once; guarded by mu
-	next time.Time         // when the next job becomes due, as far as known; zero: unknown; guarded by mu
+	next time.Time         // when the next job becomes due, by the clock here, as far as known; zero: unknown; guarded by mu
+	now  func() time.Time  // by the server's clock
 	rest time.Duration     // until the next look without marks, at least; guarded by mu
 }
 
@@ -43,15 +44,15 @@ const (
 	late  = 250 * time.Millisecond
 )
 
-func (l *lanes) init() { l.all = map[laneKey]*lane{} }
+func (l *lanes) init(now func() time.Time) { l.all, l.now = map[laneKey]*lane{}, now }
 
 // added notes a job that was left queued.
 func (l *lanes) added(tag string, prio int16, due time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if due.After(time.Now()) {
-		if l.next.IsZero() || due.Before(l.next) {
-			l.next = due
+	if wait := due.Sub(l.now()); wait > 0 {
+		if at := time.Now().Add(wait); l.next.IsZero() || at.Before(l.next) {
+			l.next = at
 		}
 		return
 	}

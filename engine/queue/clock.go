@@ -39,6 +39,18 @@ func (c *serverClock) moved(now, asked, at time.Time) (by time.Duration, without
 	return 0, now
 }
 
+// sighting is a moment by the server's clock and by the one here that nobody can set.
+type sighting struct{ there, here time.Time }
+
+// now is the server's clock as far as known here. Whether a job is due is asked of it, not of this host's clock, which may be
+// hours off, and may be set. Before the first heartbeat there is no better one.
+func (q *Queue) now() time.Time {
+	if s := q.sighted.Load(); s != nil {
+		return s.there.Add(time.Since(s.here))
+	}
+	return time.Now()
+}
+
 // lastBeat is what the server's clock said at the last heartbeat.
 func (q *Queue) lastBeat() time.Time {
 	q.beatMu.Lock()
@@ -58,7 +70,9 @@ func (l *lanes) forget() {
 
 // clockMoved repairs what a clock that was set leaves behind; true: it was set.
 func (q *Queue) clockMoved(ctx context.Context, now, asked time.Time) (bool, error) {
-	by, without := q.clock.moved(now, asked, time.Now())
+	at := time.Now()
+	q.sighted.Store(&sighting{there: now, here: asked.Add(at.Sub(asked) / 2)})
+	by, without := q.clock.moved(now, asked, at)
 	if by == 0 {
 		return false, nil
 	}

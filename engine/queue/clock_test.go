@@ -152,3 +152,53 @@ func awaitBeat(t *testing.T, q *Queue) {
 		}
 	}
 }
+
+// TestDueByTheServersClock: this host's clock may be hours off, and jobs become due by the server's.
+func TestDueByTheServersClock(t *testing.T) {
+	t.Parallel()
+	s := newSlots(10)
+	q := start(t, quiet(storetest.New(t), s))
+	awaitBeat(t, q)
+	for name, c := range map[string]struct {
+		server time.Duration // ahead of this host
+		due    time.Duration // from now on, as this host sees it
+		runs   bool
+	}{
+		"in step, due":                        {0, -time.Minute, true},
+		"in step, later":                      {0, time.Minute, false},
+		"this host is behind, due over there": {3 * time.Hour, time.Hour, true},
+		"this host is behind, later":          {3 * time.Hour, 4 * time.Hour, false},
+		"this host is ahead, not due there":   {-3 * time.Hour, -time.Hour, false},
+		"this host is ahead, due":             {-3 * time.Hour, -4 * time.Hour, true},
+	} {
+		q.sighted.Store(&sighting{there: time.Now().Add(c.server), here: time.Now()})
+		j := noop()
+		j.ScheduledFor = time.Now().Add(c.due)
+		if res := push(t, q, j); res.Claimed != c.runs {
+			t.Errorf("%s: %+v", name, res)
+		} else if c.runs {
+			finish(t, q, success(<-s.claims))
+		}
+	}
+	q.sighted.Store(&sighting{there: time.Now().Add(-3 * time.Hour), here: time.Now()})
+	push(t, q, noop()) // now is now, whatever the clocks say
+	finish(t, q, success(<-s.claims))
+}
+
+// TestWaitByTheServersClock: the wait for the next job that becomes due is as long as the server's clock says.
+func TestWaitByTheServersClock(t *testing.T) {
+	t.Parallel()
+	var l lanes
+	l.init(func() time.Time { return time.Now().Add(5 * time.Hour) })
+	l.added("noop", 0, time.Now().Add(5*time.Hour+time.Minute))
+	if d := l.wait(time.Hour); d < 50*time.Second || d > time.Minute+time.Second {
+		t.Errorf("it waits %s for what is due in a minute", d)
+	}
+	if ready := l.ready([]string{"noop"}); len(ready.lanes) != 0 {
+		t.Errorf("not due yet: %+v", ready)
+	}
+	l.added("noop", 0, time.Now().Add(4*time.Hour))
+	if ready := l.ready([]string{"noop"}); len(ready.lanes) != 1 {
+		t.Errorf("due over there: %+v", ready)
+	}
+}

@@ -17,7 +17,7 @@ func (q *Queue) turnAway(ctx context.Context, list []*store.JobInsert) (ended ma
 	why := map[string][]uuid.UUID{}
 	for _, i := range list {
 		l := i.Job.Limit
-		if i.Gate == 0 || !l.Fail || !i.Inserted || i.Admitted != nil || i.Job.ScheduledFor.After(time.Now()) {
+		if i.Gate == 0 || !l.Fail || !i.Inserted || i.Admitted != nil || i.Job.ScheduledFor.After(q.now()) {
 			continue
 		}
 		message := fmt.Sprintf("the limit %s is reached: %d at the same time", l.Key, l.Slots)

@@ -29,16 +29,18 @@ type notices struct {
 	lanes map[laneKey]bool // guarded by mu
 	look  bool             // lanes unknown: everything; guarded by mu
 	kick  chan struct{}
+	now   func() time.Time // by the server's clock
 }
 
-func (n *notices) init() {
+func (n *notices) init(now func() time.Time) {
+	n.now = now
 	n.lanes = map[laneKey]bool{}
 	n.kick = make(chan struct{}, 1)
 }
 
 // queued notes a job that was left queued.
 func (n *notices) queued(j *engine.Job) {
-	if j.ScheduledFor.After(time.Now()) {
+	if j.ScheduledFor.After(n.now()) {
 		return // found by the polls of all in time
 	}
 	n.mu.Lock()

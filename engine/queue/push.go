@@ -23,7 +23,7 @@ func (q *Queue) Push(ctx context.Context, j *engine.Job) (engine.PushResult, err
 		return engine.PushResult{}, err
 	}
 	o := &op{insert: i}
-	if me := q.worker.Load(); me != 0 && q.cfg.Slots != nil && !j.ScheduledFor.After(time.Now()) && q.cfg.Slots.TryReserve(j.Tag) {
+	if me := q.worker.Load(); me != 0 && q.cfg.Slots != nil && !j.ScheduledFor.After(q.now()) && q.cfg.Slots.TryReserve(j.Tag) {
 		i.Worker = me
 	}
 	if i.Worker == 0 || i.Gate != 0 {

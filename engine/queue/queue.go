@@ -117,8 +117,10 @@ type Queue struct {
 	strays strays
 	beatMu sync.Mutex  // one heartbeat at a time
 	clock  serverClock // guarded by beatMu
-	gates  gates
-	room   room
+
+	sighted atomic.Pointer[sighting] // the server's clock at the last heartbeat; nil: none yet
+	gates   gates
+	room    room
 	// debouncing has a place for each debounce in flight.
 	debouncing chan struct{}
 
@@ -157,11 +159,11 @@ func New(cfg Config) (*Queue, error) {
 	q := &Queue{cfg: cfg, info: info, wake: make(chan struct{}, 1), look: make(chan struct{}, 1), running: map[uuid.UUID]held{}}
 	q.writer = newWriter(q)
 	q.output = group[*outputOp]{run: q.flushOutput, max: 256}
-	q.lanes.init()
+	q.lanes.init(q.now)
 	q.gates.init()
 	q.room.levels = map[string]*level{}
 	q.debouncing = make(chan struct{}, debouncers)
-	q.news.init()
+	q.news.init(q.now)
 	return q, nil
 }
 
