@@ -97,6 +97,7 @@ func (d *instant) load(b *testing.B, clients int) {
 	b.StopTimer()
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "jobs/s")
 	b.ReportMetric(float64((serverCPU(b, d.q.cfg.DB)-server).Microseconds())/float64(b.N), "server-cpu-us/job")
+	b.ReportMetric(float64(d.q.Flushes())/float64(b.N), "flushes/job")
 	b.ReportMetric(float64((ownCPU(b)-here).Microseconds())/float64(b.N), "own-cpu-us/job")
 	for name, list := range map[string][]time.Duration{"start": slices.Concat(starts...), "result": slices.Concat(results...)} {
 		slices.Sort(list)
