@@ -15,7 +15,7 @@ import (
 // flushes late, and then it is stopped at once. If the check finds nothing lost here, it would find nothing anywhere.
 var control = Fault{
 	Name: "control", About: "synchronous_commit turned off between worker and server, immediate stop: must lose", MustLose: true,
-	Hits: func(kills int) int { return 1 + min(2, kills/100) },
+	Hits: func(kills int) int { return 2 + min(1, kills/100) }, // one may come just after a flush
 	Run: func(ctx context.Context, s *Stage) error {
 		settings := []string{"synchronous_commit=off", "wal_writer_delay=10s", "wal_writer_flush_after=1GB", "wal_buffers=64MB"}
 		if err := s.startDatabase(ctx, cluster.Config{Settings: settings}); err != nil {
