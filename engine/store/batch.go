@@ -321,7 +321,7 @@ func batchResults(ctx context.Context, tx querier, p BatchPage) (out []engine.Ba
 func (db *DB) BatchJobs(ctx context.Context, ws string, ids []uuid.UUID) ([]*engine.Job, error) {
 	found := make(map[uuid.UUID]*engine.Job, len(ids))
 	err := db.read(ctx, func() error {
-		rows, err := db.pool.Query(ctx, withColumns(q("BatchJobs")), ws, uuids(ids))
+		rows, err := db.quick.Query(ctx, withColumns(q("BatchJobs")), ws, uuids(ids)) // by its keys, whatever is known of the tables
 		if err != nil {
 			return err
 		}

@@ -136,7 +136,7 @@ var batchWants = map[string]want{
 	"BatchRunning":      {via: "q_batch", args: `tid(1300000)`},
 	"BatchResults":      {rows: 2000, ordered: true, args: `tid(1300000), tid(1400000), tid(1300000), null, 200`},
 	"BatchEnded":        {rows: 20000, ordered: true, args: `tid(600000), tid(700000), '{3}', 100`},
-	"BatchJobs":         {old: 10_000, args: `'main', tids(1300001, 100)`},
+	"BatchJobs":         {hot: true, args: `'main', tids(1300001, 100)`},
 	"BatchBlob":         {args: `sha256('7')`},
 	"BatchOpen":         {why: seldom},
 	"BatchInOrder":      {why: noTables},
