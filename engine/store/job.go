@@ -163,32 +163,32 @@ func readJob(v [][]byte) *engine.Job {
 
 // The columns of an outcome as parameters, in the order of the finish statements.
 var (
-	plainFinishTypes = []uint32{oidUUID, oidInt4, oidInt4, oidInt2, oidInt8, oidInt8, oidJSON, oidInt8, oidBytea}
-	finishTypes      = append(slices.Clip(plainFinishTypes), oidText, oidText, oidBytea)
+	plainFinishTypes = []uint32{oidUUID, oidInt2, oidInt8, oidInt8, oidJSON, oidInt8, oidBytea}
+	finishTypes      = append(slices.Clip(plainFinishTypes), oidInt4, oidInt4, oidText, oidText, oidBytea)
 )
 
 func addPlainFinish(c []column, f *JobFinish) {
 	c[0].uuid(f.ID)
-	c[1].int4(f.Worker)
-	c[2].int4(f.Attempt)
-	c[3].int2(stateNumber(f.State))
-	c[4].int8(f.CPU.Microseconds())
-	c[5].int8(f.MemoryPeak)
+	c[1].int2(stateNumber(f.State))
+	c[2].int8(f.CPU.Microseconds())
+	c[3].int8(f.MemoryPeak)
 	if f.ResultBlob != nil || len(f.Result) == 0 {
+		c[4].null()
+	} else {
+		c[4].bytes(f.Result)
+	}
+	c[5].int8(f.LogOffset)
+	if f.LogTail == "" {
 		c[6].null()
 	} else {
-		c[6].bytes(f.Result)
-	}
-	c[7].int8(f.LogOffset)
-	if f.LogTail == "" {
-		c[8].null()
-	} else {
-		c[8].text(f.LogTail)
+		c[6].text(f.LogTail)
 	}
 }
 
 func addFinish(c []column, f *JobFinish) {
 	addPlainFinish(c, f)
+	c[7].int4(f.Worker)
+	c[8].int4(f.Attempt)
 	c[9].textOrNull(f.CanceledBy)
 	c[10].textOrNull(f.Reason)
 	c[11].bytes(f.ResultBlob)

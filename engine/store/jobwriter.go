@@ -47,8 +47,8 @@ var jobStatements = map[string][]uint32{
 	"JobInsertOne":   oids(plainJobTypes, false, oidInt4),
 	"JobInsertFull":  oids(jobTypes, true),
 	"JobInsertKeyed": oids(jobTypes, false),
-	"JobFinishMany":  oids(plainFinishTypes, true),
-	"JobFinishOne":   oids(plainFinishTypes, false),
+	"JobFinishMany":  oids(plainFinishTypes, true, oidInt4, oidInt4),
+	"JobFinishOne":   oids(plainFinishTypes, false, oidInt4, oidInt4),
 	"JobFinishFull":  oids(finishTypes, true),
 	"JobClaim":       oids(laneTypes, true, oidInt8, oidInt4),
 }
@@ -181,7 +181,7 @@ func fullJobs(r *rows, list []*JobInsert) [][]byte {
 func (w *JobWriter) finish(list []*JobFinish, send sender) {
 	var plain, full []*JobFinish
 	for _, f := range list {
-		if f.plain() {
+		if f.plain() && (len(plain) == 0 || (f.Worker == plain[0].Worker && f.Attempt == plain[0].Attempt)) {
 			plain = append(plain, f)
 		} else {
 			full = append(full, f)
@@ -192,10 +192,11 @@ func (w *JobWriter) finish(list []*JobFinish, send sender) {
 		for _, f := range plain {
 			addPlainFinish(cols, f)
 		}
+		worker, attempt := int4(plain[0].Worker), int4(plain[0].Attempt)
 		if len(plain) == 1 {
-			send("JobFinishOne", w.ends[0].scalars(), markAccepted(plain))
+			send("JobFinishOne", append(w.ends[0].scalars(), worker, attempt), markAccepted(plain))
 		} else {
-			send("JobFinishMany", w.ends[0].arrays(), markAccepted(plain))
+			send("JobFinishMany", append(w.ends[0].arrays(), worker, attempt), markAccepted(plain))
 		}
 	}
 	if len(full) > 0 {

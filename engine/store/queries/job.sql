@@ -79,40 +79,40 @@ delete from idempotency where (workspace, key) in
     (select workspace, key from idempotency where created_at < now() - $1::interval limit 10000);
 
 -- name: JobFinishMany
+-- Of attempts with one number, all of one worker. q is looked up by keys in an array, here and wherever it is written to, and not
+-- joined: with the statistics of a moment when it was all but empty Postgres would read all of it, for every key, and would go on
+-- doing so when it is not empty any more.
 with d as (
-    delete from q using unnest($1::uuid[], $2::int4[], $3::int4[], $4::int2[], $5::int8[], $6::int8[], $7::json[], $8::int8[],
-        $9::bytea[])
-        as u(id, worker, attempt, state, cpu_us, memory_peak, result, log_off, log_tail)
-    where q.id = u.id and q.worker = u.worker and q.attempt = u.attempt and q.state = 1
-    returning q.started_at, u.*
+    delete from q where q.id = any($1::uuid[]) and q.worker = $8::int4 and q.attempt = $9::int4 and q.state = 1
+    returning q.id, q.started_at, array_position($1, q.id) as n
 )
 insert into done (id, started_at, finished_at, worker, attempt, state, cpu_us, memory_peak, result, log_off, log_tail)
-select id, started_at, clock_timestamp(), worker, attempt, state, cpu_us, memory_peak, result, log_off, log_tail
+select id, started_at, clock_timestamp(), $8, $9, ($2::int2[])[n], ($3::int8[])[n], ($4::int8[])[n], ($5::json[])[n], ($6::int8[])[n],
+    ($7::bytea[])[n]
 from d
 returning id;
 
 -- name: JobFinishOne
 with d as (
-    delete from q where q.id = $1 and q.worker = $2 and q.attempt = $3 and q.state = 1 returning q.started_at
+    delete from q where q.id = $1 and q.worker = $8 and q.attempt = $9 and q.state = 1 returning q.started_at
 )
 insert into done (id, started_at, finished_at, worker, attempt, state, cpu_us, memory_peak, result, log_off, log_tail)
-select $1, d.started_at, clock_timestamp(), $2, $3, $4, $5, $6, $7, $8, $9
+select $1, d.started_at, clock_timestamp(), $8, $9, $2, $3, $4, $5, $6, $7
 from d
 returning id;
 
 -- name: JobFinishFull
 -- Of any outcomes: also canceled ones, those with a result out of the row, and those that count for a batch.
 with d as (
-    delete from q using unnest($1::uuid[], $2::int4[], $3::int4[], $4::int2[], $5::int8[], $6::int8[], $7::json[], $8::int8[],
-        $9::bytea[], $10::text[], $11::text[], $12::bytea[])
-        as u(id, worker, attempt, state, cpu_us, memory_peak, result, log_off, log_tail, canceled_by, cancel_reason, result_blob)
-    where q.id = u.id and q.worker = u.worker and q.attempt = u.attempt and q.state = 1
-    returning q.started_at, q.batch, u.*
+    delete from q where q.id = any($1::uuid[]) and q.state = 1
+        and q.worker = ($8::int4[])[array_position($1, q.id)] and q.attempt = ($9::int4[])[array_position($1, q.id)]
+    returning q.id, q.started_at, q.batch, q.worker, q.attempt, array_position($1, q.id) as n,
+        ($2::int2[])[array_position($1, q.id)] as state
 ), {count}
-insert into done (id, started_at, finished_at, worker, attempt, state, cpu_us, memory_peak, canceled_by, cancel_reason, result,
-    result_blob, log_off, log_tail)
-select id, started_at, clock_timestamp(), worker, attempt, state, cpu_us, memory_peak, canceled_by, cancel_reason, result,
-    result_blob, log_off, log_tail
+insert into done (id, started_at, finished_at, worker, attempt, state, cpu_us, memory_peak, result, log_off, log_tail, canceled_by,
+    cancel_reason, result_blob)
+select id, started_at, clock_timestamp(), worker, attempt, state, ($3::int8[])[n], ($4::int8[])[n], ($5::json[])[n], ($6::int8[])[n],
+    ($7::bytea[])[n], ($10::text[])[n], ($11::text[])[n], ($12::bytea[])[n]
 from d
 returning id;
 
@@ -143,13 +143,13 @@ with pick as (
     limit $4
 ), c as (
     update q set state = 1, worker = $5, attempt = attempt + 1, started_at = clock_timestamp()
-    from pick where q.id = pick.id
+    where q.id = any(array(select id from pick))
     returning q.id, q.attempt, q.started_at, q.gate, q.scheduled_for
 )
 select {job}, b.data, c.attempt, c.started_at, now(), c.gate, c.scheduled_for
 from c
-join job j on j.id = c.id
-join spec s on s.id = j.spec
+cross join lateral (select * from job where job.id = c.id offset 0) j
+cross join lateral (select * from spec where spec.id = j.spec offset 0) s
 left join blob b on b.hash = j.args_blob;
 
 -- name: JobHeads
@@ -178,15 +178,15 @@ select exists (select 1 from done where id = $1 and worker = $2 and attempt = $3
 -- name: JobHandBack
 -- What ran was due, whatever became of the clock since.
 update q set state = 0, worker = 0, started_at = null, scheduled_for = least(scheduled_for, now())
-from unnest($1::uuid[], $2::int4[], $3::int4[]) as u(id, worker, attempt)
-where q.id = u.id and q.worker = u.worker and q.attempt = u.attempt and q.state = 1 and q.canceled_by is null
+where q.id = any($1::uuid[]) and q.state = 1 and q.canceled_by is null
+    and q.worker = ($2::int4[])[array_position($1, q.id)] and q.attempt = ($3::int4[])[array_position($1, q.id)]
 returning q.id;
 
 -- name: JobHandBackEnd
 -- The end of handed-back jobs that are to be canceled: nobody runs them, so nobody else would end them.
 with d as (
-    delete from q using unnest($1::uuid[], $2::int4[], $3::int4[]) as u(id, worker, attempt)
-    where q.id = u.id and q.worker = u.worker and q.attempt = u.attempt and q.state = 1 and q.canceled_by is not null
+    delete from q where q.id = any($1::uuid[]) and q.state = 1 and q.canceled_by is not null
+        and q.worker = ($2::int4[])[array_position($1, q.id)] and q.attempt = ($3::int4[])[array_position($1, q.id)]
     returning q.id, q.started_at, q.worker, q.attempt, q.canceled_by, q.cancel_reason, q.batch, q.gate, 4 as state
 ), {count}, e as (
     insert into done (id, started_at, finished_at, worker, attempt, state, cpu_us, memory_peak, canceled_by, cancel_reason, result, log_off)
@@ -300,8 +300,7 @@ with lost as (
     limit 1000 for update skip locked
 )
 update q set state = 0, worker = 0, started_at = null, scheduled_for = least(scheduled_for, now()), lost = q.lost + 1
-from lost
-where q.id = lost.id and q.canceled_by is null and q.lost < $1
+where q.id = any(array(select id from lost)) and q.canceled_by is null and q.lost < $1
 returning q.id;
 
 -- name: JobRescueEnd
@@ -312,7 +311,7 @@ with lost as (
         and (q.canceled_by is not null or q.lost >= $1)
     limit 1000 for update skip locked
 ), d as (
-    delete from q using lost where q.id = lost.id
+    delete from q where q.id = any(array(select id from lost))
     returning q.id, q.started_at, q.worker, q.attempt, q.canceled_by, q.cancel_reason, q.batch, q.gate,
         case when q.canceled_by is null then 3 else 4 end as state
 ), {count}, e as (
