@@ -1,6 +1,9 @@
 package queue
 
-import "sync"
+import (
+	"runtime"
+	"sync"
+)
 
 // group commits together what is asked for at the same time, without a timer and without a goroutine of its own: who finds
 // nobody at work takes everything pending and does it; who finds somebody at work leaves its part and will be woken by them.
@@ -46,6 +49,7 @@ func (g *group[T]) add(v T) {
 
 func (g *group[T]) drain() {
 	for {
+		runtime.Gosched()
 		g.mu.Lock()
 		batch := g.take()
 		if len(batch) == 0 {

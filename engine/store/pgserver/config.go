@@ -73,6 +73,13 @@ func settings(sz size, sharedMB int) [][2]string {
 	}
 }
 
+// Settings returns the lines of postgresql.conf that a private server with its data in dir is given on this host, for servers that
+// measure what it would do.
+func Settings(dir string) [][2]string {
+	_, disk := diskSpace(dir)
+	return settings(size{memory: hostMemory(), disk: disk}, 0)
+}
+
 // writeConfig writes postgresql.conf and pg_hba.conf when they differ from what they should say.
 func (s *Server) writeConfig(ctx context.Context) error {
 	_, disk := diskSpace(s.place.data)

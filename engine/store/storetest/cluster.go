@@ -10,11 +10,14 @@ import (
 	"path/filepath"
 	"sort"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/millrace/millrace/engine/store/pgserver"
 )
 
 // cluster is a running server.
@@ -59,7 +62,13 @@ func start(durable bool) (*cluster, error) {
 	}
 	args := []string{"-D", data, "-k", dir, "-c", "listen_addresses=", "-c", "max_connections=300", "-c", "shared_buffers=128MB",
 		"-c", "autovacuum_naptime=5s", "-c", "max_wal_size=4GB", "-c", "jit=off", "-c", "log_min_messages=fatal"}
-	if !durable {
+	if durable { // what is measured is what a private server would do
+		for _, kv := range pgserver.Settings(dir) {
+			if kv[0] != "max_connections" {
+				args = append(args, "-c", kv[0]+"="+strings.Trim(kv[1], "'"))
+			}
+		}
+	} else {
 		args = append(args, "-c", "fsync=off", "-c", "full_page_writes=off")
 	}
 	server := run("postgres", args...)
