@@ -57,10 +57,9 @@ with recursive g as materialized (
     select id from (select id, free, row_number() over (partition by gate order by prio desc, scheduled_for, id) as n from c) x
     where n <= free
 ), a as (
-    update q set state = direct::int4, worker = case when direct then $3::int4 else 0 end, attempt = attempt + direct::int4,
-        started_at = case when direct then clock_timestamp() end
-    from (select id, id = any($2::uuid[]) as direct from pick) p
-    where q.id = p.id
+    update q set state = (id = any($2::uuid[]))::int4, worker = case when id = any($2) then $3::int4 else 0 end,
+        attempt = attempt + (id = any($2))::int4, started_at = case when id = any($2) then clock_timestamp() end
+    where q.id = any(array(select id from pick))
     returning q.id, q.gate, q.state, q.tag, q.prio, q.scheduled_for
 ), n as (
     select h.gate, x.at from h cross join lateral (

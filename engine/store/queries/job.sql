@@ -31,26 +31,23 @@ values ($1, coalesce($3::timestamptz, now()), case when $9::int4 <> 0 then now()
 
 -- name: JobInsertFull
 -- Of any jobs: each has a worker of its own or none, and those that are there already are left alone.
-with u as (
-    select * from unnest($1::uuid[], $2::timestamptz[], $3::timestamptz[], $4::int4[], $5::text[], $6::json[], $7::int2[], $8::text[],
-        $9::uuid[], $10::uuid[], $11::text[], $12::text[], $13::text[], $14::bytea[], $15::int4[], $16::int4[])
-        as u(id, created_at, scheduled_for, spec, workspace, args, prio, tag, parent, batch, idempotency_key, source, lock, args_blob,
-        gate, worker)
-), j as (
+with j as (
     insert into job (id, created_at, scheduled_for, spec, workspace, args, parent, batch, idempotency_key, source, lock, args_blob)
     select u.id, u.created_at, coalesce(u.scheduled_for, now()), u.spec, u.workspace, u.args, u.parent, u.batch, u.idempotency_key,
         u.source, u.lock, u.args_blob
-    from u
+    from unnest($1::uuid[], $2::timestamptz[], $3::timestamptz[], $4::int4[], $5::text[], $6::json[], $9::uuid[], $10::uuid[],
+        $11::text[], $12::text[], $13::text[], $14::bytea[])
+        as u(id, created_at, scheduled_for, spec, workspace, args, parent, batch, idempotency_key, source, lock, args_blob)
     on conflict (id) do nothing
-    returning id, scheduled_for
+    returning id, scheduled_for, batch, spec, array_position($1, id) as n
 ), r as (
-    select u.*, j.scheduled_for as due,
-        case when u.gate is not null then 5 when u.worker <> 0 then 1 else 0 end as state
-    from u join j on j.id = u.id
+    select j.*, ($15::int4[])[n] as gate, ($16::int4[])[n] as worker,
+        case when ($15::int4[])[n] is not null then 5 when ($16::int4[])[n] <> 0 then 1 else 0 end as state
+    from j
 )
 insert into q (id, scheduled_for, started_at, worker, attempt, prio, state, tag, gate, batch, spec)
-select id, due, case when state = 1 then now() end, case when state = 1 then worker else 0 end, (state = 1)::int4, prio, state, tag,
-    gate, batch, spec
+select id, scheduled_for, case when state = 1 then now() end, case when state = 1 then worker else 0 end, (state = 1)::int4,
+    ($7::int2[])[n], state, ($8::text[])[n], gate, batch, spec
 from r
 on conflict (id) do nothing
 returning id;
