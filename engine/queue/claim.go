@@ -22,6 +22,11 @@ type lanes struct {
 	next time.Time         // when the next job becomes due, by the clock here, as far as known; zero: unknown; guarded by mu
 	now  func() time.Time  // by the server's clock
 	rest time.Duration     // until the next look without marks, at least; guarded by mu
+	last time.Time         // the last look; guarded by mu
+	// blind: a lane was emptied of what is due since the last look, and what follows in it is not known; guarded by mu.
+	blind bool
+	// sooner tells loop that next or blind has changed.
+	sooner chan struct{}
 }
 
 type laneKey struct {
@@ -44,7 +49,12 @@ const (
 	late  = 250 * time.Millisecond
 )
 
-func (l *lanes) init(now func() time.Time) { l.all, l.now = map[laneKey]*lane{}, now }
+// blindLook is the pause between looks while lanes are emptied again and again.
+const blindLook = 50 * time.Millisecond
+
+func (l *lanes) init(now func() time.Time) {
+	l.all, l.now, l.sooner = map[laneKey]*lane{}, now, make(chan struct{}, 1)
+}
 
 // added notes a job that was left queued.
 func (l *lanes) added(tag string, prio int16, due time.Time) {
@@ -53,6 +63,7 @@ func (l *lanes) added(tag string, prio int16, due time.Time) {
 	if wait := due.Sub(l.now()); wait > 0 {
 		if at := time.Now().Add(wait); l.next.IsZero() || at.Before(l.next) {
 			l.next = at
+			signal(l.sooner)
 		}
 		return
 	}
@@ -146,8 +157,11 @@ func (l *lanes) claimed(look laneLook, c *store.JobClaim) {
 	}
 	for i, s := range look.lanes {
 		if e := l.all[laneKey{s.Tag, s.Prio}]; e != nil && e.gen == look.gens[i] {
-			e.ready = false
+			e.ready, l.blind = false, true
 		}
+	}
+	if l.blind {
+		signal(l.sooner)
 	}
 }
 
@@ -155,7 +169,7 @@ func (l *lanes) claimed(look laneLook, c *store.JobClaim) {
 func (l *lanes) found(heads []store.Lane, now time.Time, before map[laneKey]int) (ready bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.seen, l.next = true, time.Time{}
+	l.seen, l.next, l.blind, l.last = true, time.Time{}, false, time.Now()
 	head := make(map[laneKey]time.Time, len(heads))
 	for _, h := range heads {
 		k := laneKey{h.Tag, h.Prio}
@@ -198,6 +212,9 @@ func (l *lanes) wait(poll time.Duration) time.Duration {
 	d := max(poll-poll/8+rand.N(poll/4+1), l.rest)
 	if !l.next.IsZero() {
 		d = min(d, max(time.Until(l.next), 0)+time.Millisecond)
+	}
+	if l.blind {
+		d = min(d, max(time.Until(l.last.Add(blindLook)), l.rest, 0))
 	}
 	return d
 }
@@ -267,6 +284,9 @@ func (q *Queue) loop(ctx context.Context) {
 		case <-ctx.Done():
 			t.Stop()
 			return
+		case <-q.lanes.sooner:
+			t.Stop()
+			continue
 		case <-q.look:
 			t.Stop()
 		case <-t.C:

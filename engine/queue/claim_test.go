@@ -37,26 +37,29 @@ func TestOrder(t *testing.T) {
 	}
 }
 
+// Jobs become due one after another, and nobody looks at the queue but its own loop, whose poll is an hour away.
 func TestScheduledFor(t *testing.T) {
 	t.Parallel()
 	s := newSlots(5)
 	q := start(t, quiet(storetest.New(t), s))
-	j := noop()
-	j.ScheduledFor = time.Now().Add(300 * time.Millisecond)
-	if res := push(t, q, j); res.Claimed {
-		t.Fatal("started before its time")
+	now := time.Now()
+	for _, due := range []time.Duration{400 * time.Millisecond, 200 * time.Millisecond, 600 * time.Millisecond} {
+		j := noop()
+		j.ScheduledFor = now.Add(due)
+		if res := push(t, q, j); res.Claimed {
+			t.Fatal("started before its time")
+		}
 	}
 	if list := claim(t, q, 1, "noop"); len(list) != 0 {
 		t.Fatal("claimed before its time")
 	}
-	signal(q.look) // a look arms the timer for the next job that becomes due
-	for {
+	for got := 0; got < 3; {
 		<-q.Wake()
-		if list := claim(t, q, 1, "noop"); len(list) == 1 {
-			if early := time.Until(j.ScheduledFor); early > 5*time.Millisecond {
+		for _, c := range claim(t, q, 5, "noop") {
+			if early := time.Until(c.Job.ScheduledFor); early > 5*time.Millisecond {
 				t.Fatalf("claimed %s early", early)
 			}
-			return
+			got++
 		}
 	}
 }
