@@ -45,4 +45,6 @@ type Script struct {
 	Message   string // deployment message
 	// Extra keeps the further fields of Windmill's script record verbatim, as sent, so that clients read back what they wrote.
 	Extra map[string]json.RawMessage
+	// Options are those of Extra that change how it runs.
+	Options Options
 }

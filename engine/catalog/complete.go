@@ -125,7 +125,9 @@ func checkDocuments(n *engine.Script) error {
 	if size > maxJSON {
 		return &engine.Error{Code: engine.TooLarge, Op: opCreate, Path: n.Path, Msg: "its further fields have more than 1 MiB"}
 	}
-	return nil
+	var err error
+	n.Options, err = engine.ParseOptions(n.Extra)
+	return err
 }
 
 // checkText refuses what a text column cannot hold.

@@ -230,6 +230,7 @@ func finishScript(s *engine.Script, hash, timeout int64, parents []int64, extra 
 		if err := json.Unmarshal(extra, &s.Extra); err != nil {
 			return nil, fmt.Errorf("extra fields: %w", err)
 		}
+		s.Options, _ = engine.ParseOptions(s.Extra) // what is wrong was refused, or stored when it meant nothing yet
 	}
 	return s, nil
 }

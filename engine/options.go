@@ -1,0 +1,46 @@
+package engine
+
+import (
+	"bytes"
+	"encoding/json"
+)
+
+// Options are the fields of Script.Extra that change how a version runs; every other one is only kept. They are read once, when a
+// version is stored (where a wrong one is refused) and when it is loaded.
+type Options struct {
+	// Dedicated: runs share one process that is kept, one after another, instead of a fresh one each. Windmill's name.
+	Dedicated bool `json:"dedicated_worker"`
+	// Allow, when not nil, is all that runs may contact: "host", "host:port", "*.host:port", "10.0.0.0/8:443".
+	Allow []string `json:"network_allow"`
+	// GPU is how many whole devices a run needs.
+	GPU int `json:"gpu"`
+	// Limits of a run; zero: those of the host.
+	Limits LimitOptions `json:"limits"`
+}
+
+// LimitOptions bounds what one run may use.
+type LimitOptions struct {
+	MemoryMB int64   `json:"memory_mb"`
+	CPU      float64 `json:"cpu"` // cores
+	Pids     int     `json:"pids"`
+	WorkMB   int64   `json:"work_mb"` // of the private work folder
+}
+
+// ParseOptions reads the options among a script's further fields; the error says which field is wrong.
+func ParseOptions(extra map[string]json.RawMessage) (o Options, err error) {
+	for name, field := range map[string]any{"dedicated_worker": &o.Dedicated, "network_allow": &o.Allow, "gpu": &o.GPU, "limits": &o.Limits} {
+		v, ok := extra[name]
+		if !ok || bytes.Equal(v, []byte("null")) {
+			continue
+		}
+		d := json.NewDecoder(bytes.NewReader(v))
+		d.DisallowUnknownFields()
+		if err := d.Decode(field); err != nil {
+			return Options{}, &Error{Code: Invalid, Op: "script.options", Path: name, Msg: err.Error()}
+		}
+	}
+	if o.GPU < 0 || o.Limits.MemoryMB < 0 || o.Limits.CPU < 0 || o.Limits.Pids < 0 || o.Limits.WorkMB < 0 {
+		return Options{}, &Error{Code: Invalid, Op: "script.options", Path: "gpu, limits", Msg: "a limit is below zero"}
+	}
+	return o, nil
+}
