@@ -28,6 +28,7 @@ type RunRequest struct {
 	Trigger        string
 	TriggerPath    string
 	Batch          *uuid.UUID
+	Awaited        bool  // the caller is going to wait for the outcome
 	QueueLimit     int64 // so many waiting jobs of the same tag already, and the run is refused (TooMany); 0: no bound of the request's own
 }
 

@@ -63,6 +63,7 @@ type Job struct {
 	Batch          *uuid.UUID // the batch it belongs to
 	Limit          *Limit     // nil: it runs as soon as a slot is free. Not kept: the queue remembers the key only
 	Debounce       *Debounce  // nil: it is not merged with others. Not kept
+	Awaited        bool       // somebody here waits for its outcome. Not kept
 	QueueLimit     int64      // so many waiting jobs of its tag already, and it is refused; 0: no bound of its own. Not kept
 }
 
@@ -89,6 +90,8 @@ type Outcome struct {
 	// LogTail is the part of the log that is not stored yet; it is written in the same transaction.
 	LogTail   string
 	LogOffset int64 // where LogTail begins, in bytes
+	// Patient: nobody waits for the outcome, so it may be stored a moment later, together with what comes meanwhile. Not kept.
+	Patient bool
 }
 
 // JobView is everything known of a job, for APIs.

@@ -54,6 +54,14 @@ func (b *Bus) Watch(id uuid.UUID) (<-chan struct{}, func()) {
 	return c, func() { once.Do(func() { s.drop(id, c) }) }
 }
 
+// Watched tells whether anybody watches id now.
+func (b *Bus) Watched(id uuid.UUID) bool {
+	s := b.of(id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.subs[id]) > 0
+}
+
 func (s *shard) drop(id uuid.UUID, c chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

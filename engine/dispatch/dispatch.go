@@ -323,6 +323,7 @@ func (d *Dispatcher) finish(l *lane, c *engine.Claim, out engine.Outcome) (next 
 		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 		var accepted bool
 		var err error
+		out.Patient = out.Patient && l.free.Load() > l.size/2 // otherwise somebody waits for the slot
 		if l.backlog.Load() && d.taking.Load() {
 			accepted, next, err = d.queue.FinishAndClaim(ctx, out, l.tags)
 		} else {

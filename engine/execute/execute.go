@@ -72,6 +72,7 @@ var ErrShutdown = errors.New("the daemon is stopping")
 func (x *Executor) Execute(ctx context.Context, c *engine.Claim) (out engine.Outcome, done bool) {
 	j := c.Job
 	out = engine.Outcome{ID: j.ID, Worker: c.Worker, Attempt: c.Attempt, State: engine.StateSuccess}
+	defer func() { out.Patient = !j.Awaited && !x.cfg.Bus.Watched(j.ID) }()
 	if j.Kind == engine.KindNoop {
 		out.Result = json.RawMessage("null")
 		return out, true

@@ -84,6 +84,7 @@ func (s *Jobs) build(ctx context.Context, p engine.Principal, r engine.RunReques
 		Priority: r.Priority, ScheduledFor: r.ScheduledFor, Timeout: r.Timeout, Parent: r.Parent, CreatedBy: p.Username, Email: p.Email,
 		PermissionedAs: p.PermissionedAs(), CreatedAt: time.Now(), IdempotencyKey: r.IdempotencyKey, Network: r.Network, Trigger: r.Trigger,
 		TriggerPath: r.TriggerPath, Batch: r.Batch, QueueLimit: r.QueueLimit,
+		Awaited: r.Awaited,
 	}
 	if r.ID != nil { // otherwise the queue makes one
 		j.ID = *r.ID

@@ -98,7 +98,7 @@ func (q *Queue) outcome(ctx context.Context, o engine.Outcome) (*op, error) {
 			f.ResultBlob = hash
 		}
 	}
-	return &op{finish: f}, nil
+	return &op{finish: f, patient: o.Patient}, nil
 }
 
 // HandBack makes claimed jobs queued again, for whoever has a slot; those that are to be canceled are, then. Jobs that are not

@@ -3,10 +3,12 @@ package queue
 import (
 	"runtime"
 	"sync"
+	"time"
 )
 
 // group commits together what is asked for at the same time, without a timer and without a goroutine of its own: who finds
 // nobody at work takes everything pending and does it; who finds somebody at work leaves its part and will be woken by them.
+// Only what nobody waits for (addLater) may lie for a moment until somebody comes.
 type group[T any] struct {
 	// run does a batch and wakes its owners. When it cannot be done now it returns how to go on, which may take long: that
 	// happens in the background, and what comes meanwhile waits.
@@ -18,6 +20,42 @@ type group[T any] struct {
 	mu      sync.Mutex
 	pending []T  // guarded by mu
 	busy    bool // somebody is at work; guarded by mu
+	armed   bool // a timer will look after pending; guarded by mu
+}
+
+// patience is how long something that nobody waits for lies until somebody comes whose flush it can share. Outcomes of jobs that
+// were asked for one by one share the flush of the next job that way, so that a steady stream of jobs costs one flush a job.
+const patience = 2 * time.Millisecond
+
+// addLater adds v, which is done with the next batch, or after patience. Enough of it is not kept waiting.
+func (g *group[T]) addLater(v T) {
+	g.mu.Lock()
+	if g.busy || len(g.pending) < manyPatient {
+		g.pending = append(g.pending, v)
+		if !g.busy && !g.armed {
+			g.armed = true
+			time.AfterFunc(patience, g.look)
+		}
+		g.mu.Unlock()
+		return
+	}
+	g.mu.Unlock()
+	g.add(v)
+}
+
+const manyPatient = 16
+
+// look does what lies there, unless somebody is at it.
+func (g *group[T]) look() {
+	g.mu.Lock()
+	g.armed = false
+	if g.busy || len(g.pending) == 0 {
+		g.mu.Unlock()
+		return
+	}
+	g.busy = true
+	g.mu.Unlock()
+	g.drain()
 }
 
 func (g *group[T]) add(v T) {

@@ -15,6 +15,8 @@ type op struct {
 	finish *store.JobFinish
 	claim  *ask
 	seats  *seats // of an insert that may have to wait
+	// patient: it may wait for others to share a flush with
+	patient bool
 
 	done    chan struct{} // closed when the op is over
 	err     error         // nil: it is committed
@@ -53,7 +55,11 @@ func newWriter(q *Queue) *writer {
 // do commits o. When ctx ends first it returns ctx's error, and o goes on: see o.done.
 func (w *writer) do(ctx context.Context, o *op) error {
 	o.done = make(chan struct{})
-	w.group.add(o)
+	if o.patient {
+		w.group.addLater(o)
+	} else {
+		w.group.add(o)
+	}
 	select {
 	case <-o.done:
 		return o.err

@@ -122,6 +122,7 @@ func (h *API) askAndWait(request func(*Ask) (engine.RunRequest, error)) func(*As
 		if err != nil {
 			return err
 		}
+		r.Awaited = true
 		id, err := h.jobs.Run(a.Base, a.Who, r)
 		if err != nil {
 			return err
