@@ -169,7 +169,7 @@ func (l *lanes) claimed(look laneLook, c *store.JobClaim) {
 func (l *lanes) found(heads []store.Lane, now time.Time, before map[laneKey]int) (ready bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.seen, l.next, l.blind, l.last = true, time.Time{}, false, time.Now()
+	l.seen, l.blind, l.last = true, false, time.Now()
 	head := make(map[laneKey]time.Time, len(heads))
 	for _, h := range heads {
 		k := laneKey{h.Tag, h.Prio}
@@ -196,9 +196,12 @@ func (l *lanes) found(heads []store.Lane, now time.Time, before map[laneKey]int)
 	return ready
 }
 
+// generations begins a look. What becomes due next is forgotten here, and not when the look is over: a job that is added meanwhile
+// says it anew, and the look may not have seen it.
 func (l *lanes) generations() map[laneKey]int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.next = time.Time{}
 	out := make(map[laneKey]int, len(l.all))
 	for k, e := range l.all {
 		out[k] = e.gen
