@@ -51,6 +51,9 @@ type Template struct {
 	Build bool
 	// Tenant separates slots that would otherwise be equal; slots are never shared by two tenants. Empty: any.
 	Tenant string
+	// Devices are IDs of sandbox/gpu. The slot sees these devices and what belongs to them, and no other slot must have them at the
+	// same time: that is the caller's to see to.
+	Devices []string
 }
 
 // Limits bounds one process and everything it starts. Zero fields mean the default of DefaultLimits.

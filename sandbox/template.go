@@ -10,6 +10,9 @@ import (
 func (t Template) Key() string {
 	h := sha256.New()
 	fmt.Fprintf(h, "%q %q %q %q %v %q\n", t.Name, t.Network, t.Zygote, t.ZygoteEnv, t.Build, t.Tenant)
+	if len(t.Devices) > 0 {
+		fmt.Fprintf(h, "devices %q\n", t.Devices)
+	}
 	for _, b := range t.Binds {
 		fmt.Fprintf(h, "%q %q %v\n", b.Source, b.Target, b.Writable)
 	}

@@ -32,6 +32,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/millrace/millrace/sandbox"
+	"github.com/millrace/millrace/sandbox/gpu"
 )
 
 // FDEnv names the environment variable that tells a daemon which inherited descriptor is its socket to the helper.
@@ -159,6 +160,9 @@ func checkTemplate(t sandbox.Template) error {
 		if strings.ContainsRune(s, 0) || strings.IndexByte(s, '=') < 1 || strings.HasPrefix(s, "_LIBCONTAINER") {
 			return fmt.Errorf("bad variable for the zygote: %q", clip(s))
 		}
+	}
+	if err := gpu.CheckIDs(t.Devices); err != nil {
+		return err
 	}
 	for _, b := range t.Binds {
 		if len(b.Source) > maxPath || len(b.Target) > maxPath {

@@ -346,6 +346,8 @@ func TestCheckRefuses(t *testing.T) {
 		"variable":        with(func(t *sandbox.Template) { t.ZygoteEnv = []string{"NOVALUE"} }),
 		"variable NUL":    with(func(t *sandbox.Template) { t.ZygoteEnv = []string{"A=\x00"} }),
 		"their variable":  with(func(t *sandbox.Template) { t.ZygoteEnv = []string{"_LIBCONTAINER_INITPIPE=3"} }),
+		"device path":     with(func(t *sandbox.Template) { t.Devices = []string{"/dev/mem"} }),
+		"device twice":    with(func(t *sandbox.Template) { t.Devices = []string{"0000:17:00.0", "0000:17:00.0"} }),
 		"long bind":       with(func(t *sandbox.Template) { t.Binds = []sandbox.Bind{{Source: long}} }),
 	} {
 		if err := r.check(); err == nil {

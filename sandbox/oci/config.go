@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/millrace/millrace/sandbox"
+	"github.com/millrace/millrace/sandbox/gpu"
 	"github.com/millrace/millrace/sandbox/rootfs"
 	"github.com/millrace/millrace/sandbox/seccomp"
 )
@@ -19,6 +20,7 @@ import (
 type plan struct {
 	root     string
 	mounts   []rootfs.Mount
+	devices  []gpu.Bound // nodes that the slot has beyond those of every slot
 	network  sandbox.Network
 	group    string // path of the control group; empty: none
 	rootless bool
@@ -42,7 +44,7 @@ func (p plan) config() *configs.Config {
 		// Nobody in the slot can make a user namespace, whatever the filters say.
 		Sysctl:       map[string]string{"user.max_user_namespaces": "0"},
 		RootlessEUID: p.rootless,
-		Cgroups:      &cgroups.Cgroup{Path: p.group, Resources: &cgroups.Resources{Devices: deviceRules()}},
+		Cgroups:      &cgroups.Cgroup{Path: p.group, Resources: &cgroups.Resources{Devices: deviceRules(p.devices)}},
 	}
 	if p.group == "" {
 		// libcontainer wants a name all the same; with no path given it takes it for no error that the group can not be made.
@@ -87,11 +89,14 @@ func (p plan) binds() []*configs.Mount {
 	})
 }
 
-// deviceRules allow the devices of rootfs and no other, should one ever become reachable.
-func deviceRules() []*devices.Rule {
+// deviceRules allow the devices of rootfs, the slot's own ones, and no other, should one ever become reachable.
+func deviceRules(own []gpu.Bound) []*devices.Rule {
 	rules := []*devices.Rule{{Type: devices.WildcardDevice, Major: devices.Wildcard, Minor: devices.Wildcard, Permissions: "rwm"}}
 	for _, minor := range []int64{3, 5, 7, 8, 9} { // null zero full random urandom
 		rules = append(rules, &devices.Rule{Type: devices.CharDevice, Major: 1, Minor: minor, Permissions: "rw", Allow: true})
+	}
+	for _, n := range own {
+		rules = append(rules, &devices.Rule{Type: devices.CharDevice, Major: int64(n.Major), Minor: int64(n.Minor), Permissions: "rw", Allow: true})
 	}
 	return rules
 }

@@ -64,6 +64,8 @@ type Config struct {
 	CgroupParent string
 	// UIDBase is the first host user of slots. Zero: DefaultUIDBase.
 	UIDBase int
+	// GPURoot is where GPUs are looked for. Empty: the root of the file system, as anywhere but in tests.
+	GPURoot string
 	Log     zerolog.Logger
 }
 

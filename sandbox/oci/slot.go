@@ -75,7 +75,11 @@ func (s *Slot) build(t sandbox.Template, l sandbox.Limits, binds []rootfs.Mount)
 	if err != nil {
 		return err
 	}
-	p := plan{root: s.root, mounts: mounts, network: t.Network, rootless: h.rootless}
+	mounts, own, err := h.addDevices(s.root, mounts, t.Devices)
+	if err != nil {
+		return err
+	}
+	p := plan{root: s.root, mounts: mounts, devices: own, network: t.Network, rootless: h.rootless}
 	p.forker, p.job = h.users(s.number, t.Build)
 	if h.groups.Usable() {
 		if s.group, err = h.groups.Create(h.instance.group(s.number), l); err != nil {

@@ -99,8 +99,10 @@ func NewBase(dir, forker, filter string) (*Base, error) {
 
 var devices = []string{"null", "zero", "full", "random", "urandom"}
 
-func (b *Base) makeDev() error {
-	dir := filepath.Join(b.dir, "dev")
+func (b *Base) makeDev() error { return fillDev(filepath.Join(b.dir, "dev")) }
+
+// fillDev makes the mount points and links of a slot's /dev.
+func fillDev(dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}

@@ -37,6 +37,23 @@ static void share(const char *path) {
 	if (mount("/work", path, NULL, MS_BIND, NULL)) fail("mount", path, errno);
 }
 
+// has_gpu tells whether the slot has a GPU. The libraries of its driver look into parts of /proc that other jobs do not have.
+static int has_gpu(void) { return !access("/dev/nvidiactl", F_OK); }
+
+// mount_proc shows processes only, where the kernel can do that and the job needs no more; otherwise it covers what tells most.
+static void mount_proc(void) {
+	static const char *const options[] = {"hidepid=2,subset=pid", "hidepid=2", NULL};
+	static const char *const covered[] = {"/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/key-users", "/proc/kmsg",
+	                                      "/proc/sched_debug", "/proc/timer_list", "/proc/vmallocinfo"};
+	int i = has_gpu();
+	for (;; i++) {
+		if (!mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, options[i])) break;
+		if (!options[i] || errno != EINVAL) fail("mount", "/proc", errno); // EINVAL: an older kernel
+	}
+	for (unsigned k = 0; i > 0 && k < sizeof covered / sizeof *covered; k++)
+		if (mount("/dev/null", covered[k], NULL, MS_BIND, NULL) && errno != ENOENT) fail("mount", covered[k], errno);
+}
+
 static void mount_all(const struct request *rq) {
 	char data[128];
 	snprintf(data, sizeof data, "mode=0700,uid=%u,gid=%u,size=%llu,nr_inodes=%u", rq->uid, rq->gid,
@@ -44,11 +61,7 @@ static void mount_all(const struct request *rq) {
 	if (mount("tmpfs", "/work", "tmpfs", MS_NOSUID | MS_NODEV, data)) fail("mount", "/work", errno);
 	share("/tmp");
 	share("/dev/shm");
-	static const char *const proc[] = {"hidepid=2,subset=pid", "hidepid=2", NULL};
-	for (int i = 0;; i++) {
-		if (!mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, proc[i])) break;
-		if (!proc[i] || errno != EINVAL) fail("mount", "/proc", errno); // EINVAL: an older kernel
-	}
+	mount_proc();
 }
 
 static void limit(int what, const char *name, rlim_t want) {
@@ -120,7 +133,9 @@ void confine(struct job *j) {
 	if (chdir("/work")) fail("chdir", "/work", errno); // root without CAP_DAC_OVERRIDE could not
 	write_files(j);
 	if (keep_capabilities(0)) fail("capset", "", errno);
-	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0); // undone by exec, so it guards zygote children and the init
+	// Undone by exec, so it guards zygote children and the init. The libraries of a GPU's driver name their threads by files in
+	// /proc, which then would not be the job's; such a slot has one job in its life.
+	prctl(PR_SET_DUMPABLE, has_gpu(), 0, 0, 0);
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)) fail("no_new_privs", "", errno);
 	if (filter_load()) fail("seccomp", "", errno);
 	sigset_t none;
