@@ -29,8 +29,7 @@ const (
 type Options struct {
 	// UID and GID of jobs, as seen inside the slot. Not 0 unless Rootless.
 	UID, GID uint32
-	// Rootless: one id is mapped, jobs keep it. Do not pass Spec.Exec of a file that the same user could write: a job could
-	// change it through /proc/self/exe; bind it read-only instead.
+	// Rootless: one id is mapped, jobs keep it. Spec.Exec is then run from a sealed copy, as the job could change the file.
 	Rootless bool
 	// RlimitPids bounds Limits.Pids by RLIMIT_NPROC, for hosts without a pids cgroup. It counts the processes of UID in the
 	// slot's user namespace.

@@ -72,7 +72,14 @@ func (p *process) open(s sandbox.Spec, body []byte) (*given, error) {
 	}
 	p.pair, g.pair = pair, pair
 	g.fds = []int{int(pair.JobConn.Fd()), int(pair.JobOutput.Fd())}
-	if s.Exec != nil {
+	switch {
+	case s.Exec != nil && p.c.opts.Rootless:
+		program, err := sealedCopy(s.Exec)
+		if err != nil {
+			return g, err
+		}
+		g.add(program)
+	case s.Exec != nil:
 		g.fds = append(g.fds, int(s.Exec.Fd()))
 	}
 	if len(body) > maxInline {

@@ -1,13 +1,14 @@
 // Package sandboxtest is the one suite for every sandbox.Isolator: Exercise says that processes run as their Spec asks, Escape
 // that they cannot get out. What an isolator says it lacks (Strength) is left out, aloud.
 //
-// Both run processes of the base system (/bin/bash) and one static helper, compiled once with gcc from testdata/probe.c and
-// executed by descriptor, so a slot needs nothing for them.
+// Both run processes of the base system (/bin/bash) and one static helper, compiled once with gcc from testdata and executed by
+// descriptor, so a slot needs nothing for them. The helper holds the probes: one a function, in a file a subject.
 package sandboxtest
 
 import (
+	"cmp"
 	"context"
-	_ "embed"
+	"embed"
 	"io"
 	"os"
 	"os/exec"
@@ -22,8 +23,8 @@ import (
 // Open makes the isolator under test; it registers its own cleanup.
 type Open func(t *testing.T) sandbox.Isolator
 
-//go:embed testdata/probe.c
-var probeSource []byte
+//go:embed testdata/*.c testdata/*.h
+var probeSource embed.FS
 
 var probe struct {
 	once sync.Once
@@ -44,11 +45,12 @@ func Probe(t testing.TB) *os.File {
 			return
 		}
 		defer os.RemoveAll(dir) // removed once it is open: every test opens it through /proc
-		src, bin := filepath.Join(dir, "probe.c"), filepath.Join(dir, "probe")
-		if probe.err = os.WriteFile(src, probeSource, 0o600); probe.err != nil {
+		if probe.err = os.CopyFS(dir, probeSource); probe.err != nil {
 			return
 		}
-		if out, err := exec.Command(gcc, "-static", "-O1", "-o", bin, src).CombinedOutput(); err != nil {
+		sources, _ := filepath.Glob(filepath.Join(dir, "testdata/*.c"))
+		bin := filepath.Join(dir, "probe")
+		if out, err := exec.Command(gcc, append([]string{"-static", "-O1", "-Wall", "-o", bin}, sources...)...).CombinedOutput(); err != nil {
 			t.Logf("%s", out)
 			probe.err = err
 			return
@@ -80,6 +82,7 @@ type bench struct {
 	isolator sandbox.Isolator
 	slot     sandbox.Slot
 	strength sandbox.Strength
+	network  sandbox.Network // empty: none
 }
 
 func setup(t *testing.T, open Open) *bench {
@@ -92,7 +95,7 @@ func setup(t *testing.T, open Open) *bench {
 
 func (b *bench) open() sandbox.Slot {
 	b.t.Helper()
-	s, err := b.isolator.Open(context.Background(), sandbox.Template{Name: "test", Network: sandbox.NetworkNone})
+	s, err := b.isolator.Open(context.Background(), sandbox.Template{Name: "test", Network: cmp.Or(b.network, sandbox.NetworkNone)})
 	if err != nil {
 		b.t.Fatalf("open slot: %v", err)
 	}

@@ -62,5 +62,5 @@ func TestAsUser(t *testing.T) {
 	}
 	open := func(*testing.T) sandbox.Isolator { return i }
 	t.Run("Exercise", func(t *testing.T) { sandboxtest.Exercise(t, open) })
-	t.Run("Escape", func(t *testing.T) { sandboxtest.Escape(t, open, nil) })
+	t.Run("Escape", func(t *testing.T) { sandboxtest.Escape(t, open, sandboxtest.Walls{Networks: sandboxtest.Networks()}) })
 }

@@ -1,0 +1,67 @@
+package sandboxtest
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/millrace/millrace/sandbox"
+)
+
+// reach is what a network lets a process get at.
+type reach uint
+
+const (
+	hostLoopback reach = 1 << iota // services on the host's loopback addresses
+	hostAddress                    // services on its other addresses
+	hostAbstract                   // abstract Unix sockets, which live in the network namespace
+	neighbour                      // sockets of other slots
+	linkLocal                      // 169.254/16, where clouds tell secrets
+	outside                        // everybody else
+	everything   = hostLoopback | hostAddress | hostAbstract | neighbour | linkLocal | outside
+)
+
+// networks says what each mode promises to let through; what it does not name is promised to be shut.
+var networks = map[sandbox.Network]reach{
+	sandbox.NetworkNone: 0,
+	sandbox.NetworkHost: everything,
+}
+
+// trait is what is special about a probe.
+type trait struct {
+	through reach  // a network that lets this through makes no promise about it
+	full    bool   // only isolation "full" promises it
+	alone   string // why no control can be had
+}
+
+// Networks lists the modes that the suite knows.
+func Networks() []sandbox.Network { return slices.Sorted(maps.Keys(networks)) }
+
+const (
+	noControl = "there is nothing of the kind without walls"
+	ownState  = "a new process has this new even without walls"
+)
+
+// traits of the probes in testdata that are not plain: shut in every mode and network, and working without walls.
+var traits = map[string]trait{
+	// A rootless slot has one user: the daemon's own, seen inside as 0.
+	"setuid": {full: true}, "setgid": {full: true}, "setgroups": {full: true}, "groups": {full: true}, "chown": {full: true},
+
+	"loopback": {through: hostLoopback}, "loopback_alias": {through: hostLoopback}, "any_address": {through: hostLoopback},
+	"loopback6": {through: hostLoopback}, "mapped6": {through: hostLoopback}, "host_address": {through: hostAddress},
+	"abstract_socket": {through: hostAbstract}, "proc_net_host": {through: hostAbstract},
+	"neighbour_tcp": {through: neighbour}, "neighbour_abstract": {through: neighbour}, "metadata": {through: linkLocal},
+	"interfaces": {through: outside}, "ping": {through: outside},
+
+	// What the languages try in ways of their own.
+	"socket_loopback": {through: hostLoopback}, "bun_loopback": {through: hostLoopback}, "go_loopback": {through: hostLoopback},
+	"sh_dev_tcp": {through: hostLoopback}, "ctypes_setuid": {full: true}, "ffi_setuid": {full: true}, "os_setgroups": {full: true},
+	"ctypes_mount": {alone: "it would mount on the host"}, "ffi_ptrace": {alone: "it would stop the program itself"},
+
+	"write_internals": {alone: noControl}, "write_lib": {alone: noControl}, "write_deps": {alone: noControl},
+	"work_dev":  {alone: "this host's folder for temporary files may be nodev itself"},
+	"work_suid": {alone: "this host's folder for temporary files may be nosuid itself"},
+	"settime":   {alone: "it would set this host's clock"}, "adjtimex": {alone: "it would set this host's clock"},
+
+	"environment": {alone: ownState}, "umask": {alone: ownState}, "limits": {alone: ownState}, "niceness": {alone: ownState},
+	"signals": {alone: ownState},
+}
