@@ -6,6 +6,8 @@ const (
 	LackPids   = "process limits"
 	LackCPU    = "cpu limits"
 	LackWalls  = "isolation"
+	// LackLandlock: the wall behind the walls around files. Nothing else depends on it.
+	LackLandlock = "landlock"
 )
 
 // Lacking says whether the wall called what is missing.

@@ -49,6 +49,9 @@ type Template struct {
 	// Build marks slots that run build recipes: their processes all have the one builder uid, so that what they write into
 	// writable binds has one owner.
 	Build bool
+	// Calls are system calls that processes of the slot may use beyond those that every slot allows; see sandbox/seccomp for
+	// which can be asked for.
+	Calls []string
 	// Tenant separates slots that would otherwise be equal; slots are never shared by two tenants. Empty: any.
 	Tenant string
 	// Devices are IDs of sandbox/gpu. The slot sees these devices and what belongs to them, and no other slot must have them at the

@@ -9,7 +9,7 @@ import (
 // Key is the content hash of t: slots with the same key are interchangeable.
 func (t Template) Key() string {
 	h := sha256.New()
-	fmt.Fprintf(h, "%q %q %q %q %v %q\n", t.Name, t.Network, t.Zygote, t.ZygoteEnv, t.Build, t.Tenant)
+	fmt.Fprintf(h, "%q %q %q %q %v %q %q\n", t.Name, t.Network, t.Zygote, t.ZygoteEnv, t.Build, t.Tenant, t.Calls)
 	if len(t.Devices) > 0 {
 		fmt.Fprintf(h, "devices %q\n", t.Devices)
 	}

@@ -72,7 +72,8 @@ func (Runtime) Parse(source string) (runtimes.Signature, error) {
 	return s, nil
 }
 
-// Launch gives the shell the script as a file; Bind adds the arguments.
+// Launch gives the shell the script as a file; Bind adds the arguments to another that it reads first: the arguments of a process
+// are for everybody on the host to see, and a job's may be secrets.
 func (Runtime) Launch(h runtimes.Host, p runtimes.Program, _ runtimes.Artifact) (runtimes.Launch, error) {
 	return runtimes.Launch{
 		Template: sandbox.Template{Name: "exec", Network: p.Network},
@@ -97,11 +98,12 @@ func (Runtime) Bind(l runtimes.Launch, p runtimes.Program, c runtimes.Call) (san
 			return spec, argumentError("the arguments are not a JSON object")
 		}
 	}
-	spec.Argv = slices.Clone(spec.Argv)
+	set := slices.Clone(prelude)
+	set = append(set, "set --"...)
 	at := 1
 	for _, param := range positionals(p.Source) {
 		for ; at < param.position; at++ {
-			spec.Argv = append(spec.Argv, "") // a position the script has no name for
+			set = append(set, " ''"...) // a position the script has no name for
 		}
 		raw, given := args[param.Name]
 		if !given && param.Required {
@@ -111,8 +113,14 @@ func (Runtime) Bind(l runtimes.Launch, p runtimes.Program, c runtimes.Call) (san
 		if err != nil {
 			return spec, argumentError("%s: %v", param.Name, err)
 		}
-		spec.Argv = append(spec.Argv, text)
+		set = append(set, " "+quote(text)...)
 		at++
+	}
+	spec.Files = slices.Clone(spec.Files)
+	for i, f := range spec.Files {
+		if f.Name == preludeFile {
+			spec.Files[i].Data = append(set, '\n')
+		}
 	}
 	spec.Env = slices.Clone(spec.Env)
 	for _, name := range slices.Sorted(maps.Keys(c.Env)) {
@@ -123,6 +131,9 @@ func (Runtime) Bind(l runtimes.Launch, p runtimes.Program, c runtimes.Call) (san
 	}
 	return spec, nil
 }
+
+// quote makes one word of the shell.
+func quote(text string) string { return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'" }
 
 func argument(raw json.RawMessage) (string, error) {
 	text := string(raw)

@@ -1,6 +1,7 @@
 package bash
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"slices"
@@ -50,10 +51,13 @@ func TestBindLeavesLaunchAlone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := []string{"/bin/bash", "main.sh", `{"k":[1]}`, "", ""}; !slices.Equal(s.Argv, want) {
+	if want := []string{"/bin/bash", "main.sh"}; !slices.Equal(s.Argv, want) { // argv is for everybody to see
 		t.Errorf("argv %q, want %q", s.Argv, want)
 	}
-	if n := len(s.Env); s.Env[n-2] != "A=2" || s.Env[n-1] != "Z=1" || !slices.Equal(l.Spec.Env, before) || len(l.Spec.Argv) != 2 {
+	if got := string(s.Files[1].Data); s.Files[1].Name != preludeFile || !strings.HasSuffix(got, "\nset -- '{\"k\":[1]}' '' ''\n") {
+		t.Errorf("file %s ends in %q", s.Files[1].Name, got[max(0, len(got)-40):])
+	}
+	if n := len(s.Env); s.Env[n-2] != "A=2" || s.Env[n-1] != "Z=1" || !slices.Equal(l.Spec.Env, before) || len(l.Spec.Argv) != 2 || !bytes.Equal(l.Spec.Files[1].Data, prelude) {
 		t.Errorf("env %q; launch %+v", s.Env, l.Spec)
 	}
 }

@@ -30,6 +30,10 @@ func surround(t *testing.T, language string, o Options) surroundings {
 	case helper == "":
 		s.isolator = direct.New("")
 	default:
+		done := func() {}
+		if os.Getenv("MILLRACE_TEST_TRACE") != "" {
+			helper, done = trace(t, helper)
+		}
 		walls, err := slot.Spawn(t.Context(), slot.Helper{Path: helper, Lib: libFolder(), Cache: s.cache},
 			slot.Options{Log: zerolog.New(zerolog.NewTestWriter(t))})
 		if err != nil {
@@ -39,6 +43,7 @@ func surround(t *testing.T, language string, o Options) surroundings {
 			if err := walls.Close(); err != nil {
 				t.Error(err)
 			}
+			done()
 		})
 		s.isolator = walls
 		s.remove = func(path string) error { return walls.Remove(context.Background(), path) }

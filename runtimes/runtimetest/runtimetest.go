@@ -48,9 +48,11 @@ func Exercise(t *testing.T, rt runtimes.Runtime, o Options) {
 	t.Helper()
 	t.Run("info", func(t *testing.T) { checkInfo(t, rt.Info()) })
 	t.Run("pure", func(t *testing.T) { checkPure(t, rt) })
+	t.Run("calls", func(t *testing.T) { checkCalls(t, rt) })
 	t.Run("signature", func(t *testing.T) { checkSignatures(t, rt) })
 	if !o.Static {
 		t.Run("run", func(t *testing.T) { checkRuns(t, rt, o) })
+		t.Run("secrets", func(t *testing.T) { checkSecrets(t, rt, o) })
 	}
 }
 

@@ -32,6 +32,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/millrace/millrace/sandbox"
+	"github.com/millrace/millrace/sandbox/seccomp"
 	"github.com/millrace/millrace/sandbox/gpu"
 )
 
@@ -53,6 +54,7 @@ const (
 	maxArgs    = 64
 	maxEnv     = 256
 	maxPath    = 4096
+	maxCalls   = 64
 	maxFiles   = 4
 )
 
@@ -162,6 +164,12 @@ func checkTemplate(t sandbox.Template) error {
 		}
 	}
 	if err := gpu.CheckIDs(t.Devices); err != nil {
+		return err
+	}
+	if len(t.Calls) > maxCalls {
+		return errors.New("too many system calls to be allowed")
+	}
+	if err := seccomp.Check(t.Calls); err != nil {
 		return err
 	}
 	for _, b := range t.Binds {

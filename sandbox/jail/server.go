@@ -41,6 +41,7 @@ type Place interface {
 const (
 	maxOpening = 4
 	maxWorking = 64
+	maxSlots   = 1024
 )
 
 // Serve answers requests on conn until it ends, then destroys every slot. It returns nil when the client hung up.
@@ -67,8 +68,9 @@ type server struct {
 
 	sendMu sync.Mutex // one reply at a time, so that a write deadline belongs to one
 
-	mu    sync.Mutex
-	slots map[string]*held
+	mu       sync.Mutex
+	slots    map[string]*held
+	underway int // slots that are being opened
 }
 
 // held is a slot of this client. Its mutex puts requests for the slot in a row.
@@ -149,13 +151,19 @@ func (s *server) open(ctx context.Context, r request) (reply, []*os.File, error)
 		return reply{}, nil, err
 	}
 	defer s.opening.Release(1)
+	if err := s.room(); err != nil {
+		return reply{}, nil, err
+	}
 	p, err := s.host.Open(ctx, *r.Template, *r.Limits)
+	s.mu.Lock()
+	s.underway--
+	if err == nil {
+		s.slots[p.ID()] = &held{place: p}
+	}
+	s.mu.Unlock()
 	if err != nil {
 		return reply{}, nil, err
 	}
-	s.mu.Lock()
-	s.slots[p.ID()] = &held{place: p}
-	s.mu.Unlock()
 	control, log, peak, events := p.Files()
 	out := reply{Slot: p.ID()}
 	out.UID, out.GID = p.Users()
@@ -170,6 +178,17 @@ func (s *server) open(ctx context.Context, r request) (reply, []*os.File, error)
 		files, out.Meters = append(files, cpu), append(out.Meters, "cpu")
 	}
 	return out, files, nil
+}
+
+// room counts a slot that is about to be opened.
+func (s *server) room() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.slots)+s.underway >= maxSlots {
+		return fmt.Errorf("one daemon can have no more than %d slots", maxSlots)
+	}
+	s.underway++
+	return nil
 }
 
 // with calls f with the slot, alone.

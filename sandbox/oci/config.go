@@ -16,6 +16,16 @@ import (
 	"github.com/millrace/millrace/sandbox/seccomp"
 )
 
+// Parts of /proc that tell about the machine or act on it. Of those only that the kernel has are covered.
+var (
+	maskedProc = []string{
+		"/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/key-users", "/proc/kmsg",
+		"/proc/kpagecgroup", "/proc/kpagecount", "/proc/kpageflags", "/proc/latency_stats", "/proc/sched_debug", "/proc/scsi",
+		"/proc/timer_list", "/proc/timer_stats", "/proc/vmallocinfo",
+	}
+	readonlyProc = []string{"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"}
+)
+
 // plan is what a container is configured from.
 type plan struct {
 	root     string
@@ -44,7 +54,10 @@ func (p plan) config() *configs.Config {
 		// Nobody in the slot can make a user namespace, whatever the filters say.
 		Sysctl:       map[string]string{"user.max_user_namespaces": "0"},
 		RootlessEUID: p.rootless,
-		Cgroups:      &cgroups.Cgroup{Path: p.group, Resources: &cgroups.Resources{Devices: deviceRules(p.devices)}},
+		// Jobs mount a proc of their own that shows processes and nothing else. This is for what runs before and beside them:
+		// the init, the forker, and a zygote, which holds what a tenant chose to load.
+		MaskPaths: maskedProc, ReadonlyPaths: readonlyProc,
+		Cgroups: &cgroups.Cgroup{Path: p.group, Resources: &cgroups.Resources{Devices: deviceRules(p.devices)}},
 	}
 	if p.group == "" {
 		// libcontainer wants a name all the same; with no path given it takes it for no error that the group can not be made.

@@ -20,7 +20,7 @@ import (
 //	STATE/0/lock      held by the living helper
 //	STATE/0/oci/      libcontainer's state
 //	STATE/0/slots/    one skeleton a slot
-//	STATE/0/etc-*, dev, slot.bpf
+//	STATE/0/etc-*, dev, slot-*.bpf
 type instance struct {
 	number int
 	dir    string

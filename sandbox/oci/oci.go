@@ -16,7 +16,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"runtime"
 	"sync"
 
@@ -27,7 +26,6 @@ import (
 	"github.com/millrace/millrace/sandbox"
 	"github.com/millrace/millrace/sandbox/cgroup"
 	"github.com/millrace/millrace/sandbox/rootfs"
-	"github.com/millrace/millrace/sandbox/seccomp"
 )
 
 // Init takes over when this process is one that libcontainer started inside a new slot; then it does not return.
@@ -76,6 +74,7 @@ type Host struct {
 	rootless bool
 	lacks    []sandbox.Lack
 	groups   *cgroup.Tree
+	filters  *filters
 	base     *rootfs.Base
 	policy   *rootfs.Policy
 
@@ -107,6 +106,7 @@ func New(c Config) (*Host, error) {
 	} else {
 		h.groups, h.lacks = cgroup.Open(c.CgroupParent)
 	}
+	h.lacks = append(h.lacks, landlockLack()...)
 	if err := h.prepare(); err != nil {
 		return nil, errors.Join(err, h.Close())
 	}
@@ -117,15 +117,11 @@ func (h *Host) prepare() (err error) {
 	if h.instance, err = takeInstance(h.config.State, h.groups, h.config.Log); err != nil {
 		return err
 	}
-	program, err := seccomp.Program()
-	if err != nil {
+	h.filters = &filters{dir: h.instance.dir, made: map[string]string{}}
+	if _, err := h.filters.path(nil); err != nil { // better now than with the first slot
 		return err
 	}
-	filter := filepath.Join(h.instance.dir, "slot.bpf")
-	if err := os.WriteFile(filter, program, 0o644); err != nil {
-		return fmt.Errorf("write filter: %w", err)
-	}
-	if h.base, err = rootfs.NewBase(h.instance.dir, h.config.Forker, filter); err != nil {
+	if h.base, err = rootfs.NewBase(h.instance.dir, h.config.Forker); err != nil {
 		return err
 	}
 	builder := h.config.UIDBase + 1

@@ -71,7 +71,11 @@ func (s *Slot) build(t sandbox.Template, l sandbox.Limits, binds []rootfs.Mount)
 	if err := os.Mkdir(s.root, 0o755); err != nil {
 		return err
 	}
-	mounts, err := h.base.Skeleton(s.root, t.Network, binds)
+	filter, err := h.filters.path(t.Calls)
+	if err != nil {
+		return err
+	}
+	mounts, err := h.base.Skeleton(s.root, t.Network, filter, binds)
 	if err != nil {
 		return err
 	}

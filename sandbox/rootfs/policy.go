@@ -179,6 +179,8 @@ func (p *Policy) open(b sandbox.Bind, build bool) (*os.File, error) {
 		err = errors.New("only build templates have writable binds")
 	case !r.cache || rel == "." || kind != unix.S_IFDIR:
 		err = errors.New("only folders below the cache can be writable")
+	case !below(b.Target, "/out") && !below(b.Target, "/cache"): // nowhere else does the job's Landlock domain let it write
+		err = errors.New("only /out and what is in /cache can be writable")
 	default:
 		err = p.giveToBuilder(f, st)
 	}

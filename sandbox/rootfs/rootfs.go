@@ -78,14 +78,13 @@ func (m Mount) Verify(root string) error {
 type Base struct {
 	dir      string // holds etc-host, etc-none and dev
 	forker   string
-	filter   string
 	etcBinds []Mount // parts of /etc that are the host's own
 }
 
-// NewBase generates the shared parts below dir, which must be the caller's own and searchable by everybody. Forker and filter
-// are host paths.
-func NewBase(dir, forker, filter string) (*Base, error) {
-	b := &Base{dir: dir, forker: forker, filter: filter}
+// NewBase generates the shared parts below dir, which must be the caller's own and searchable by everybody. Forker is
+// a host path.
+func NewBase(dir, forker string) (*Base, error) {
+	b := &Base{dir: dir, forker: forker}
 	for _, n := range []sandbox.Network{sandbox.NetworkNone, sandbox.NetworkHost} {
 		if err := b.makeEtc(n); err != nil {
 			return nil, fmt.Errorf("make /etc of slots: %w", err)
@@ -125,8 +124,9 @@ func fillDev(dir string) error {
 // usrDirs are those that are links into /usr on a merged host and directories elsewhere.
 var usrDirs = []string{"bin", "sbin", "lib", "lib32", "lib64", "libx32"}
 
-// Skeleton fills the empty directory root with the mount points of a slot and returns its mounts in order.
-func (b *Base) Skeleton(root string, network sandbox.Network, binds []Mount) ([]Mount, error) {
+// Skeleton fills the empty directory root with the mount points of a slot and returns its mounts in order. Filter is
+// the host path of the slot's system call filter.
+func (b *Base) Skeleton(root string, network sandbox.Network, filter string, binds []Mount) ([]Mount, error) {
 	if err := b.refresh(network); err != nil {
 		return nil, err
 	}
@@ -149,7 +149,7 @@ func (b *Base) Skeleton(root string, network sandbox.Network, binds []Mount) ([]
 	mounts = append(mounts,
 		Mount{Source: filepath.Join(b.dir, "dev"), Target: "/dev"},
 		Mount{Source: b.forker, Target: ForkerPath},
-		Mount{Source: b.filter, Target: FilterPath})
+		Mount{Source: filter, Target: FilterPath})
 	for _, name := range devices {
 		mounts = append(mounts, Mount{Source: "/dev/" + name, Target: "/dev/" + name, Device: true})
 	}

@@ -12,7 +12,7 @@ import (
 
 func TestSkeleton(t *testing.T) {
 	dir := t.TempDir()
-	b, err := NewBase(dir, "/bin/true", "/bin/true")
+	b, err := NewBase(dir, "/bin/true")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -25,7 +25,7 @@ func TestSkeleton(t *testing.T) {
 		if err := os.Mkdir(root, 0o755); err != nil {
 			t.Fatal(err)
 		}
-		mounts, err := b.Skeleton(root, n, []Mount{{Source: extra, Target: "/deps/a/b"}})
+		mounts, err := b.Skeleton(root, n, "/bin/true", []Mount{{Source: extra, Target: "/deps/a/b"}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -50,7 +50,7 @@ func TestSkeleton(t *testing.T) {
 
 func TestEtcTellsNothing(t *testing.T) {
 	dir := t.TempDir()
-	b, err := NewBase(dir, "/bin/true", "/bin/true")
+	b, err := NewBase(dir, "/bin/true")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,13 +1,16 @@
 // Package seccomp holds the allow-list of system calls of a slot, as data, and compiles it to the classic BPF program that the
 // forker loads before it does anything else.
 //
-// The list starts from the default profile of Docker (moby/profiles), evaluated for the capabilities that the forker keeps in
-// its own user namespace, and is cut down by what no runtime needs: every call of that profile in dropped is left out, and
-// socket families beyond the usual four are refused. Calls in denied answer EPERM, because programs take that for "not
-// allowed"; everything else that is not on the list, calls of future kernels included, answers ENOSYS, because programs take
-// that for "use the older way".
+//	base       what any program may call
+//	forker     what the forker needs to confine a job; the second, small filter that each job gets takes it away again
+//	grantable  what a template may ask for beyond base (sandbox.Template.Calls), because its language needs it
 //
-// Program is pure Go: no libseccomp, no build tag, and about a millisecond instead of the forty that libseccomp takes.
+// Everything else is refused, never answered with a signal: a program that only looks whether the kernel has a call goes on.
+// Calls of another architecture than the machine's own, 32-bit and x32 entry included, are refused like unknown ones.
+//
+// Program is pure Go: no libseccomp, no build tag, and about a millisecond instead of the forty that libseccomp takes; who opens
+// slots keeps its result. The kernel remembers for each call number whether the filter always allows it, so that the length of
+// the program is paid for when it is loaded, once a slot, and not by each call.
 package seccomp
 
 import (
@@ -17,8 +20,6 @@ import (
 
 	elastic "github.com/elastic/go-seccomp-bpf"
 	"github.com/elastic/go-seccomp-bpf/arch"
-	moby "github.com/moby/profiles/seccomp"
-	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
 )
@@ -28,10 +29,25 @@ var Capabilities = []string{"CAP_SYS_ADMIN", "CAP_SETUID", "CAP_SETGID", "CAP_SE
 
 const errnoAction = elastic.ActionErrno
 
-// Program returns the filter for the architecture it runs on: an array of struct sock_filter in the machine's byte order,
-// ready for seccomp(SECCOMP_SET_MODE_FILTER).
-func Program() ([]byte, error) {
-	raw, err := assemble()
+// Check says whether a template may ask for the calls.
+func Check(calls []string) error {
+	for _, name := range calls {
+		if !slices.Contains(base, name) && !slices.Contains(grantable, name) {
+			return fmt.Errorf("the system call %q can not be allowed in a slot", name[:min(len(name), 40)])
+		}
+	}
+	return nil
+}
+
+// Allowed says whether a job may make the call, for some arguments at least, when its template asks for calls.
+func Allowed(name string, calls []string) bool {
+	return slices.Contains(base, name) || conditional(name) || slices.Contains(grantable, name) && slices.Contains(calls, name)
+}
+
+// Program returns the filter of a slot whose template asks for calls, for the architecture it runs on: an array of struct
+// sock_filter in the machine's byte order, ready for seccomp(SECCOMP_SET_MODE_FILTER).
+func Program(calls []string) ([]byte, error) {
+	raw, err := assemble(calls)
 	if err != nil {
 		return nil, err
 	}
@@ -44,8 +60,11 @@ func Program() ([]byte, error) {
 	return out, nil
 }
 
-func assemble() ([]bpf.RawInstruction, error) {
-	p, err := policy()
+func assemble(calls []string) ([]bpf.RawInstruction, error) {
+	if err := Check(calls); err != nil {
+		return nil, err
+	}
+	p, err := policy(calls)
 	if err != nil {
 		return nil, err
 	}
@@ -66,44 +85,31 @@ func assemble() ([]bpf.RawInstruction, error) {
 	return raw, nil
 }
 
-// policy translates the profile. Names that the architecture has not are left out: they can not be called there.
-func policy() (*elastic.Policy, error) {
+// policy translates the lists. Names that the architecture has not are left out: they can not be called there.
+func policy(calls []string) (*elastic.Policy, error) {
 	info, err := arch.GetInfo("")
 	if err != nil {
 		return nil, fmt.Errorf("seccomp: %w", err)
 	}
-	spec := &specs.Spec{Process: &specs.Process{Capabilities: &specs.LinuxCapabilities{Bounding: Capabilities}}}
-	profile, err := moby.GetDefaultProfile(spec)
-	if err != nil {
-		return nil, fmt.Errorf("evaluate default profile: %w", err)
-	}
-	known := func(name string) bool { _, ok := info.SyscallNames[name]; return ok }
-
-	var deny elastic.SyscallGroup
-	deny.Action = errnoAction | elastic.Action(unix.EPERM)
-	for _, name := range denied {
-		if known(name) {
-			deny.Names = append(deny.Names, name)
-		}
-	}
-	allow := elastic.SyscallGroup{Action: elastic.ActionAllow}
-	for _, rule := range profile.Syscalls {
-		if rule.Action != specs.ActAllow || len(rule.Args) != 0 {
-			continue // the conditional rules of the profile are those of conditions
-		}
-		for _, name := range rule.Names {
-			if known(name) && !slices.Contains(denied, name) && !slices.Contains(dropped, name) &&
-				!slices.Contains(allow.Names, name) && !conditional(name) {
-				allow.Names = append(allow.Names, name)
+	known := func(names ...string) []string {
+		var out []string
+		for _, name := range names {
+			if _, ok := info.SyscallNames[name]; ok {
+				out = append(out, name)
 			}
 		}
+		return out
 	}
+	all := slices.Concat(base, forker, calls)
+	slices.Sort(all)
+	allow := elastic.SyscallGroup{Action: elastic.ActionAllow, Names: known(slices.Compact(all)...)}
 	for _, c := range conditions {
-		if known(c.Name) {
+		if len(known(c.Name)) > 0 {
 			allow.NamesWithCondtions = append(allow.NamesWithCondtions, c)
 		}
 	}
-	return &elastic.Policy{DefaultAction: elastic.ActionErrno, Syscalls: []elastic.SyscallGroup{deny, allow}}, nil
+	deny := elastic.SyscallGroup{Action: errnoAction | elastic.Action(unix.EPERM), Names: known(denied...)}
+	return &elastic.Policy{DefaultAction: elastic.ActionErrno, Syscalls: []elastic.SyscallGroup{allow, deny}}, nil
 }
 
 func conditional(name string) bool {

@@ -5,10 +5,13 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"testing"
 	"unsafe"
 
 	"github.com/elastic/go-seccomp-bpf/arch"
+	moby "github.com/moby/profiles/seccomp"
+	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
 )
@@ -37,9 +40,9 @@ const (
 	enosys = uint32(0x00050000) | uint32(unix.ENOSYS)
 )
 
-func machine(t *testing.T) (*bpf.VM, *arch.Info) {
+func machine(t *testing.T, calls ...string) (*bpf.VM, *arch.Info) {
 	t.Helper()
-	raw, err := assemble()
+	raw, err := assemble(calls)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,6 +73,7 @@ func TestVerdicts(t *testing.T) {
 		{"clone", []uint64{unix.CLONE_NEWPID | unix.CLONE_NEWNS}, allow}, {"mount", nil, allow}, {"umount2", nil, allow},
 		{"capset", nil, allow}, {"seccomp", nil, allow}, {"close_range", nil, allow}, {"setresuid", nil, allow},
 		{"unshare", nil, allow}, {"sethostname", nil, allow}, {"landlock_create_ruleset", nil, allow},
+		{"shmget", nil, enosys}, {"msgsnd", nil, enosys}, {"mbind", nil, enosys}, {"add_key", nil, eperm},
 		{"clone3", nil, enosys}, {"io_uring_setup", nil, enosys}, {"io_setup", nil, enosys}, {"fsopen", nil, enosys},
 		{"ptrace", nil, eperm}, {"process_vm_readv", nil, eperm}, {"bpf", nil, eperm}, {"keyctl", nil, eperm},
 		{"userfaultfd", nil, eperm}, {"perf_event_open", nil, eperm}, {"kexec_load", nil, eperm}, {"setns", nil, eperm},
@@ -102,27 +106,78 @@ func TestVerdicts(t *testing.T) {
 	}
 }
 
-// TestEveryCall holds the assembled jumps against the lists: an allowed call is one that policy names, no other.
+// TestEveryCall holds the assembled jumps against the lists, without and with granted calls: what is listed is allowed, nothing
+// else is.
 func TestEveryCall(t *testing.T) {
-	vm, info := machine(t)
-	p, err := policy()
+	granted := []string{"mbind", "mbind", "read", "shmget"} // also twice, and what is allowed anyway
+	for _, calls := range [][]string{nil, granted} {
+		vm, info := machine(t, calls...)
+		for name, nr := range info.SyscallNames {
+			if conditional(name) {
+				continue
+			}
+			want := Allowed(name, calls) || slices.Contains(forker, name)
+			if got := verdict(t, vm, uint32(info.ID), nr); (got == allow) != want {
+				t.Errorf("granted %v: %s: got %#x, want allowed=%v", calls, name, got, want)
+			}
+		}
+	}
+}
+
+// TestListsAreApart: each call is in one list, under a name that some architecture knows.
+func TestListsAreApart(t *testing.T) {
+	seen := map[string]bool{}
+	for _, list := range [][]string{base, forker, grantable, denied} {
+		for _, name := range list {
+			if seen[name] || conditional(name) {
+				t.Errorf("%s is listed twice", name)
+			}
+			seen[name] = true
+			_, amd := arch.X86_64.SyscallNames[name]
+			_, arm := arch.ARM.SyscallNames[name]
+			if !amd && !arm {
+				t.Errorf("%s is not the name of a call", name)
+			}
+		}
+	}
+}
+
+// TestWithinDocker: base allows nothing that a container of Docker, which has more capabilities, may not do either.
+func TestWithinDocker(t *testing.T) {
+	spec := &specs.Spec{Process: &specs.Process{Capabilities: &specs.LinuxCapabilities{}}}
+	profile, err := moby.GetDefaultProfile(spec)
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := map[string]bool{}
-	for _, n := range p.Syscalls[1].Names {
-		want[n] = true
-	}
-	if len(want) < 200 {
-		t.Fatalf("only %d calls allowed", len(want))
-	}
-	for name, nr := range info.SyscallNames {
-		if conditional(name) {
-			continue
+	docker := map[string]bool{}
+	for _, rule := range profile.Syscalls {
+		for _, name := range rule.Names {
+			docker[name] = docker[name] || rule.Action == specs.ActAllow
 		}
-		if got := verdict(t, vm, uint32(info.ID), nr); (got == allow) != want[name] {
-			t.Errorf("%s: got %#x, want allowed=%v", name, got, want[name])
+	}
+	for _, name := range base {
+		if !docker[name] {
+			t.Errorf("Docker does not allow %s", name)
 		}
+	}
+	if len(base) >= len(docker) {
+		t.Errorf("%d calls, Docker has %d", len(base), len(docker))
+	}
+}
+
+func TestCheckRefuses(t *testing.T) {
+	for _, list := range [][]string{denied, forker, {"clone3", "io_uring_setup", "fsopen", "", "no such call", "Read"}} {
+		for _, name := range list {
+			if Check([]string{"read", name}) == nil {
+				t.Errorf("%q was granted", name)
+			}
+			if p, err := Program([]string{name}); err == nil || p != nil {
+				t.Errorf("%q was compiled", name)
+			}
+		}
+	}
+	if err := Check(grantable); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -144,7 +199,7 @@ func TestKernelTakesIt(t *testing.T) {
 
 func loadAndProbe() {
 	runtime.LockOSThread()
-	prog, err := Program()
+	prog, err := Program(nil)
 	if err != nil {
 		panic(err)
 	}
@@ -171,7 +226,7 @@ func loadAndProbe() {
 
 func BenchmarkProgram(b *testing.B) {
 	for b.Loop() {
-		if _, err := Program(); err != nil {
+		if _, err := Program(nil); err != nil {
 			b.Fatal(err)
 		}
 	}

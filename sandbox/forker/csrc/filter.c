@@ -65,7 +65,7 @@ void filter_build(void) {
 	program.len = 0;
 	put(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch), 0, 0);
 	put(BPF_JMP | BPF_JEQ | BPF_K, ARCH, 1, 0);
-	put(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS, 0, 0); // a foreign ABI would see other numbers
+	put(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS, 0, 0); // a foreign ABI would see other numbers
 	put(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr), 0, 0);
 #ifdef __x86_64__
 	put(BPF_JMP | BPF_JGE | BPF_K, 0x40000000, TO_DENY, 0); // x32

@@ -5,6 +5,7 @@
 //   confine.c what a child does before it becomes the job
 //   launch.c  the job's body: its files, its descriptors, exec, the minimal init of Spec.Init
 //   filter.c  the seccomp filter that every job gets on top of the slot's
+//   landlock.c a second wall around the files that a job can open
 //   python.c  the CPython extension: the same loop inside a booted interpreter
 #ifndef MILLRACE_FORKER_H
 #define MILLRACE_FORKER_H
@@ -80,5 +81,8 @@ void drop_bounding(uint64_t keep);
 int keep_capabilities(uint64_t keep);
 void filter_build(void);
 int filter_load(void);
+void landlock_probe(void);
+int landlock_prepare(void);
+void landlock_enforce(const struct job *j, int rules);
 
 #endif

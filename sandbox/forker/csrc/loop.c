@@ -219,6 +219,7 @@ int serve(int ctl, const struct host *h) {
 	sigprocmask(SIG_BLOCK, &chld, &old);
 	int sfd = signalfd(-1, &chld, SFD_CLOEXEC | SFD_NONBLOCK);
 	filter_build();
+	landlock_probe();
 	int bad = sfd < 0 ? -1 : answer(ctl, (struct reply){.op = OP_HELLO, .value = getpid()}, "");
 	while (!bad) {
 		struct pollfd p[2] = {{.fd = ctl, .events = POLLIN}, {.fd = sfd, .events = POLLIN}};
