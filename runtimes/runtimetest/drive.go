@@ -112,6 +112,16 @@ type runOf struct {
 }
 
 func (d *Driver) execute(ctx context.Context, l runtimes.Launch, r runOf, out *Outcome) error {
+	slot, err := d.Isolator.Open(ctx, l.Template)
+	if err != nil {
+		return err
+	}
+	defer slot.Close()
+	return d.executeIn(ctx, slot, l, r, out)
+}
+
+// executeIn runs a launch in a slot that is open for it.
+func (d *Driver) executeIn(ctx context.Context, slot sandbox.Slot, l runtimes.Launch, r runOf, out *Outcome) error {
 	spec := l.Spec
 	var request []byte
 	if b, ok := d.Runtime.(runtimes.Binder); ok {
@@ -135,11 +145,6 @@ func (d *Driver) execute(ctx context.Context, l runtimes.Launch, r runOf, out *O
 		spec.Exec = f
 	}
 	spec.Limits = spec.Limits.WithDefaults()
-	slot, err := d.Isolator.Open(ctx, l.Template)
-	if err != nil {
-		return err
-	}
-	defer slot.Close()
 	proc, err := slot.Start(ctx, spec)
 	if err != nil {
 		return err

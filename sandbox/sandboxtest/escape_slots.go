@@ -87,7 +87,8 @@ func testMountsGone(b *bench) {
 // absent says whether what a probe printed means that this host has not got what it tries.
 func absent(text string) bool {
 	text = strings.ToLower(text)
-	for _, e := range []syscall.Errno{syscall.ENOSYS, syscall.ENOENT, syscall.ENODEV, syscall.ENXIO, syscall.ENOTTY, syscall.EOPNOTSUPP} {
+	for _, e := range []syscall.Errno{syscall.ENOSYS, syscall.ENOENT, syscall.ENODEV, syscall.ENXIO, syscall.ENOTTY, syscall.EOPNOTSUPP,
+		syscall.EAFNOSUPPORT, syscall.EPROTONOSUPPORT} {
 		if strings.HasPrefix(text, e.Error()) {
 			return true
 		}

@@ -56,25 +56,29 @@ int file_has(const char *path, const char *text) {
 	return *text && memmem(buf, n, text, strlen(text)) ? 0 : refused(ENOENT);
 }
 
+// status reads a number from /proc/PID/status; 0 when it cannot.
+static pid_t status(pid_t pid, const char *key) {
+	char path[64], line[128];
+	snprintf(path, sizeof path, "/proc/%d/status", pid);
+	FILE *f = fopen(path, "r");
+	pid_t value = 0;
+	while (f && fgets(line, sizeof line, f)) {
+		if (!strncmp(line, key, strlen(key))) value = atoi(line + strlen(key));
+	}
+	if (f) fclose(f);
+	return value;
+}
+
 int is_kin(pid_t pid) {
 	static pid_t kin[64];
 	static int n;
 	if (!n || kin[0] != getpid()) {
 		n = 0;
-		for (pid_t at = getpid(); at > 0 && n < 64;) {
-			kin[n++] = at;
-			char path[64], line[128];
-			snprintf(path, sizeof path, "/proc/%d/status", at);
-			FILE *f = fopen(path, "r");
-			at = 0;
-			while (f && fgets(line, sizeof line, f)) {
-				if (!strncmp(line, "PPid:", 5)) at = atoi(line + 5);
-			}
-			if (f) fclose(f);
-		}
+		for (pid_t at = getpid(); at > 0 && n < 64; at = status(at, "PPid:")) kin[n++] = at;
 	}
+	pid_t leader = status(pid, "Tgid:"); // threads answer to their own numbers too
 	for (int i = 0; i < n; i++) {
-		if (kin[i] == pid) return 1;
+		if (kin[i] == pid || kin[i] == leader) return 1;
 	}
 	return 0;
 }
