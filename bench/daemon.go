@@ -242,12 +242,19 @@ func (b *bench) path(rest string) string { return "/api/w/" + b.workspace + "/" 
 
 // deploy pushes a script and waits until its dependencies are settled.
 func (b *bench) deploy(ctx context.Context, path, language, content string) error {
+	return b.deployWith(ctx, map[string]any{"path": path, "language": language, "content": content})
+}
+
+// deployWith deploys a script of which more is said.
+func (b *bench) deployWith(ctx context.Context, script map[string]any) error {
+	path := script["path"].(string)
 	c, err := b.server.dial()
 	if err != nil {
 		return err
 	}
 	defer c.close()
-	body, err := json.Marshal(map[string]any{"path": path, "language": language, "content": content, "auto_parent": true, "summary": "benchmark"})
+	script["auto_parent"], script["summary"] = true, "benchmark"
+	body, err := json.Marshal(script)
 	if err != nil {
 		return err
 	}

@@ -21,6 +21,8 @@ var parts = []part{
 	{"ack", "POST to durable acknowledgement, open loop, 500 a second", ack},
 	{"result", "POST to result, fresh sandbox, one client", result},
 	{"rate", "isolated jobs a second, 16 clients", rate},
+	{"dedicated", "runs a second of dedicated scripts, 64 clients", dedicated},
+	{"hot", "a script that imports pandas, first and later runs", hot},
 	{"cold", "first run of a script that nobody has seen", cold},
 	{"idle", "what the daemon takes when nothing happens", idle},
 	{"nohttp", "jobs that do nothing, over HTTP", noopHTTP},

@@ -44,6 +44,7 @@ var targets = []target{
 	{"http_result_go_p50", 3, true}, {"http_result_go_p99", 10, true},
 	{"http_result_bash_p50", 3, true}, {"http_result_bash_p99", 10, true},
 	{"rate_python", 500, false}, {"rate_bun", 120, false}, {"rate_go", 500, false}, {"rate_bash", 400, false},
+	{"dedicated_rate_python", 12000, false}, {"dedicated_rate_bun", 12000, false}, {"hot_pandas_p50", 15, true},
 	{"cold_python", 100, true}, {"cold_bun", 60, true}, {"cold_go", 700, true},
 	{"startup", 1500, true}, {"idle_cpu", 1, true}, {"idle_rss", 400, true},
 	{"sandbox_pss_python", 6, true}, {"sandbox_pss_bun", 15, true},

@@ -18,6 +18,7 @@ type Entry struct {
 	Binder    Binder    // nil when calls go by frames
 	Explainer Explainer // nil when it has none
 	Warmer    Warmer    // nil when it has none
+	Preloader Preloader // nil when it has none
 	Host      Host
 	Err       error // why the language cannot run here; nil when it can
 }
@@ -37,6 +38,7 @@ func (r *Registry) Register(rt Runtime) *Entry {
 	e.Binder, _ = rt.(Binder)
 	e.Explainer, _ = rt.(Explainer)
 	e.Warmer, _ = rt.(Warmer)
+	e.Preloader, _ = rt.(Preloader)
 	r.entries[name] = e
 	return e
 }

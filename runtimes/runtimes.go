@@ -24,6 +24,15 @@ type Info struct {
 	Extensions []string // of source files, with the dot, the first is the default
 	Tag        string   // default worker tag; usually Name
 	Comment    string   // line comment prefix
+	Shares     bool     // one process can run many calls: its scripts can be dedicated (Launch.Share)
+}
+
+// DedicatedTag is the worker tag of runs of dedicated scripts; "" when the language has none.
+func (i Info) DedicatedTag() string {
+	if !i.Shares {
+		return ""
+	}
+	return i.Tag + "-dedicated"
 }
 
 // Host says where on this host the tools of a language are, found once at start by Detect. Values are data for Launch.
@@ -75,6 +84,19 @@ type Explainer interface {
 // Warmer has a recipe that fills caches which every build of the language shares, so that the first one is as fast as the rest.
 type Warmer interface {
 	WarmRecipe(h Host) *Recipe
+}
+
+// Imports is what a run that was asked to Learn says of its modules.
+type Imports struct {
+	// Modules are those that the script, and no other module, made the interpreter import, in that order.
+	Modules []string `json:"modules"`
+	Millis  float64  `json:"ms"` // how long the imports took
+}
+
+// Preloader is a language whose processes are forks of one that is booted already, and that can have modules imported there.
+type Preloader interface {
+	// Preload makes l start from a process that has imported modules. False: these cannot be.
+	Preload(l Launch, modules []string) (Launch, bool)
 }
 
 // Binder makes the process of one call, for languages that take arguments by argv instead of by frames.
@@ -149,6 +171,8 @@ type Launch struct {
 	// Entry is sent in the request: the function to call and whatever the language's wrapper needs with it.
 	Entry  string
 	Result string // ResultFrame or ResultOutput
+	// Share: one process can run many calls of the script, one after the other (frame.Share).
+	Share bool
 }
 
 // SourceError is a mistake in the user's source.

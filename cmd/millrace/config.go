@@ -22,6 +22,7 @@ type config struct {
 	isolation   string
 	log         string
 	slots       int
+	dedicated   int // processes that are kept for dedicated scripts
 	tags        string
 	name        string
 	lease       time.Duration
@@ -61,6 +62,8 @@ func parseConfig(args []string, env func(string) string, out io.Writer) (config,
 	fs.StringVar(&c.log, "log", or("log", "console"), "`json` or console")
 	slots := or("slots", "0")
 	fs.StringVar(&slots, "slots", slots, "jobs in sandboxes at the same time; 0: from the host's cores and memory")
+	dedicated := or("dedicated", "auto")
+	fs.StringVar(&dedicated, "dedicated", dedicated, "processes that are kept for dedicated scripts; 0: none, auto: as many as slots")
 	fs.StringVar(&c.tags, "tags", or("tags", defaultTags), "worker `tags` to take, separated by commas; default stands for those of the languages here, dependency and noop")
 	fs.StringVar(&c.name, "name", or("name", ""), "`name` of this worker, shown to people; empty: host:pid")
 	lease := or("lease", "30s")
@@ -78,11 +81,11 @@ func parseConfig(args []string, env func(string) string, out io.Writer) (config,
 	if fs.NArg() > 0 {
 		return c, fmt.Errorf("serve takes no argument %q; see millrace serve --help", fs.Arg(0))
 	}
-	return c, c.check(numbers{slots, drain, retention, lease, queueLimit})
+	return c, c.check(numbers{slots, drain, retention, lease, queueLimit, dedicated})
 }
 
 // numbers are the flags that are checked as text.
-type numbers struct{ slots, drain, retention, lease, queueLimit string }
+type numbers struct{ slots, drain, retention, lease, queueLimit, dedicated string }
 
 // minLease leaves a slow database or a busy host the time for a few heartbeats.
 const minLease = 2 * time.Second
@@ -99,6 +102,11 @@ func (c *config) check(n numbers) error {
 	}
 	if c.slots, err = strconv.Atoi(slots); err != nil || c.slots < 0 {
 		errs = append(errs, fmt.Errorf("--slots %q: give a number of jobs, 0 for automatic", slots))
+	}
+	if n.dedicated == "auto" {
+		c.dedicated = c.processSlots()
+	} else if c.dedicated, err = strconv.Atoi(n.dedicated); err != nil || c.dedicated < 0 {
+		errs = append(errs, fmt.Errorf("--dedicated %q: give a number of processes, 0 for none, or auto", n.dedicated))
 	}
 	if c.queueLimit, err = strconv.ParseInt(n.queueLimit, 10, 64); err != nil || c.queueLimit < 0 {
 		errs = append(errs, fmt.Errorf("--queue-limit %q: give a number of jobs, 0 for any number", n.queueLimit))

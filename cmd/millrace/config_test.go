@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+
+	"github.com/millrace/millrace/runtimes"
 )
 
 func parse(t *testing.T, env map[string]string, args ...string) (config, error) {
@@ -31,6 +33,7 @@ func TestWrongFlagsSayWhatWouldBeRight(t *testing.T) {
 		{"--lease", "soon", "such as 30s"},
 		{"--tags", "gpu,,big", "empty tag"},
 		{"--slots", "-1", "0 for automatic"},
+		{"--dedicated", "some", "0 for none, or auto"},
 		{"--drain", "x", "such as 30s"},
 		{"--queue-limit", "-1", "0 for any number"},
 		{"--retention-days", "0", "at least 1"},
@@ -46,24 +49,33 @@ func TestWrongFlagsSayWhatWouldBeRight(t *testing.T) {
 
 func TestTags(t *testing.T) {
 	reg := families()
-	for i, e := range reg.All() {
-		if i > 0 {
-			e.Err = io.EOF // only the first language is here
+	var here *runtimes.Entry
+	for _, e := range reg.All() {
+		if here == nil && e.Info().Shares {
+			here = e
+			continue
 		}
+		e.Err = io.EOF // only one language is here
 	}
-	first := reg.All()[0].Info().Tag
-	for _, c := range []struct{ flag, process, native string }{
-		{"default", "dependency " + first, "noop"},
-		{"gpu", "gpu", ""},
-		{"noop", "", "noop"},
-		{"default, gpu,gpu", "dependency gpu " + first, "noop"},
+	first, kept := here.Info().Tag, here.Info().DedicatedTag()
+	for _, c := range []struct {
+		flag                       string
+		max                        int
+		process, native, dedicated string
+	}{
+		{"default", 1, "dependency " + first, "noop", kept},
+		{"default", 0, "dependency " + first + " " + kept, "noop", ""},
+		{"gpu", 1, "gpu", "", ""},
+		{"noop", 1, "", "noop", ""},
+		{kept, 1, "", "", kept},
+		{"default, gpu,gpu", 1, "dependency gpu " + first, "noop", kept},
 	} {
-		d := &daemon{cfg: config{tags: c.flag}, registry: reg, log: zerolog.Nop()}
-		process, native := d.tags()
+		d := &daemon{cfg: config{tags: c.flag, dedicated: c.max}, registry: reg, log: zerolog.Nop()}
+		got := d.tags()
 		want := strings.Fields(c.process)
 		slices.Sort(want)
-		if !slices.Equal(process, want) || strings.Join(native, " ") != c.native {
-			t.Errorf("--tags %s: %v and %v", c.flag, process, native)
+		if !slices.Equal(got.process, want) || strings.Join(got.native, " ") != c.native || strings.Join(got.dedicated, " ") != c.dedicated {
+			t.Errorf("--tags %s: %+v", c.flag, got)
 		}
 	}
 }

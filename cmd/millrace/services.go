@@ -162,26 +162,46 @@ func (d *daemon) warmCaches(ctx context.Context, b *build.Builder) {
 	}
 }
 
+// tags are the worker tags that this daemon takes, by where their jobs run.
+type tags struct{ process, native, dedicated []string }
+
 // tags are those of --tags, where default stands for those of the languages that run here and of dependency jobs; native are
-// those of jobs that need no sandbox.
-func (d *daemon) tags() (process, native []string) {
-	for t := range strings.SplitSeq(d.cfg.tags, ",") {
-		switch t = strings.TrimSpace(t); t {
-		case defaultTags:
-			process, native = append(process, "dependency"), append(native, noopTag)
-			for _, e := range d.registry.All() {
-				if e.Err == nil {
-					process = append(process, e.Info().Tag)
-				}
-			}
-		case noopTag:
-			native = append(native, t)
+// those of jobs that need no sandbox, dedicated those of scripts with a process of their own.
+func (d *daemon) tags() (out tags) {
+	keeps := map[string]bool{}
+	for _, e := range d.registry.All() {
+		keeps[e.Info().DedicatedTag()] = d.cfg.dedicated > 0 // otherwise its runs are isolated, like all others
+	}
+	add := func(t string) {
+		switch {
+		case t == "": // a language whose scripts cannot be dedicated
+		case t == noopTag:
+			out.native = append(out.native, t)
+		case keeps[t]:
+			out.dedicated = append(out.dedicated, t)
 		default:
-			process = append(process, t)
+			out.process = append(out.process, t)
 		}
 	}
-	slices.Sort(process)
-	return slices.Compact(process), slices.Compact(native)
+	for t := range strings.SplitSeq(d.cfg.tags, ",") {
+		if t = strings.TrimSpace(t); t != defaultTags {
+			add(t)
+			continue
+		}
+		add("dependency")
+		add(noopTag)
+		for _, e := range d.registry.All() {
+			if e.Err == nil {
+				add(e.Info().Tag)
+				add(e.Info().DedicatedTag())
+			}
+		}
+	}
+	for _, list := range []*[]string{&out.process, &out.native, &out.dedicated} {
+		slices.Sort(*list)
+		*list = slices.Compact(*list)
+	}
+	return out
 }
 
 // noopTag is that of jobs that do nothing, for measurements.

@@ -159,7 +159,9 @@ func (d *daemon) startEngine(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if d.pool, err = pool.New(pool.Config{Isolator: d.isolator, MaxSlots: 2*slots + 4, Log: part("pool")}); err != nil {
+	if d.pool, err = pool.New(pool.Config{
+		Isolator: d.isolator, MaxSlots: 2*slots + 4 + d.cfg.dedicated, Dedicated: pool.Dedicated{Max: d.cfg.dedicated}, Log: part("pool"),
+	}); err != nil {
 		return err
 	}
 	out := &output{}
@@ -174,9 +176,10 @@ func (d *daemon) startEngine(ctx context.Context) error {
 		Scripts: scripts, Logs: out, Live: logs, Bus: signals, Prepare: prepare.New(d.registry, builder), Pool: d.pool,
 		Env: execute.Env(d.baseURL(), gate.JobToken), Log: part("execute"),
 	})
-	process, native := d.tags()
+	taken := d.tags()
 	if d.dispatch, err = dispatch.New(dispatch.Config{
-		Executor: counted{executor, metrics}, ProcessSlots: slots, ProcessTags: process, NativeTags: native, Log: part("dispatch"),
+		Executor: counted{executor, metrics}, ProcessSlots: slots, ProcessTags: taken.process, NativeTags: taken.native,
+		DedicatedTags: taken.dedicated, Log: part("dispatch"),
 	}); err != nil {
 		return err
 	}

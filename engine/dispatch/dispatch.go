@@ -5,8 +5,9 @@
 // born claimed and Deliver starts it, so no second trip to the database is needed. When slots are busy, or older jobs wait
 // (backlog), rows are left queued and the loop claims them in batches as slots get free.
 //
-// Slots are counted in lanes: "process" for jobs that need a sandbox, as many as the host's cores and memory bear, and "native"
-// for those that run inside the daemon. Counters are atomic because TryReserve is called by every request; the loop alone claims.
+// Slots are counted in lanes: "process" for jobs that need a sandbox, as many as the host's cores and memory bear, "native" for
+// those that run inside the daemon, and "dedicated" for runs of scripts whose process is kept: those wait for each other in front of
+// that process, so there are many, to keep it fed while outcomes are stored. Counters are atomic because TryReserve is called by every request; the loop alone claims.
 package dispatch
 
 import (
@@ -47,11 +48,15 @@ type Executor interface {
 // Config describes a dispatcher.
 type Config struct {
 	Executor     Executor
-	ProcessSlots int      // jobs in sandboxes at the same time
-	NativeSlots  int      // jobs inside the daemon at the same time; zero: 1024
-	ProcessTags  []string // tags this daemon takes into sandboxes
-	NativeTags   []string
-	Log          zerolog.Logger
+	ProcessSlots int // jobs in sandboxes at the same time
+	NativeSlots  int // jobs inside the daemon at the same time; zero: 1024
+	// DedicatedSlots are jobs that are claimed for kept processes at the same time, running or next; zero: 256.
+	DedicatedSlots int
+	ProcessTags    []string // tags this daemon takes into sandboxes
+	NativeTags     []string
+	// DedicatedTags are those of jobs of dedicated scripts.
+	DedicatedTags []string
+	Log           zerolog.Logger
 }
 
 // Dispatcher runs claimed jobs.
@@ -90,7 +95,10 @@ func New(cfg Config) (*Dispatcher, error) {
 	if cfg.NativeSlots == 0 {
 		cfg.NativeSlots = 1024
 	}
-	pool, err := ants.NewPool(cfg.ProcessSlots+cfg.NativeSlots, ants.WithDisablePurge(true))
+	if cfg.DedicatedSlots == 0 {
+		cfg.DedicatedSlots = 256
+	}
+	pool, err := ants.NewPool(cfg.ProcessSlots+cfg.NativeSlots+cfg.DedicatedSlots, ants.WithDisablePurge(true))
 	if err != nil {
 		return nil, err
 	}
@@ -100,6 +108,7 @@ func New(cfg Config) (*Dispatcher, error) {
 	for _, l := range []*lane{
 		{name: "process", tags: cfg.ProcessTags, size: int64(cfg.ProcessSlots)},
 		{name: "native", tags: cfg.NativeTags, size: int64(cfg.NativeSlots)},
+		{name: "dedicated", tags: cfg.DedicatedTags, size: int64(cfg.DedicatedSlots)},
 	} {
 		l.free.Store(l.size)
 		l.backlog.Store(true) // rows of an earlier life may wait

@@ -157,6 +157,7 @@ type program struct {
 	lock   *string
 	schema json.RawMessage
 	env    map[string]string
+	share  *pool.Share // nil: it is not dedicated
 	limit  time.Duration
 }
 
@@ -174,7 +175,7 @@ func (x *Executor) find(ctx context.Context, j *engine.Job) (program, error) {
 			return p, &runtimes.Failure{Name: "DependencyError", Message: s.LockError}
 		}
 		p.Language, p.Source, p.lock, p.schema, p.limit = s.Language, s.Content, s.Lock, s.Schema, s.Timeout
-		p.env = scriptEnv(s)
+		p.env, p.share = scriptEnv(s), share(s, j)
 		if s.Network != "" {
 			p.Network = sandbox.Network(s.Network)
 		}
@@ -218,7 +219,7 @@ func (x *Executor) code(ctx context.Context, j *engine.Job, sink *sink, out *eng
 		Program: ready.Program, Call: runtimes.Call{Args: j.Args, Env: env}, Limits: limits, Binder: ready.Entry.Binder,
 		OnOutput: sink.output, OnStream: sink.stream,
 	}
-	res, err := x.run(ctx, ready.Launch, task)
+	res, err := x.run(ctx, ready, p, task)
 	if err != nil {
 		return err
 	}
@@ -229,17 +230,6 @@ func (x *Executor) code(ctx context.Context, j *engine.Job, sink *sink, out *eng
 	}
 	out.Result = res.Value
 	return checkJSON(res.Value)
-}
-
-// run runs a task on a worker; a slot that breaks before anything was started is replaced once.
-func (x *Executor) run(ctx context.Context, l runtimes.Launch, t pool.Task) (pool.Result, error) {
-	w, err := x.cfg.Pool.Acquire(ctx, l)
-	if err != nil {
-		return pool.Result{}, fmt.Errorf("open a sandbox: %w", err)
-	}
-	res, err := w.Run(ctx, t)
-	w.Release()
-	return res, err
 }
 
 // dependencies resolves and builds a deployed script and stores its lock.

@@ -150,7 +150,9 @@ func (s *Jobs) target(ctx context.Context, r engine.RunRequest, j *engine.Job) e
 		if err != nil {
 			return err
 		}
-		j.Tag = entry.Info().Tag
+		if j.Tag = entry.Info().Tag; script.Options.Dedicated && entry.Info().Shares {
+			j.Tag = entry.Info().DedicatedTag()
+		}
 	}
 	if j.Kind != engine.KindScript {
 		return nil

@@ -22,6 +22,8 @@ type Config struct {
 	Recycle int
 	// IdleAfter closes slots that nobody used for this long, except the last of a kept class; zero: 10 minutes.
 	IdleAfter time.Duration
+	// Dedicated bounds the processes that are kept for one script each. Each holds a slot.
+	Dedicated Dedicated
 	Log       zerolog.Logger
 }
 
@@ -35,6 +37,9 @@ type Pool struct {
 	waiting []chan struct{}   // acquirers that wait for any release, oldest first; guarded by mu
 	closed  bool              // guarded by mu
 
+	dedicated dedicated
+	hots      hots
+
 	work   sync.WaitGroup
 	ctx    context.Context // ends at Stop
 	cancel context.CancelFunc
@@ -47,6 +52,7 @@ type class struct {
 	kept  int      // slots that stay although idle; guarded by Pool.mu
 	slots int      // entries that exist or are being made, idle or not; guarded by Pool.mu
 	warms bool     // processes are started ahead
+	hot   bool     // its zygote has imported more than all do; guarded by Pool.mu
 	// soon counts slots whose job has answered and whose process is being taken apart, and turn holds acquirers that wait for
 	// one of them: that is a matter of a millisecond, a new slot one of tens. Guarded by Pool.mu.
 	soon int
@@ -79,6 +85,8 @@ func New(cfg Config) (*Pool, error) {
 		cfg.IdleAfter = 10 * time.Minute
 	}
 	p := &Pool{cfg: cfg, classes: map[string]*class{}}
+	p.hots = hots{on: cfg.Isolator.Strength().Mode != "none", habits: map[string]*habit{}, opening: map[string]bool{}}
+	p.dedicated = dedicated{pool: p, cfg: cfg.Dedicated.withDefaults(), lines: map[lineKey]*line{}}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	return p, nil
 }
@@ -94,6 +102,7 @@ func (p *Pool) Start(context.Context) error {
 				return
 			case now := <-t.C:
 				p.closeIdle(now)
+				p.coolDown()
 			}
 		}
 	})

@@ -29,6 +29,7 @@ type Task struct {
 	Call    runtimes.Call
 	Limits  sandbox.Limits  // zero fields: defaults
 	Binder  runtimes.Binder // nil when the call goes by frames
+	Learn   bool            // ask which modules the run imports
 	// OnOutput and OnStream get output and result-stream chunks as they come; the slice is valid during the call.
 	OnOutput func([]byte)
 	OnStream func([]byte)
@@ -39,7 +40,8 @@ type Result struct {
 	Value   json.RawMessage   // nil when Failure is set
 	Failure *runtimes.Failure // what went wrong
 	Usage   sandbox.Usage
-	Stopped string // why the run was stopped from outside: "timeout", "output", "canceled"; "" otherwise
+	Imports json.RawMessage // which modules it says it imported, for Learn
+	Stopped string          // why the run was stopped from outside: "timeout", "output", "canceled"; "" otherwise
 }
 
 // The reasons in Result.Stopped.
@@ -196,6 +198,7 @@ func (r *run) request() ([]byte, error) {
 	}
 	q := frame.Request{
 		Source: r.w.launch.Source, Path: r.t.Program.Path, Entry: r.w.launch.Entry, Env: r.t.Call.Env, Args: r.t.Call.Args,
+		Learn: r.t.Learn,
 	}
 	return q.AppendTo(make([]byte, 0, len(q.Source)+len(q.Args)+1024))
 }
@@ -235,6 +238,7 @@ func (r *run) readOutput() {
 
 // readReplies reads frames until the result, the failure, or the end.
 func (r *run) readReplies() Result {
+	var imports json.RawMessage
 	for {
 		reply, err := r.s.frames.Reply()
 		switch {
@@ -243,7 +247,9 @@ func (r *run) readReplies() Result {
 				r.t.OnStream(reply.Data)
 			}
 		case err == nil && reply.Type == frame.Result:
-			return Result{Value: reply.Data}
+			return Result{Value: reply.Data, Imports: imports}
+		case err == nil && reply.Type == frame.Modules && r.t.Learn:
+			imports = reply.Data
 		case err == nil && reply.Type == frame.Failure:
 			return Result{Failure: reply.Failure}
 		case errors.Is(err, frame.ErrTooLarge):

@@ -26,6 +26,7 @@ type Prepared struct {
 	Entry   *runtimes.Entry
 	Program runtimes.Program // with its lock
 	Launch  runtimes.Launch
+	Key     string // of what it was made from
 }
 
 // Preparer is safe for concurrent use.
@@ -105,7 +106,7 @@ func (p *Preparer) Prepare(ctx context.Context, prog runtimes.Program, lock *str
 	if len(launch.Template.Zygote) > 0 {
 		launch.Template.Tenant = prog.Workspace // its interpreter may have run the workspace's packages
 	}
-	done := &Prepared{Entry: entry, Program: prog, Launch: launch}
+	done := &Prepared{Entry: entry, Program: prog, Launch: launch, Key: key}
 	p.mu.Lock()
 	if len(p.known) >= maxKnown {
 		clear(p.known)

@@ -43,7 +43,7 @@ func New() *Bun { return &Bun{} }
 
 // Info describes the language.
 func (*Bun) Info() runtimes.Info {
-	return runtimes.Info{Name: "bun", Title: "TypeScript", Extensions: []string{".ts", ".js", ".mjs"}, Tag: "bun", Comment: "//"}
+	return runtimes.Info{Name: "bun", Title: "TypeScript", Extensions: []string{".ts", ".js", ".mjs"}, Tag: "bun", Comment: "//", Shares: true}
 }
 
 // extraEnv is the prefix of facts in Host.Extra that are environment of build steps, for reaching the registry.
@@ -108,5 +108,6 @@ func (*Bun) Launch(h runtimes.Host, p runtimes.Program, built runtimes.Artifact)
 		Source: []byte(unpinned(p.Source)),
 		Entry:  entry + order(p.Source, entry),
 		Result: runtimes.ResultFrame,
+		Share:  true,
 	}, nil
 }

@@ -3,7 +3,14 @@
 // A frame is a type byte, the payload's length as uint32 little-endian, and the payload (at most MaxPayload bytes).
 //
 //	to the job    S source  P path  N entry  V env (JSON)  A args (JSON)     any order, A is the last and starts the run
+//	              M: say which modules the run imports
 //	from the job  Y ready   T chunk of a stream            R result (JSON)   or E failure (JSON); R or E is the last
+//	              M modules (JSON), before the last
+//
+// A process that runs many calls of one script is told so by D in the place of A. Then each call begins with I and its number:
+//
+//	to the job    S P N D, then for each run  I number  V changes of the environment (JSON, null removes)  A args
+//	from the job  for each run, in the same order  any T  I number  R or E;  G when it will begin no further run
 //
 // The other end is user code: nothing it sends is trusted. A Reader's memory grows with what has really arrived, never with
 // what a header promises.
@@ -27,11 +34,16 @@ const (
 	Entry  Type = 'N' // function to call
 	Env    Type = 'V' // JSON object of strings
 	Args   Type = 'A' // JSON object; starts the run
+	Share  Type = 'D' // in the place of Args: runs of this script follow
 
 	Ready   Type = 'Y' // a warm process waits for its request
 	Chunk   Type = 'T' // text of a result stream
 	Result  Type = 'R' // JSON value
 	Failure Type = 'E' // JSON object: name, message, stack, extra
+	Leave   Type = 'G' // no further run begins in this process
+
+	Number  Type = 'I' // both ways: number of the run that the next frames belong to, 8 bytes, little-endian
+	Modules Type = 'M' // to the job, empty: say what is imported. From the job: runtimes.Imports as JSON
 )
 
 const (

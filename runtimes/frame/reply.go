@@ -2,6 +2,7 @@ package frame
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -12,8 +13,9 @@ import (
 
 // Reply is one frame from a job.
 type Reply struct {
-	Type    Type              // Ready, Chunk, Result or Failure
-	Data    []byte            // of a Chunk or a Result; belongs to the caller
+	Type    Type              // Ready, Chunk, Result, Failure, Number, Modules or Leave
+	Data    []byte            // of a Chunk, a Result or Modules; belongs to the caller
+	Number  uint64            // of a Number
 	Failure *runtimes.Failure // of a Failure
 }
 
@@ -25,10 +27,15 @@ func (r *Reader) Reply() (Reply, error) {
 		return Reply{}, err
 	}
 	switch t {
-	case Ready:
-		return Reply{Type: Ready}, nil
-	case Chunk:
-		return Reply{Type: Chunk, Data: r.take()}, nil
+	case Ready, Leave:
+		return Reply{Type: t}, nil
+	case Chunk, Modules:
+		return Reply{Type: t, Data: r.take()}, nil
+	case Number:
+		if len(p) != 8 {
+			return Reply{}, fmt.Errorf("%w: a number of %d bytes", ErrType, len(p))
+		}
+		return Reply{Type: Number, Number: binary.LittleEndian.Uint64(p)}, nil
 	case Result:
 		if f := CheckResult(p); f != nil {
 			return Reply{Type: Failure, Failure: f}, nil

@@ -13,6 +13,9 @@ type Request struct {
 	Entry  string            // not sent when empty
 	Env    map[string]string // not sent when empty
 	Args   json.RawMessage   // empty: {}
+	Learn  bool              // say which modules the run imports
+	// Share: the process runs many calls of this script, which follow as Runs. Env and Args are not sent.
+	Share bool
 }
 
 // AppendTo appends the frames of r. It allocates only to grow dst.
@@ -28,6 +31,12 @@ func (r *Request) AppendTo(dst []byte) ([]byte, error) {
 	}
 	if r.Entry != "" {
 		dst = Append(dst, Entry, r.Entry)
+	}
+	if r.Share {
+		return Append(dst, Share, ""), nil
+	}
+	if r.Learn {
+		dst = Append(dst, Modules, "")
 	}
 	if len(r.Env) > 0 {
 		var err error
@@ -46,13 +55,21 @@ func appendEnv(dst []byte, env map[string]string) ([]byte, error) {
 	dst = AppendHeader(dst, Env, 0)
 	sep := byte('{')
 	for k, v := range env {
-		dst = append(dst, sep)
-		dst = appendQuoted(dst, k)
-		dst = append(dst, ':')
-		dst = appendQuoted(dst, v)
+		dst = appendPair(dst, sep, k, v)
 		sep = ','
 	}
-	dst = append(dst, '}')
+	return endEnv(append(dst, '}'), start)
+}
+
+func appendPair(dst []byte, sep byte, k, v string) []byte {
+	dst = append(dst, sep)
+	dst = appendQuoted(dst, k)
+	dst = append(dst, ':')
+	return appendQuoted(dst, v)
+}
+
+// endEnv fills in the size of the frame that begins at start.
+func endEnv(dst []byte, start int) ([]byte, error) {
 	size := len(dst) - start - HeaderSize
 	if size > MaxPayload {
 		return dst[:start], ErrTooLarge
@@ -106,6 +123,11 @@ func ReadRequest(r *Reader) (Request, error) {
 			if err := json.Unmarshal(p, &q.Env); err != nil {
 				return q, fmt.Errorf("frame: environment: %w", err)
 			}
+		case Modules:
+			q.Learn = true
+		case Share:
+			q.Share = true
+			return q, nil
 		case Args:
 			q.Args = append(json.RawMessage(nil), p...)
 			return q, nil

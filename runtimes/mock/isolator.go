@@ -25,6 +25,11 @@ type Task struct {
 	Killed   <-chan struct{} // closed when the process is killed; a Program returns soon after
 
 	proc *process
+
+	// Of a process that runs many calls: the number of the one that runs now, how many began, whether it takes no more.
+	number uint64
+	runs   int
+	leaves bool
 }
 
 // Host returns where a bind's target lies on the host, "" if nothing is bound there.

@@ -12,7 +12,13 @@
 //	return JSON              the result
 //	args                     return the arguments
 //	arg NAME                 return one of them
+//	do NAME                  run the commands in the argument of this name
 //	env NAME                 return an environment variable
+//	runs                     return how many runs this process has begun
+//	leave                    begin no further run in this process
+//	slot                     return the tenant and the zygote's arguments of its slot
+//	forge N                  answer for run N
+//	import NAME              say that this module was imported; 100 ms each
 //	fail NAME MESSAGE        fail, message quoted or not
 //	exit N                   end with a status and no result
 //	oom                      die as for want of memory
@@ -44,6 +50,7 @@ var (
 	_ runtimes.Resolver  = (*Runtime)(nil)
 	_ runtimes.Builder   = (*Runtime)(nil)
 	_ runtimes.Explainer = (*Runtime)(nil)
+	_ runtimes.Preloader = (*Runtime)(nil)
 )
 
 // New returns the language.
@@ -51,7 +58,7 @@ func New() *Runtime { return &Runtime{} }
 
 // Info describes the language.
 func (*Runtime) Info() runtimes.Info {
-	return runtimes.Info{Name: "mock", Title: "Mock", Extensions: []string{".mock"}, Tag: "mock", Comment: "#"}
+	return runtimes.Info{Name: "mock", Title: "Mock", Extensions: []string{".mock"}, Tag: "mock", Comment: "#", Shares: true}
 }
 
 // Detect finds the language everywhere.
@@ -123,6 +130,7 @@ func (r *Runtime) Launch(_ runtimes.Host, p runtimes.Program, _ runtimes.Artifac
 		Entry:    p.Entry,
 		Warm:     r.Warm,
 		Result:   runtimes.ResultFrame,
+		Share:    true,
 	}
 	if r.Warm {
 		l.Spec.Argv = append(l.Spec.Argv, "--warm")
@@ -153,7 +161,8 @@ func commands(source string) []command {
 
 func (c command) check() error {
 	switch c.verb {
-	case "log", "stream", "args", "arg", "env", "hang", "oom", "break", "library", "param", "require", "fail":
+	case "log", "stream", "args", "arg", "env", "hang", "oom", "break", "library", "param", "require", "fail",
+		"runs", "leave", "import", "do", "forge", "slot":
 		return nil
 	case "sleep":
 		if _, err := time.ParseDuration(c.rest); err != nil {
@@ -203,4 +212,27 @@ func required(source string) []string {
 		}
 	}
 	return names
+}
+
+// imported is what a run says of its modules.
+func imported(source string) string {
+	said := runtimes.Imports{Modules: []string{}}
+	for _, c := range commands(source) {
+		if c.verb == "import" {
+			said.Modules, said.Millis = append(said.Modules, c.rest), said.Millis+100
+		}
+	}
+	b, _ := json.Marshal(said) // strings and a number always encode
+	return string(b)
+}
+
+// Preload marks a slot with the names of what its processes would have imported.
+func (*Runtime) Preload(l runtimes.Launch, modules []string) (runtimes.Launch, bool) {
+	for _, m := range modules {
+		if m == "never" {
+			return l, false
+		}
+	}
+	l.Template.Zygote = []string{"/mock", strings.Join(modules, ",")}
+	return l, true
 }

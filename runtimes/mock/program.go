@@ -3,6 +3,7 @@ package mock
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -32,16 +33,59 @@ func job(t *Task) int {
 			return 1
 		}
 	}
-	q, err := frame.ReadRequest(frame.NewReader(t.Conn))
+	r := frame.NewReader(t.Conn)
+	q, err := frame.ReadRequest(r)
 	if err != nil {
 		return 1
 	}
+	if q.Share {
+		return t.share(r, q)
+	}
+	if q.Learn {
+		if t.answer(frame.Modules, imported(string(q.Source))) != 0 {
+			return 1
+		}
+	}
+	return t.run(q)
+}
+
+// run runs a source once.
+func (t *Task) run(q frame.Request) int {
 	for _, c := range commands(string(q.Source)) {
 		if done, status := t.command(c, q); done {
 			return status
 		}
 	}
 	return t.answer(frame.Result, "null")
+}
+
+// share runs a source for every call until there are no more, or until a run ends without an answer.
+func (t *Task) share(r *frame.Reader, q frame.Request) int {
+	// Read apart from the run: a socket would hold what is sent meanwhile.
+	asked := make(chan frame.Run, 64)
+	go func() {
+		defer close(asked)
+		env := map[string]string{}
+		for {
+			run, err := frame.ReadRun(r, env)
+			if err != nil {
+				return
+			}
+			run.Env = maps.Clone(env)
+			asked <- run
+		}
+	}()
+	for run := range asked {
+		t.runs++
+		t.number, q.Args, q.Env = run.Number, run.Args, run.Env
+		if status := t.run(q); t.number != 0 {
+			return status // it ended itself
+		}
+		if t.leaves {
+			return t.answer(frame.Leave, "")
+		}
+	}
+	return 0
 }
 
 // command runs c and says whether the program ends with it, and how.
@@ -56,6 +100,16 @@ func (t *Task) command(c command, q frame.Request) (done bool, status int) {
 	case "hang":
 		<-t.Killed
 		return true, 0
+	case "runs":
+		return true, t.answer(frame.Result, strconv.Itoa(t.runs))
+	case "slot":
+		at, _ := json.Marshal(t.Template.Tenant + ":" + strings.Join(t.Template.Zygote, " ")) // a string always encodes
+		return true, t.answer(frame.Result, string(at))
+	case "forge":
+		t.number, _ = strconv.ParseUint(c.rest, 10, 64) // 0 is nobody's number
+		return true, t.answer(frame.Result, "1")
+	case "leave":
+		t.leaves = true
 	case "log":
 		fmt.Fprintln(t.Output, c.rest)
 	case "spam":
@@ -71,6 +125,16 @@ func (t *Task) command(c command, q frame.Request) (done bool, status int) {
 		return true, t.answer(frame.Result, c.rest)
 	case "args":
 		return true, t.answer(frame.Result, string(q.Args))
+	case "do":
+		var args map[string]string
+		if err := json.Unmarshal(q.Args, &args); err != nil {
+			return true, t.fail(&runtimes.Failure{Name: "ArgumentError", Message: err.Error()})
+		}
+		for _, inner := range commands(args[c.rest]) {
+			if done, status := t.command(inner, q); done {
+				return true, status
+			}
+		}
 	case "arg":
 		var args map[string]json.RawMessage
 		if err := json.Unmarshal(q.Args, &args); err != nil || args[c.rest] == nil {
@@ -113,14 +177,20 @@ func (t *Task) sleep(d time.Duration) bool {
 }
 
 func (t *Task) answer(kind frame.Type, payload string) int {
-	if _, err := t.Conn.Write(frame.Append(nil, kind, payload)); err != nil {
-		return 1
-	}
-	return 0
+	return t.send(kind, frame.Append(nil, kind, payload))
 }
 
 func (t *Task) fail(f *runtimes.Failure) int {
-	if _, err := t.Conn.Write(frame.AppendFailure(nil, f)); err != nil {
+	return t.send(frame.Failure, frame.AppendFailure(nil, f))
+}
+
+// send writes a frame, in a shared process with the number of its run.
+func (t *Task) send(kind frame.Type, data []byte) int {
+	if ends := kind == frame.Result || kind == frame.Failure; ends && t.number != 0 {
+		data = append(frame.AppendNumber(nil, t.number), data...)
+		t.number = 0
+	}
+	if _, err := t.Conn.Write(data); err != nil {
 		return 1
 	}
 	return 0

@@ -16,6 +16,8 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/millrace/millrace/runtimes"
@@ -43,7 +45,7 @@ func New() *Python { return &Python{} }
 
 // Info describes the language.
 func (*Python) Info() runtimes.Info {
-	return runtimes.Info{Name: "python3", Title: "Python", Extensions: []string{".py"}, Tag: "python3", Comment: "#"}
+	return runtimes.Info{Name: "python3", Title: "Python", Extensions: []string{".py"}, Tag: "python3", Comment: "#", Shares: true}
 }
 
 // Names of the facts in Host.Extra.
@@ -130,7 +132,30 @@ func (*Python) Launch(h runtimes.Host, p runtimes.Program, built runtimes.Artifa
 	if entry == "" {
 		entry = "main"
 	}
-	return runtimes.Launch{Template: t, Source: []byte(p.Source), Entry: entry, Result: runtimes.ResultFrame}, nil
+	return runtimes.Launch{Template: t, Source: []byte(p.Source), Entry: entry, Result: runtimes.ResultFrame, Share: true}, nil
+}
+
+var moduleName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*$`)
+
+// The most modules that are imported ahead, and the most that their names may take together.
+const (
+	maxPreload     = 64
+	maxPreloadText = 4 << 10
+)
+
+// Preload makes the zygote import modules before it forks.
+func (*Python) Preload(l runtimes.Launch, modules []string) (runtimes.Launch, bool) {
+	list := strings.Join(modules, ",")
+	if len(l.Template.Zygote) == 0 || len(modules) == 0 || len(modules) > maxPreload || len(list) > maxPreloadText {
+		return l, false
+	}
+	for _, m := range modules {
+		if !moduleName.MatchString(m) {
+			return l, false
+		}
+	}
+	l.Template.Zygote = append(slices.Clone(l.Template.Zygote), "--preload", list)
+	return l, true
 }
 
 func rootBind(h runtimes.Host) []sandbox.Bind {

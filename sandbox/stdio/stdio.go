@@ -10,6 +10,7 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -135,6 +136,9 @@ func (o *Output) end() {
 		_ = o.file.SetReadDeadline(time.Now().Add(Grace))
 	})
 }
+
+// SyscallConn gives the pipe to who must know more of a read than when it ends. Its deadline bounds reads after the end too.
+func (o *Output) SyscallConn() (syscall.RawConn, error) { return o.file.SyscallConn() }
 
 // Read implements io.Reader. EOF when every writer is gone, or when the process is and nothing has come for Grace.
 func (o *Output) Read(b []byte) (int, error) {

@@ -7,7 +7,7 @@
 // Frames: a type byte, the payload's length (uint32, little-endian), the payload. In: S source, P path, N entry, V environment,
 // A arguments (the last). Out: Y ready, T chunk of a stream, then R result or E failure, once.
 // The payload of N is the name of the function, a line end, and a JSON array with [name, required, kind] of each parameter in
-// order; kind is "", "date", "bigint" or "bytes" and says what a JSON value is made into.
+// order; kind is "", "date", "bigint" or "bytes" and says what a JSON value is made into. D in the place of A: share.js takes over.
 "use strict";
 
 const FD = 3;
@@ -18,6 +18,7 @@ const realExit = process.exit.bind(process);
 let display = "main.ts";
 let source = "";
 let answered = false;
+let shared = null; // share.js, in a process that runs many calls
 
 class Refusal extends Error {
   constructor(name, message) {
@@ -59,7 +60,7 @@ function readRequest() {
     readFully(head);
     const kind = String.fromCharCode(head[0]);
     request[kind] = readFully(Buffer.alloc(head.readUInt32LE(1)));
-    if (kind === "A") return request;
+    if (kind === "A" || kind === "D") return request;
   }
 }
 
@@ -253,20 +254,23 @@ function failureOf(e) {
 // answer sends the one answer and ends the process. What the script printed is out already: console and the streams below
 // write at once.
 function answer(kind, text) {
+  if (shared) return shared.deliver(kind, text);
   if (answered) return;
   answered = true;
   send(kind, text);
   realExit(kind === "R" ? 0 : 1);
 }
 
-function fail(e) {
-  let text;
+function failureText(e) {
   try {
-    text = JSON.stringify(failureOf(e));
+    return JSON.stringify(failureOf(e));
   } catch {
-    text = '{"name":"Error","message":"(an error that cannot be shown)","stack":""}';
+    return '{"name":"Error","message":"(an error that cannot be shown)","stack":""}';
   }
-  answer("E", text);
+}
+
+function fail(e) {
+  answer("E", failureText(e));
 }
 
 // --- the run ---------------------------------------------------------------------------------------------------------
@@ -329,7 +333,8 @@ function streams(result) {
   return typeof result[Symbol.asyncIterator] === "function" || (typeof result.next === "function" && typeof result[Symbol.iterator] === "function");
 }
 
-async function run(request) {
+// load imports the script and finds its function.
+async function load(request) {
   if (request.P?.length) display = request.P.toString() + (/\.[cm]?[jt]sx?$/.test(request.P.toString()) ? "" : ".ts");
   const [entry, list] = (request.N?.toString() || "main").split("\n", 2);
   const known = list ? JSON.parse(list) : null;
@@ -340,12 +345,24 @@ async function run(request) {
   let main = module[entry] ?? module.default?.[entry];
   if (main === undefined && entry === "main") main = module.default;
   if (typeof main !== "function") throw new Refusal("NameError", `the script exports no function ${entry}`);
-  const parameters = known ?? plainNames(main);
-  const args = parseArgs(request.A.toString(), parameters);
+  return { main, entry, parameters: known ?? plainNames(main) };
+}
+
+// call calls the function once and returns the result's JSON.
+async function call({ main, entry, parameters }, text) {
+  const args = parseArgs(text, parameters);
   if (typeof args !== "object" || args === null || Array.isArray(args)) throw new Refusal("ArgumentError", "arguments: want a JSON object");
   let result = await main(...bind(main, entry, parameters, args));
   if (streams(result)) result = await stream(result);
-  answer("R", encode(result));
+  return encode(result);
+}
+
+async function run(request) {
+  if (request.D) {
+    shared = require(__dirname + "/share.js");
+    return shared.serve({ FD, work, realExit, readSome, writeFully, load, call, failureText }, request);
+  }
+  answer("R", await call(await load(request), request.A.toString()));
 }
 
 plainStream("stdout", 1);

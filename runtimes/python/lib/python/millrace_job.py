@@ -44,9 +44,10 @@ def _read_request():
             if len(data) < end:
                 break
             request[kind] = data[at + 5 : end]
-            if kind == 65:  # 'A'
-                return request
             at = end
+            if kind == 65 or kind == 68:  # 'A' or 'D'
+                request["rest"] = data[at:]
+                return request
         data = _read_more(data[at:])
         at = 0
 
@@ -98,6 +99,8 @@ def renew():
     if random is not None:
         random._inst.seed()
     threading.main_thread()._set_native_id()
+    if "millrace_preload" in modules:
+        modules["millrace_preload"].set_threads()
     if "numpy.random" in modules:
         modules["numpy.random"].seed()
 
@@ -271,8 +274,20 @@ def run_job():
     status = 1
     try:
         renew()
-        kind, payload = _run(_read_request())
+        request = _read_request()
+        if 68 in request:
+            import millrace_share
+
+            millrace_share.serve(request, request["rest"])
+        watch = None
+        if 77 in request:
+            import millrace_learn
+
+            watch = millrace_learn.Watch(request.get(86))
+        kind, payload = _run(request)
         _flush()
+        if watch is not None:
+            _send("M", watch.stop())
         _send(kind, payload)
         status = 0 if kind == "R" else 1
     except BaseException as error:  # the server has gone: nobody is left to tell but the log

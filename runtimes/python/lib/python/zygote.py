@@ -1,9 +1,10 @@
 """Boots once, then forks one process per job.
 
-    python3 -I -S -B zygote.py [--deps DIR] [--once]
+    python3 -I -S -B zygote.py [--deps DIR] [--preload MODULE,...] [--once]
 
 Started inside a slot by the forker, with the control socket as descriptor 3. What a job needs is imported and used once
-before the first fork, so that a child finds it ready: a first compile() alone costs 2.8 ms. DIR holds installed packages.
+before the first fork, so that a child finds it ready: a first compile() alone costs 2.8 ms. DIR holds installed packages. Each
+MODULE is imported ahead too, if it bears that (millrace_preload); when none does, the zygote ends.
 --once serves no forker: the process runs the one job that is on descriptor 3 and ends.
 """
 import gc
@@ -75,6 +76,7 @@ def import_own():
     sys.path.insert(0, HERE)
     try:
         import millrace_job as job
+        import millrace_learn, millrace_share  # noqa: F401 for processes that are asked what they import, and that run many calls
         forker = None
         if "--once" not in sys.argv:
             import _millrace_forker as forker
@@ -113,6 +115,21 @@ def warm(job):
     job.forget()
 
 
+def import_ahead(job):
+    """Imports what --preload names."""
+    if "--preload" not in sys.argv:
+        return
+    names = sys.argv[sys.argv.index("--preload") + 1].split(",")
+    sys.path.insert(0, HERE)
+    try:
+        import millrace_preload
+    finally:
+        sys.path.remove(HERE)
+    if not millrace_preload.preload(names):
+        sys.exit("millrace: none of the modules can be imported ahead")
+    job.forget()
+
+
 def fill_holes():
     """Takes the free places between the zygote's objects, so that the objects of a job come to lie together in fresh memory: each
     page of the zygote that a job writes to must be copied. What lies 48 bytes into a page opens a new pool of the allocator."""
@@ -138,6 +155,7 @@ def main():
         job.run_job()
         return
     warm(job)
+    import_ahead(job)
     os.register_at_fork = register
     sys.argv[:] = ["main.py"]
     gc.collect()

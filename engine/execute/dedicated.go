@@ -1,0 +1,34 @@
+package execute
+
+import (
+	"context"
+
+	"github.com/millrace/millrace/engine"
+	"github.com/millrace/millrace/engine/pool"
+	"github.com/millrace/millrace/engine/prepare"
+)
+
+// share says which runs may have one process with j: those of the same version of a dedicated script, in the same network, as the
+// same user or group. Nil: none.
+func share(s *engine.Script, j *engine.Job) *pool.Share {
+	if !s.Options.Dedicated || j.Kind != engine.KindScript {
+		return nil
+	}
+	return &pool.Share{
+		Script: j.Workspace + "/" + s.Path, Owner: j.PermissionedAs, Version: s.Hash.String() + " " + j.Network, Since: s.CreatedAt.UnixNano(),
+	}
+}
+
+// run runs a task: in the process of its script if it is dedicated and there is room for one, else on a worker of its own.
+func (x *Executor) run(ctx context.Context, r *prepare.Prepared, p program, t pool.Task) (pool.Result, error) {
+	if p.share != nil {
+		if res, ok, err := x.cfg.Pool.RunDedicated(ctx, r.Launch, *p.share, t); ok {
+			return res, err
+		}
+	}
+	known := pool.Program{Key: r.Key, Preloader: r.Entry.Preloader}
+	if len(p.env) > 0 {
+		known.Key = "" // modules may read its variables when they are imported
+	}
+	return x.cfg.Pool.RunHot(ctx, r.Launch, known, t)
+}

@@ -1,0 +1,265 @@
+"""Many runs of one script in one process, one after the other.
+
+Frames in, for each run: I number (8 bytes, little-endian), V changes of the environment (null removes), A arguments. Out: T
+chunks, then I and R or E in one piece; G when the process will begin no further run. The end of the input ends the process.
+
+What a run leaves behind in the interpreter stays: module globals, that is the point, and with them threads, files in the work
+folder, what was registered with atexit. What the next run must find as a first one would is put back: environment, current
+folder, umask, standard streams, signal handlers, timers.
+"""
+import fcntl
+import json
+import os
+import signal
+import struct
+import sys
+import termios
+import time
+
+import millrace_job as job
+import millrace_values as values
+
+FD = 3
+_header = struct.Struct("<BI")
+_number = struct.Struct("<BIQ")
+CHECK_EVERY = 256  # runs between two looks at what has piled up
+
+
+class Runs:
+    """The requests on descriptor 3, of which several may have come at once."""
+
+    def __init__(self, data):
+        self.data, self.at = data, 0
+
+    def next(self):
+        """Returns number, environment changes (or None) and arguments; None when there are no more."""
+        number, changes = 0, None
+        while True:
+            data, at = self.data, self.at
+            while len(data) - at >= 5:
+                kind, size = _header.unpack_from(data, at)
+                end = at + 5 + size
+                if len(data) < end:
+                    break
+                payload = data[at + 5 : end]
+                at = self.at = end
+                if kind == 65:  # 'A'
+                    return number, changes, payload
+                if kind == 73:  # 'I'
+                    number = int.from_bytes(payload, "little")
+                elif kind == 86:  # 'V'
+                    changes = payload
+            rest = data[at:]
+            more = job._read_more(rest) if rest else os.read(FD, 1 << 16)
+            if not more:
+                return None
+            self.data, self.at = more, 0
+
+
+class Signals:
+    """Remembers which handlers and timers a run has set, so that only those need to be put back."""
+
+    def __init__(self):
+        self.changed, self.timers = {}, False
+        self.set, self.alarm, self.setitimer = signal.signal, signal.alarm, signal.setitimer
+        signal.signal, signal.alarm, signal.setitimer = self._signal, self._alarm, self._setitimer
+
+    def _signal(self, number, handler):
+        before = self.set(number, handler)
+        self.changed.setdefault(number, before)
+        return before
+
+    def _alarm(self, seconds):
+        self.timers = True
+        return self.alarm(seconds)
+
+    def _setitimer(self, *args):
+        self.timers = True
+        return self.setitimer(*args)
+
+    def keep(self):
+        """What is set until now belongs to the script."""
+        self.changed.clear()
+
+    def restore(self):
+        if self.timers:
+            for timer in (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF):
+                self.setitimer(timer, 0)
+            self.timers = False
+        for number, handler in self.changed.items():
+            try:
+                self.set(number, signal.SIG_DFL if handler is None else handler)
+            except (OSError, ValueError, TypeError):
+                pass
+        self.changed.clear()
+
+
+class Surroundings:
+    """What a run finds as if it were the first."""
+
+    def __init__(self):
+        self.environ, self.variables = os.environ, dict(os.environ._data)
+        self.out, self.err = sys.stdout, sys.stderr
+        self.pipe = os.dup(1)
+        self.folder = os.getcwd()
+        self.signals = Signals()
+        self.pending = bytearray(4)
+
+    def prepare(self, changes):
+        """Before a run."""
+        known, want = self.environ._data, self.variables
+        if changes:
+            for name, value in json.loads(changes).items():
+                if name and "\0" not in name and "=" not in name and (value is None or "\0" not in value):
+                    self._set(os.fsencode(name), None if value is None else os.fsencode(value), want)
+            if known != want:
+                for name in known.keys() - want.keys():
+                    os.unsetenv(name)
+                    del known[name]
+                for name, value in want.items():
+                    if known.get(name) != value:
+                        os.putenv(name, value)
+                        known[name] = value
+
+    @staticmethod
+    def _set(name, value, variables):
+        if value is None:
+            variables.pop(name, None)
+        else:
+            variables[name] = value
+
+    def restore(self):
+        """After a run."""
+        os.environ = self.environ
+        if self.environ._data != self.variables:
+            known, want = self.environ._data, self.variables
+            for name in known.keys() - want.keys():
+                os.unsetenv(name)
+            for name, value in want.items():
+                os.putenv(name, value)
+            known.clear()
+            known.update(want)
+        self.signals.restore()
+        os.umask(0o022)
+        try:
+            os.chdir(self.folder)
+        except OSError:
+            pass  # the script has closed it even to itself
+        sys.stdout, sys.stderr = self.out, self.err
+
+    def settle(self):
+        """Lets everything that was printed be read before the answer goes, so that it is known whose it is."""
+        for stream, fd in ((sys.stdout, 1), (sys.stderr, 2)):
+            try:
+                stream.flush()
+            except Exception:
+                pass  # closed by the script
+        for name, fd in (("out", 1), ("err", 2)):
+            stream = getattr(self, name)
+            if stream.closed:
+                stream = open(fd, "w", encoding="utf-8", errors="backslashreplace", closefd=False)
+                stream.reconfigure(line_buffering=True)
+                setattr(self, name, stream)
+            elif stream is not getattr(sys, "stdout" if fd == 1 else "stderr"):
+                try:
+                    stream.flush()
+                except Exception:
+                    pass
+            os.dup2(self.pipe, fd)
+        pending = self.pending
+        fcntl.ioctl(self.pipe, termios.FIONREAD, pending, True)
+        if any(pending):
+            self._drained()
+
+    def _drained(self):
+        pause, end = 0.00002, time.monotonic() + 5
+        while any(self.pending) and time.monotonic() < end:
+            time.sleep(pause)
+            pause = min(2 * pause, 0.005)
+            fcntl.ioctl(self.pipe, termios.FIONREAD, self.pending, True)
+
+
+def _send(number, kind, payload):
+    data = b"".join((_number.pack(73, 8, number), _header.pack(ord(kind), len(payload)), payload))
+    sent = os.write(FD, data)
+    while sent < len(data):
+        sent += os.write(FD, memoryview(data)[sent:])
+
+
+def _piled_up():
+    """Whether so many descriptors, threads or processes have been left behind that the next runs may lack them."""
+    import resource
+
+    try:
+        most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        files, threads = len(os.listdir("/proc/self/fd")), len(os.listdir("/proc/self/task"))
+        processes = sum(1 for name in os.listdir("/proc") if name.isdigit())
+    except OSError:
+        return True  # not even these can be counted
+    return files > most // 2 or threads + processes > 64
+
+
+def _answer(number, function, args):
+    """Runs the script once; returns the kind and payload of the answer."""
+    payload = values.encode(job._call(function, json.loads(args)))
+    if len(payload) > job.MAX_PAYLOAD:
+        raise job.Failure("ResultError", "the result is %d bytes of JSON; the most is 64 MiB" % len(payload))
+    return "R", payload
+
+
+def _failed(error, filename):
+    try:
+        return "E", values.encode(job._failure(error, filename))
+    except Exception:
+        return "E", json.dumps({"name": type(error).__name__, "message": "(no message)", "stack": ""}).encode()
+
+
+def _function(request, filename):
+    namespace = job._load(request.get(83, b"").decode(), filename)
+    entry = request.get(78, b"main").decode().split("\n", 1)[0] or "main"
+    function = namespace.get(entry)
+    if not callable(function):
+        raise job.Failure("NameError", "the script defines no function %s" % entry)
+    return function
+
+
+def serve(request, rest):
+    """Runs calls until there are no more. Does not return."""
+    status = 1
+    me = os.getpid()
+    try:
+        filename = job._display(request.get(80, b"").decode())
+        runs, around, function, count, leave = Runs(rest), Surroundings(), None, 0, False
+        while not leave:
+            run = runs.next()
+            if run is None:
+                break
+            number, changes, args = run
+            try:
+                around.prepare(changes)
+                if function is None:
+                    function = _function(request, filename)
+                    around.signals.keep()
+                kind, payload = _answer(number, function, args)
+            except BaseException as error:
+                kind, payload = _failed(error, filename)
+                # A script that could not be loaded is loaded anew, by a process that has none of its halves.
+                leave = function is None or isinstance(error, MemoryError)
+            if os.getpid() != me:
+                os._exit(1)  # a copy that the script has made of this process: it has no business here
+            around.settle()
+            around.restore()
+            _send(number, kind, payload)
+            kind = payload = args = run = None
+            count += 1
+            if count % CHECK_EVERY == 0 and not leave:
+                leave = _piled_up()
+        if leave:
+            os.write(FD, _header.pack(71, 0))
+        job._finish()
+        job._flush()
+        status = 0
+    except BaseException as error:
+        print("millrace: the process of the script cannot go on: %r" % (error,), file=sys.stderr)
+    finally:
+        os._exit(status)
