@@ -16,7 +16,7 @@ if [ ! -f "$include/Python.h" ]; then
 fi
 mkdir -p "$out/python"
 flags="-std=gnu11 -O2 -g0 -Wall -Wextra -Werror -fstack-protector-strong -D_FORTIFY_SOURCE=2"
-shared="$src/loop.c $src/confine.c $src/launch.c $src/filter.c $src/landlock.c"
+shared="$src/loop.c $src/confine.c $src/launch.c $src/hold.c $src/touch.c $src/filter.c $src/landlock.c"
 # Built beside and moved into place: a running slot may have the old file mapped.
 # shellcheck disable=SC2086
 "$cc" $flags -static -o "$out/.forker.$$" "$src/main.c" $shared

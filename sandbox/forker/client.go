@@ -38,7 +38,8 @@ type Options struct {
 	HelloTimeout time.Duration
 	// BeforeStart is called with the limits of each job, defaults filled in, before it is asked for; an error fails the Start.
 	BeforeStart func(sandbox.Limits) error
-	// AfterExit may complete the Exit of each job before Wait returns it. It runs on the control socket's goroutine.
+	// AfterExit may complete the Exit of each job before Wait returns it, and before that what Told says of the same job. It runs
+	// on the control socket's goroutine, or on that of who called Told; perhaps on both at once.
 	AfterExit func(*sandbox.Exit)
 	// UsageNow tells what the process that runs now has used. Nil: it cannot be told.
 	UsageNow func() sandbox.Usage
@@ -89,8 +90,17 @@ func New(conn *net.UnixConn, o Options) (*Client, error) {
 
 // Start starts a process; it returns when the forker has cloned it. What fails after that is in Exit.Error.
 func (c *Client) Start(ctx context.Context, s sandbox.Spec) (sandbox.Process, error) {
+	p, err := c.start(ctx, Request{Spec: s})
+	if err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+func (c *Client) start(ctx context.Context, rq Request) (*process, error) {
+	rq.Op, rq.UID, rq.GID, rq.Rootless = OpStart, c.opts.UID, c.opts.GID, c.opts.Rootless
+	s := &rq.Spec
 	s.Limits = s.Limits.WithDefaults()
-	rq := Request{Op: OpStart, UID: c.opts.UID, GID: c.opts.GID, Rootless: c.opts.Rootless, Spec: s}
 	if c.opts.RlimitPids {
 		rq.Procs = uint32(s.Limits.Pids)
 		if c.opts.Rootless {
@@ -166,7 +176,7 @@ func (c *Client) ask(rq Request) (*process, error) {
 		return nil, err
 	}
 	p := newProcess(c)
-	g, err := p.open(rq.Spec, body)
+	g, err := p.open(rq, body)
 	defer g.close()
 	if err != nil {
 		c.unreserve()

@@ -126,13 +126,13 @@ func FuzzClient(f *testing.F) {
 
 // daemon runs two jobs, one after the other, as far as the slot lets it.
 func daemon(t *testing.T, near *net.UnixConn) {
-	c, err := forker.New(near, forker.Options{UID: 1, GID: 1, HelloTimeout: time.Second})
+	c, err := forker.New(near, forker.Options{UID: 1, GID: 1, HelloTimeout: 50 * time.Millisecond})
 	if err != nil {
 		return
 	}
 	defer c.Close()
 	for range 2 {
-		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond) // a slot that never answers is given up
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Millisecond) // a slot that never answers is given up
 		p, err := c.Start(ctx, sandbox.Spec{Argv: []string{"/x"}, Env: []string{"A=b"}})
 		if err == nil {
 			end(ctx, t, p)

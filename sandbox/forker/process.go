@@ -15,16 +15,13 @@ import (
 	"github.com/millrace/millrace/sandbox/stdio"
 )
 
-const maxCollect = 16 << 20
-
 // process implements sandbox.Process.
 type process struct {
 	c  *Client
 	id uint32 // written by publish
 
 	pair    *stdio.Pair   // written by open, before the process is asked for
-	collect *os.File      // near end of the collect pipe, nil when none
-	got     chan []byte   // what came through it, sent once by its reader
+	collect *collect      // what the minimal init tells, nil when it is not asked; guarded by mu
 	started chan error    // capacity 1; sent by the client's loop
 	done    chan struct{} // closed by finish, after exit and err were written
 	once    sync.Once
@@ -33,8 +30,8 @@ type process struct {
 	exit  sandbox.Exit
 	err   error // the fate is unknown
 
-	collected []byte // written by finish
-	found     bool
+	mu   sync.Mutex
+	hold *os.File // near end of the socket on which a held process waits; nil when it does not; guarded by mu
 }
 
 func newProcess(c *Client) *process {
@@ -64,7 +61,7 @@ func (g *given) add(f *os.File) {
 }
 
 // open makes the descriptors of p in the order in which the forker expects them. The result is never nil.
-func (p *process) open(s sandbox.Spec, body []byte) (*given, error) {
+func (p *process) open(rq Request, body []byte) (*given, error) {
 	g := &given{}
 	pair, err := stdio.Open()
 	if err != nil {
@@ -72,11 +69,19 @@ func (p *process) open(s sandbox.Spec, body []byte) (*given, error) {
 	}
 	p.pair, g.pair = pair, pair
 	g.fds = []int{int(pair.JobConn.Fd()), int(pair.JobOutput.Fd())}
+	if rq.Hold {
+		return g, p.openHold(g)
+	}
+	return g, p.openProgram(g, rq.Spec, body)
+}
+
+// openProgram adds what a program needs beyond the descriptors that all processes have.
+func (p *process) openProgram(g *given, s sandbox.Spec, body []byte) (err error) {
 	switch {
 	case s.Exec != nil && p.c.opts.Rootless:
 		program, err := sealedCopy(s.Exec)
 		if err != nil {
-			return g, err
+			return err
 		}
 		g.add(program)
 	case s.Exec != nil:
@@ -84,23 +89,21 @@ func (p *process) open(s sandbox.Spec, body []byte) (*given, error) {
 	}
 	if len(body) > maxInline {
 		if g.payload, err = sealed(body); err != nil {
-			return g, err
+			return err
 		}
 		g.add(g.payload)
 	}
 	if s.Collect != "" {
 		r, w, err := stdio.Pipe("collect")
 		if err != nil {
-			return g, err
+			return err
 		}
-		p.collect, p.got = r, make(chan []byte, 1)
-		go func() {
-			data, _ := io.ReadAll(io.LimitReader(r, maxCollect+2))
-			p.got <- data
-		}()
+		p.mu.Lock()
+		p.collect = newCollect(r)
+		p.mu.Unlock()
 		g.add(w)
 	}
-	return g, nil
+	return nil
 }
 
 // sealed returns a memory file that nobody can change any more.
@@ -144,12 +147,8 @@ func (p *process) finish(err error) {
 	if p.pair != nil {
 		p.pair.Ended()
 	}
-	if p.collect != nil {
-		// The init that wrote to it is dead, so this only bounds what a zygote that kept a copy can delay.
-		_ = p.collect.SetReadDeadline(time.Now().Add(stdio.Grace))
-		if data := <-p.got; len(data) > 0 && len(data) <= maxCollect+1 {
-			p.collected, p.found = data[1:], true
-		}
+	if c := p.collecting(); c != nil {
+		c.ended()
 	}
 	close(p.done)
 }
@@ -162,12 +161,16 @@ func (p *process) Output() io.Reader { return p.pair.Output }
 
 // Collected implements sandbox.Process.
 func (p *process) Collected() ([]byte, bool) {
-	select {
-	case <-p.done:
-		return p.collected, p.found
-	default:
-		return nil, false
+	if c := p.collecting(); c != nil && c.over() {
+		return c.file()
 	}
+	return nil, false
+}
+
+func (p *process) collecting() *collect {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.collect
 }
 
 // Settle implements sandbox.Settler.
@@ -223,8 +226,9 @@ func (p *process) release() {
 		if p.pair != nil {
 			p.pair.Close()
 		}
-		if p.collect != nil {
-			p.collect.Close()
+		if c := p.collecting(); c != nil {
+			_ = c.pipe.Close()
 		}
+		p.letGo()
 	})
 }

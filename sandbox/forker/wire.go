@@ -43,6 +43,7 @@ const (
 	flagExec
 	flagPayload
 	flagCollect
+	flagHold
 )
 
 // Request is a message to the forker. OpKill uses ID only.
@@ -52,6 +53,7 @@ type Request struct {
 	UID, GID uint32
 	Rootless bool
 	Procs    uint32 // RLIMIT_NPROC; 0: as it is
+	Hold     bool   // confine a child that gets its Spec later, but for the limits
 	Spec     sandbox.Spec
 }
 
@@ -86,7 +88,9 @@ func Encode(r Request) (head [headerSize]byte, body []byte, err error) {
 	le.PutUint32(head[20:], r.Procs)
 	le.PutUint64(head[24:], uint64(l.WorkSize))
 	le.PutUint32(head[32:], uint32(min(max(l.WorkSize>>12, 1024), 1<<20)))
-	body = appendBody(nil, s)
+	if !r.Hold {
+		body = appendBody(nil, s)
+	}
 	if len(body) > maxBody {
 		return head, nil, fmt.Errorf("files, arguments and environment take %d bytes, more than %d", len(body), maxBody)
 	}
@@ -97,7 +101,7 @@ func Encode(r Request) (head [headerSize]byte, body []byte, err error) {
 		bit uint16
 	}{
 		{s.Init, flagInit}, {r.Rootless, flagRootless}, {s.Exec != nil, flagExec},
-		{len(body) > maxInline, flagPayload}, {s.Collect != "", flagCollect},
+		{len(body) > maxInline, flagPayload}, {s.Collect != "", flagCollect}, {r.Hold, flagHold},
 	} {
 		if f.on {
 			flags |= f.bit

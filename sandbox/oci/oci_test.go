@@ -33,7 +33,7 @@ func forkerBinary(t testing.TB) string {
 	dir, src := searchable(t), "../forker/csrc/"
 	out := filepath.Join(dir, "forker")
 	args := []string{"-std=gnu11", "-O2", "-static", "-o", out}
-	for _, f := range []string{"main.c", "loop.c", "confine.c", "launch.c", "filter.c", "landlock.c"} {
+	for _, f := range []string{"main.c", "loop.c", "confine.c", "launch.c", "hold.c", "touch.c", "filter.c", "landlock.c"} {
 		args = append(args, src+f)
 	}
 	if msg, err := exec.Command(cc, args...).CombinedOutput(); err != nil {

@@ -51,7 +51,7 @@ func build(t testing.TB) string {
 			return
 		}
 		script := `set -e; chmod 755 "$0"; mkdir "$0/bin" "$0/lib"; cd ../forker/csrc
-gcc -std=gnu11 -O2 -static -o "$0/lib/forker" main.c loop.c confine.c launch.c filter.c landlock.c
+gcc -std=gnu11 -O2 -static -o "$0/lib/forker" main.c loop.c confine.c launch.c hold.c touch.c filter.c landlock.c
 cd ../../.. && CGO_ENABLED=1 go build -buildvcs=false -o "$0/bin/millrace-jail" ./cmd/millrace-jail`
 		if out, err := exec.Command("/bin/sh", "-c", script, built.dir).CombinedOutput(); err != nil {
 			built.err = fmt.Errorf("%w\n%s", err, out)

@@ -124,14 +124,15 @@ static void become(const struct request *rq) {
 // confine returns when the calling process is a job that has lost every power it does not need.
 void confine(struct job *j) {
 	place_descriptors(j);
-	unpack(j);
+	int hold = j->rq.flags & F_HOLD;
+	if (!hold) unpack(j);
 	setsid();
 	mount_all(&j->rq);
 	if (sethostname("millrace", 8)) fail("sethostname", "", errno);
 	limit_all(&j->rq);
 	become(&j->rq);
 	if (chdir("/work")) fail("chdir", "/work", errno); // root without CAP_DAC_OVERRIDE could not
-	write_files(j);
+	if (!hold) write_files(j);
 	if (keep_capabilities(0)) fail("capset", "", errno);
 	// Undone by exec, so it guards zygote children and the init. The libraries of a GPU's driver name their threads by files in
 	// /proc, which then would not be the job's; such a slot has one job in its life.
@@ -142,5 +143,6 @@ void confine(struct job *j) {
 	sigset_t none;
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
+	if (hold) await(j);
 	landlock_enforce(j, rules);
 }

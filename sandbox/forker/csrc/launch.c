@@ -148,16 +148,22 @@ static _Noreturn void exec_program(struct job *j) {
 	fail("exec", j->argv[0], errno);
 }
 
-// collect sends a byte 1 and the file's bytes; nothing at all when there is no such regular file.
-static void collect(const char *name) {
-	if (!local(name)) return;
-	int fd = open(name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+// collect sends how the program ended, and behind that a byte 1 and the file's bytes if there is such a regular file. The server
+// need not wait until the kernel has taken this process and its namespaces apart.
+static void collect(const char *name, int status) {
+	int fd = local(name) ? open(name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC) : -1;
 	struct stat st;
-	if (fd < 0 || fstat(fd, &st) || !S_ISREG(st.st_mode)) return;
-	if (st.st_size > MAX_COLLECT) fail("collect", name, EFBIG); // exits 127: the program's result is lost
+	int there = fd >= 0 && !fstat(fd, &st) && S_ISREG(st.st_mode);
+	if (there && st.st_size > MAX_COLLECT) fail("collect", name, EFBIG); // exits 127: the program's result is lost
 	static char buf[64 << 10];
-	ssize_t n = 1, left = st.st_size;
-	for (buf[0] = 1; n > 0;) {
+	memcpy(buf, &status, sizeof status);
+	buf[sizeof status] = 1;
+	ssize_t n = sizeof status + there, left = there ? st.st_size : 0;
+	if (left && left < (ssize_t)sizeof buf - n) { // the usual case: all at once
+		ssize_t k = read(fd, buf + n, left);
+		if (k > 0) n += k, left -= k;
+	}
+	while (n > 0) {
 		for (ssize_t done = 0, k; done < n; done += k) {
 			k = write(FD_COLLECT, buf + done, n - done);
 			if (k < 0) return; // nobody wants it any more
@@ -188,7 +194,7 @@ static _Noreturn void run_init(struct job *j) {
 	memcpy(text + 1, &status, 4);
 	ssize_t ignored = write(FD_REPORT, text, sizeof text);
 	(void)ignored;
-	if (j->rq.flags & F_COLLECT) collect(j->collect);
+	if (j->rq.flags & F_COLLECT) collect(j->collect, status);
 	_exit(0);
 }
 

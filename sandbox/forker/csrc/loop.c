@@ -18,7 +18,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { MAX_JOBS = 16, MAX_FDS = 5 };
+enum { MAX_JOBS = 16 };
 
 static struct child {
 	uint32_t id;
@@ -61,21 +61,29 @@ static int assign(struct job *j, const int *fd, int n) {
 	int used = 0;
 	for (int i = 0; i < FD_END; i++) j->fd[i] = -1;
 	uint16_t flags = j->rq.flags;
-	if (n != 2 + !!(flags & F_EXEC) + !!(flags & F_PAYLOAD) + !!(flags & F_COLLECT)) return 0;
+	if (n != 2 + !!(flags & F_EXEC) + !!(flags & F_PAYLOAD) + !!(flags & F_COLLECT) + !!(flags & F_HOLD)) return 0;
 	j->fd[FD_NULL] = null_fd;
 	j->fd[FD_JOB] = fd[used++];
 	j->fd[FD_OUT] = j->fd[FD_ERR] = fd[used++];
 	if (flags & F_EXEC) j->fd[FD_EXEC] = fd[used++];
 	if (flags & F_PAYLOAD) j->fd[FD_PAYLOAD] = fd[used++];
 	if (flags & F_COLLECT) j->fd[FD_COLLECT] = fd[used++];
+	if (flags & F_HOLD) j->fd[FD_HOLD] = fd[used++];
 	return 1;
+}
+
+// whole says whether a message of len bytes holds the body that it announces, or leaves it to a file.
+int whole(const struct request *rq, size_t len) {
+	if (rq->body_len > MAX_BODY || !rq->body_len) return 0;
+	return rq->flags & F_PAYLOAD ? len == sizeof *rq : len == sizeof *rq + rq->body_len;
 }
 
 static int valid(const struct job *j, size_t len) {
 	const struct request *rq = &j->rq;
-	if (!rq->id || rq->flags & ~F_ALL || rq->body_len > MAX_BODY || !rq->body_len) return 0;
+	if (!rq->id || rq->flags & ~F_ALL) return 0;
 	if (!(rq->flags & F_ROOTLESS) && (!rq->uid || !rq->gid)) return 0; // never a job with the slot's root
-	return rq->flags & F_PAYLOAD ? len == sizeof *rq : len == sizeof *rq + rq->body_len;
+	if (rq->flags & F_HOLD) return !(rq->flags & ~(F_HOLD | F_ROOTLESS)) && !rq->body_len && len == sizeof *rq;
+	return whole(rq, len);
 }
 
 static _Noreturn void be_child(struct job *j, const struct host *h) {
@@ -83,6 +91,7 @@ static _Noreturn void be_child(struct job *j, const struct host *h) {
 	if (j->argc || !h->child) launch(j);
 	close(FD_REPORT);
 	if (j->rq.flags & F_COLLECT) close(FD_COLLECT);
+	touch();
 	_exit(h->child(h->arg));
 }
 
@@ -157,7 +166,8 @@ static int reap(int ctl) {
 	return bad;
 }
 
-static int received(struct msghdr *m, int *fd) {
+// received takes the descriptors out of a message.
+int received(struct msghdr *m, int *fd) {
 	int n = 0;
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR(m, c)) {
 		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS) continue;

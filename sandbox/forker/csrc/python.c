@@ -40,7 +40,7 @@ static int status_of(PyObject *value) {
 }
 
 struct work {
-	PyObject *run_job;
+	PyObject *run_job, *practise;
 	int hooks;
 };
 
@@ -53,13 +53,26 @@ static int run_child(void *arg) {
 	return status;
 }
 
+// practise does what a job does, in a child that tells which pages that takes.
+static void practise(void *arg) {
+	struct work *w = arg;
+	if (w->hooks) PyOS_AfterFork_Child();
+	(void)status_of(PyObject_CallObject(w->practise, NULL));
+}
+
+static void learn(struct work *w) {
+	if (w->hooks) PyOS_BeforeFork();
+	touch_learn(practise, w);
+	if (w->hooks) PyOS_AfterFork_Parent();
+}
+
 static PyObject *py_serve(PyObject *self, PyObject *args) {
 	(void)self;
 	int fd;
-	struct work w = {NULL, 1};
-	if (!PyArg_ParseTuple(args, "iO|p:serve", &fd, &w.run_job, &w.hooks)) return NULL;
-	if (!PyCallable_Check(w.run_job)) {
-		PyErr_SetString(PyExc_TypeError, "serve: run_job must be callable");
+	struct work w = {NULL, NULL, 1};
+	if (!PyArg_ParseTuple(args, "iO|pO:serve", &fd, &w.run_job, &w.hooks, &w.practise)) return NULL;
+	if (!PyCallable_Check(w.run_job) || (w.practise && !PyCallable_Check(w.practise))) {
+		PyErr_SetString(PyExc_TypeError, "serve: run_job and practise must be callable");
 		return NULL;
 	}
 	struct host python = {.child = run_child, .arg = &w};
@@ -70,14 +83,16 @@ static PyObject *py_serve(PyObject *self, PyObject *args) {
 #ifdef __GLIBC__
 	malloc_trim(0); // what the boot has freed would be copied or unmapped once more by every job
 #endif
+	if (w.practise) learn(&w);
 	if (serve(fd, &python)) return PyErr_SetFromErrno(PyExc_OSError);
 	Py_RETURN_NONE;
 }
 
 static PyMethodDef methods[] = {
 	{"serve", py_serve, METH_VARARGS,
-	 "serve(fd, run_job, hooks=True): fork a confined child that calls run_job() for each request on fd; returns when fd is "
-	 "closed. hooks: whether each fork runs what os.register_at_fork knows; false only with a single thread."},
+	 "serve(fd, run_job, hooks=True, practise=None): fork a confined child that calls run_job() for each request on fd; returns "
+	 "when fd is closed. hooks: whether each fork runs what os.register_at_fork knows; false only with a single thread. practise: "
+	 "does what jobs do, called once in a child, so that the memory that jobs write to is known."},
 	{NULL, NULL, 0, NULL},
 };
 
