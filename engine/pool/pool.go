@@ -51,7 +51,6 @@ type class struct {
 	idle  []*entry // last used last; guarded by Pool.mu
 	kept  int      // slots that stay although idle; guarded by Pool.mu
 	slots int      // entries that exist or are being made, idle or not; guarded by Pool.mu
-	warms bool     // processes are started ahead
 	hot   bool     // its zygote has imported more than all do; guarded by Pool.mu
 	// soon counts slots whose job has answered and whose process is being taken apart, and turn holds acquirers that wait for
 	// one of them: that is a matter of a millisecond, a new slot one of tens. Guarded by Pool.mu.
@@ -65,6 +64,7 @@ type entry struct {
 	slot  sandbox.Slot
 	used  time.Time
 	jobs  int
+	walls sandbox.Limits // of its last process; zero: none yet
 	// next is the process started ahead; ready is closed when it waits for its request (or failed: next is nil then).
 	next  *started
 	ready chan struct{}
@@ -140,7 +140,8 @@ func (p *Pool) Stop() {
 // errStopped is returned by Acquire after Stop.
 var errStopped = errors.New("pool: stopped")
 
-// startsAhead reports whether the next process of a slot can be started before its job is known.
+// startsAhead reports whether the next process of a slot can be started before its job is known. Of other programs a process that
+// is confined but nothing yet can be held ahead, where the isolator can do that.
 func startsAhead(l runtimes.Launch) bool {
 	return l.Exec == "" && (l.Warm || len(l.Template.Zygote) > 0)
 }
@@ -212,7 +213,7 @@ func (p *Pool) classOf(l runtimes.Launch) *class {
 	key := classKey(l)
 	c := p.classes[key]
 	if c == nil {
-		c = &class{key: key, warms: startsAhead(l)}
+		c = &class{key: key}
 		p.classes[key] = c
 	}
 	return c
@@ -355,10 +356,14 @@ func (p *Pool) release(e *entry, l runtimes.Launch) {
 		p.drop(e)
 		return
 	}
-	if e.class.warms && e.next == nil {
+	if _, holds := e.slot.(sandbox.Holder); e.next == nil && (holds || startsAhead(l)) {
+		limits := e.walls
+		if limits == (sandbox.Limits{}) {
+			limits = l.Spec.Limits.WithDefaults()
+		}
 		e.next = newStarted()
 		e.ready = make(chan struct{})
-		p.work.Go(func() { p.startNext(e, l) })
+		p.work.Go(func() { p.startNext(e, l, limits) })
 	}
 	p.mu.Lock()
 	if p.closed {

@@ -13,6 +13,8 @@ import (
 // started is a process with its frame reader, perhaps still booting.
 type started struct {
 	proc   sandbox.Process // nil until started, or when starting failed
+	held   sandbox.Held    // proc, while it waits to be told what to become
+	limits sandbox.Limits  // what it was started with
 	frames *frame.Reader
 	err    error // why it could not be started or did not become ready
 }
@@ -28,12 +30,44 @@ func (s *started) start(ctx context.Context, slot sandbox.Slot, spec sandbox.Spe
 		s.err = err
 		return err
 	}
-	s.proc = proc
+	s.took(proc, spec.Limits)
+	return s.boot(ctx, warm)
+}
+
+func (s *started) took(proc sandbox.Process, l sandbox.Limits) {
+	s.proc, s.limits = proc, l
 	s.frames = readers.Get().(*frame.Reader)
 	s.frames.Reset(proc.Conn())
+}
+
+// hold starts a process that is told later what it is to become.
+func (s *started) hold(ctx context.Context, slot sandbox.Holder, l sandbox.Limits) error {
+	held, err := slot.Hold(ctx, l)
+	if err != nil {
+		s.err = err
+		return err
+	}
+	s.took(held, l)
+	s.held = held
+	return nil
+}
+
+// become tells a held process what it is.
+func (s *started) become(ctx context.Context, spec sandbox.Spec, warm bool) error {
+	held := s.held
+	s.held = nil
+	if err := held.Become(spec); err != nil {
+		return err
+	}
+	return s.boot(ctx, warm)
+}
+
+// boot waits for the ready frame of a warm process.
+func (s *started) boot(ctx context.Context, warm bool) error {
 	if !warm {
 		return nil
 	}
+	proc := s.proc
 	stop := context.AfterFunc(ctx, func() { _ = proc.Kill() }) // proc, not s.proc: close may come first
 	defer stop()
 	for {
@@ -48,7 +82,17 @@ func (s *started) start(ctx context.Context, slot sandbox.Slot, spec sandbox.Spe
 	}
 }
 
-// close kills the process if there is one and waits until the slot is free again.
+// quit ends the process if there is one and waits until the slot is free again.
+func (p *Pool) quit(s *started) {
+	if s.proc == nil {
+		return
+	}
+	_ = s.proc.Kill()
+	_, _ = s.proc.Wait(p.ctx) // a broken slot is noticed at its release
+	s.close()
+}
+
+// close kills the process if there is one, and waits for nothing.
 func (s *started) close() {
 	if s.proc == nil {
 		return
@@ -74,12 +118,18 @@ func (p *Pool) end(s *started) {
 	s.close()
 }
 
-// startNext starts the process that will run the slot's next job.
-func (p *Pool) startNext(e *entry, l runtimes.Launch) {
+// startNext starts the process that will run the slot's next job, or one that can become it, with the limits that the last had.
+func (p *Pool) startNext(e *entry, l runtimes.Launch, limits sandbox.Limits) {
 	defer close(e.ready)
-	spec := l.Spec
-	spec.Limits = spec.Limits.WithDefaults()
-	if err := e.next.start(p.ctx, e.slot, spec, l.Warm); err != nil && p.ctx.Err() == nil {
+	var err error
+	if startsAhead(l) {
+		spec := l.Spec
+		spec.Limits = limits
+		err = e.next.start(p.ctx, e.slot, spec, l.Warm)
+	} else {
+		err = e.next.hold(p.ctx, e.slot.(sandbox.Holder), limits)
+	}
+	if err != nil && p.ctx.Err() == nil {
 		p.cfg.Log.Debug().Err(err).Str("template", l.Template.Name).Msg("start a process ahead")
 	}
 }

@@ -162,7 +162,7 @@ def main():
     gc.freeze()
     needed = hooks_needed(owners)
     holes = fill_holes()  # noqa: F841 kept until the end
-    forker.serve(3, job.run_job, needed)
+    forker.serve(3, job.run_job, needed, job.practise)
 
 
 main()
