@@ -24,7 +24,6 @@ type layout struct {
 var (
 	layouts    sync.Map // reflect.Type -> *layout
 	sourceType = reflect.TypeFor[Source]()
-	bodyType   = reflect.TypeFor[Body]()
 )
 
 func layoutOf(t reflect.Type) *layout {
