@@ -86,7 +86,8 @@ type Outcome struct {
 	CanceledBy string
 	Reason     string // of a cancel
 	CPU        time.Duration
-	MemoryPeak int64 // bytes
+	MemoryPeak int64  // bytes
+	Usage      *Usage // nil: nothing more is known
 	// LogTail is the part of the log that is not stored yet; it is written in the same transaction.
 	LogTail   string
 	LogOffset int64 // where LogTail begins, in bytes
@@ -108,6 +109,7 @@ type JobView struct {
 	Reason     string
 	CPU        time.Duration
 	MemoryPeak int64
+	Usage      *Usage // nil: nothing more is known
 	Logs       string // filled only when asked for
 }
 

@@ -39,8 +39,11 @@ func ParseOptions(extra map[string]json.RawMessage) (o Options, err error) {
 			return Options{}, &Error{Code: Invalid, Op: "script.options", Path: name, Msg: err.Error()}
 		}
 	}
-	if o.GPU < 0 || o.Limits.MemoryMB < 0 || o.Limits.CPU < 0 || o.Limits.Pids < 0 || o.Limits.WorkMB < 0 {
-		return Options{}, &Error{Code: Invalid, Op: "script.options", Path: "gpu, limits", Msg: "a limit is below zero"}
+	if o.GPU < 0 {
+		return Options{}, &Error{Code: Invalid, Op: "script.options", Path: "gpu", Msg: "it is below zero"}
+	}
+	if err := o.Limits.Check(); err != nil {
+		return Options{}, err
 	}
 	return o, nil
 }

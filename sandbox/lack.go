@@ -5,6 +5,8 @@ const (
 	LackMemory = "memory limits"
 	LackPids   = "process limits"
 	LackCPU    = "cpu limits"
+	LackSwap   = "swap limits"
+	LackIO     = "I/O limits"
 	LackWalls  = "isolation"
 	// LackLandlock: the wall behind the walls around files. Nothing else depends on it.
 	LackLandlock = "landlock"

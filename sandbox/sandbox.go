@@ -62,12 +62,14 @@ type Template struct {
 // Limits bounds one process and everything it starts. Zero fields mean the default of DefaultLimits.
 type Limits struct {
 	Memory    int64         // bytes of RAM, tmpfs included
+	Swap      int64         // bytes of swap beyond Memory; zero: none
 	Pids      int           // processes and threads
 	CPU       float64       // cores
 	Wall      time.Duration // from Start; enforced by the caller with Kill
 	WorkSize  int64         // bytes of the private tmpfs at /work
 	OpenFiles int
 	Output    int64 // bytes of stdout+stderr; enforced by the caller with Kill
+	IO        int64 // bytes a second read from, and as many written to, each disk; zero: no bound
 }
 
 // DefaultLimits is what a job gets when nothing else is said.
@@ -75,7 +77,7 @@ var DefaultLimits = Limits{
 	Memory: 1 << 30, Pids: 256, CPU: 0, Wall: 15 * time.Minute, WorkSize: 512 << 20, OpenFiles: 1024, Output: 20 << 20,
 }
 
-// WithDefaults fills the zero fields of l from DefaultLimits. CPU 0 stays 0: no quota.
+// WithDefaults fills the zero fields of l from DefaultLimits. CPU, Swap and IO stay 0: no quota, no swap, no bound.
 func (l Limits) WithDefaults() Limits {
 	d := DefaultLimits
 	if l.Memory == 0 {
@@ -135,12 +137,6 @@ type Exit struct {
 	OOM    bool   // the kernel killed it, or a child of it, for exceeding Limits.Memory
 	Error  string // the process could not be started as asked: what failed, with errno text. Empty otherwise
 	Usage  Usage
-}
-
-// Usage is what a process and its descendants consumed. Fields that the host cannot tell are zero.
-type Usage struct {
-	CPUUser, CPUSystem time.Duration
-	MemoryPeak         int64 // bytes
 }
 
 // Process is a started process.

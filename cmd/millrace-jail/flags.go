@@ -131,9 +131,6 @@ type place struct{ *oci.Slot }
 
 func (p place) Users() (uid, gid int) { return p.UID, p.GID }
 
-// CPU is the slot's meter of processor time.
-func (p place) CPU() *os.File { return p.Slot.CPU }
-
-func (p place) Files() (control, log, peak, events *os.File) {
-	return p.Control, p.Log, p.Peak, p.Events
+func (p place) Files() (control, log *os.File, meters map[string]*os.File) {
+	return p.Control, p.Log, p.Meters
 }

@@ -11,6 +11,9 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/millrace/millrace/engine"
+	"github.com/millrace/millrace/sandbox"
 )
 
 // config is what serve can be told; every flag has an environment variable of the same meaning (MILLRACE_DATA for --data).
@@ -30,6 +33,8 @@ type config struct {
 	drain       time.Duration
 	retention   int
 	example     bool
+	limits      sandbox.Limits      // of a run that asks for none
+	maxLimits   engine.LimitOptions // the most that a script may ask for
 }
 
 const serveUsage = `Usage: millrace serve [flags]
@@ -74,6 +79,9 @@ func parseConfig(args []string, env func(string) string, out io.Writer) (config,
 	fs.StringVar(&drain, "drain", drain, "how long a stop waits for running jobs before it hands them back")
 	retention := or("retention-days", "30")
 	fs.StringVar(&retention, "retention-days", retention, "days that completed jobs are kept")
+	var limits, maxLimits string
+	fs.StringVar(&limits, "limits", or("limits", ""), limitsUsage)
+	fs.StringVar(&maxLimits, "max-limits", or("max-limits", ""), maxLimitsUsage)
 	fs.BoolVar(&c.example, "example", or("example", "") != "", "run the example once when ready")
 	if err := fs.Parse(args); err != nil {
 		return c, err
@@ -81,7 +89,7 @@ func parseConfig(args []string, env func(string) string, out io.Writer) (config,
 	if fs.NArg() > 0 {
 		return c, fmt.Errorf("serve takes no argument %q; see millrace serve --help", fs.Arg(0))
 	}
-	return c, c.check(numbers{slots, drain, retention, lease, queueLimit, dedicated})
+	return c, errors.Join(c.check(numbers{slots, drain, retention, lease, queueLimit, dedicated}), c.checkLimits(limits, maxLimits))
 }
 
 // numbers are the flags that are checked as text.

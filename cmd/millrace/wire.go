@@ -151,7 +151,7 @@ func (d *daemon) startEngine(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	scripts, err := catalog.New(catalog.Config{DB: d.db, Registry: d.registry, Log: part("catalog")})
+	scripts, err := catalog.New(catalog.Config{DB: d.db, Registry: d.registry, MaxLimits: d.cfg.maxLimits, Log: part("catalog")})
 	if err != nil {
 		return err
 	}
@@ -174,7 +174,7 @@ func (d *daemon) startEngine(ctx context.Context) error {
 	})
 	executor := execute.New(execute.Config{
 		Scripts: scripts, Logs: out, Live: logs, Bus: signals, Prepare: prepare.New(d.registry, builder), Pool: d.pool,
-		Env: execute.Env(d.baseURL(), gate.JobToken), Log: part("execute"),
+		Env: execute.Env(d.baseURL(), gate.JobToken), Defaults: d.cfg.limits, MaxLimits: d.cfg.maxLimits, Log: part("execute"),
 	})
 	taken := d.tags()
 	if d.dispatch, err = dispatch.New(dispatch.Config{

@@ -31,6 +31,8 @@ type Config struct {
 	Log        zerolog.Logger
 	Remember   int // scripts kept in memory; zero: 4096
 	MaxContent int // bytes of a source; zero: 1 MiB
+	// MaxLimits is the most that a script may ask for; zero fields: any amount.
+	MaxLimits engine.LimitOptions
 }
 
 // Catalog is safe for concurrent use. The scripts it returns are shared: nobody changes them.

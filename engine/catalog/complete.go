@@ -104,7 +104,10 @@ func (c *Catalog) checkFields(n *engine.Script) error {
 	if n.Network != "" && n.Network != string(sandbox.NetworkNone) && n.Network != string(sandbox.NetworkHost) {
 		return invalid(engine.Invalid, "network %q is not one of none, host", n.Network)
 	}
-	return checkDocuments(n)
+	if err := checkDocuments(n); err != nil {
+		return err
+	}
+	return n.Options.Limits.Within(c.cfg.MaxLimits)
 }
 
 // checkDocuments verifies that what is kept as JSON is JSON that the database takes.

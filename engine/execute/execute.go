@@ -38,15 +38,18 @@ type logs interface {
 
 // Config wires an Executor.
 type Config struct {
-	Scripts  scripts
-	Logs     logs
-	Live     *live.Logs
-	Bus      *bus.Bus
-	Prepare  *prepare.Preparer
-	Pool     *pool.Pool
-	Env      func(*engine.Job) map[string]string // the job's WM_* variables
-	Defaults sandbox.Limits
-	Log      zerolog.Logger
+	Scripts scripts
+	Logs    logs
+	Live    *live.Logs
+	Bus     *bus.Bus
+	Prepare *prepare.Preparer
+	Pool    *pool.Pool
+	Env     func(*engine.Job) map[string]string // the job's WM_* variables
+	// Defaults are the limits of what asks for none; zero fields: sandbox.DefaultLimits. MaxLimits is the most that can be asked
+	// for; zero fields: any amount.
+	Defaults  sandbox.Limits
+	MaxLimits engine.LimitOptions
+	Log       zerolog.Logger
 }
 
 // Executor runs claims. It is safe for concurrent use.
@@ -159,6 +162,7 @@ type program struct {
 	env    map[string]string
 	share  *pool.Share // nil: it is not dedicated
 	limit  time.Duration
+	want   engine.LimitOptions
 }
 
 // find returns the code of j.
@@ -175,7 +179,7 @@ func (x *Executor) find(ctx context.Context, j *engine.Job) (program, error) {
 			return p, &runtimes.Failure{Name: "DependencyError", Message: s.LockError}
 		}
 		p.Language, p.Source, p.lock, p.schema, p.limit = s.Language, s.Content, s.Lock, s.Schema, s.Timeout
-		p.env, p.share = scriptEnv(s), share(s, j)
+		p.env, p.want, p.share = scriptEnv(s), s.Options.Limits, share(s, j)
 		if s.Network != "" {
 			p.Network = sandbox.Network(s.Network)
 		}
@@ -195,12 +199,9 @@ func (x *Executor) code(ctx context.Context, j *engine.Job, sink *sink, out *eng
 	if err != nil {
 		return err
 	}
-	limits := x.cfg.Defaults
-	if p.limit > 0 {
-		limits.Wall = p.limit
-	}
-	if j.Timeout > 0 {
-		limits.Wall = j.Timeout
+	limits, err := x.limits(p, j)
+	if err != nil {
+		return err
 	}
 	ready, err := x.cfg.Prepare.Prepare(ctx, p.Program, p.lock, sink)
 	if err != nil {
@@ -223,8 +224,7 @@ func (x *Executor) code(ctx context.Context, j *engine.Job, sink *sink, out *eng
 	if err != nil {
 		return err
 	}
-	out.CPU = res.Usage.CPUUser + res.Usage.CPUSystem
-	out.MemoryPeak = res.Usage.MemoryPeak
+	account(out, res, limits)
 	if res.Failure != nil {
 		return res.Failure
 	}

@@ -128,6 +128,6 @@ func (x *Executor) Finished(c *engine.Claim, o *engine.Outcome) {
 	now := time.Now()
 	x.cfg.Bus.PublishDone(&engine.JobView{
 		Job: *c.Job, State: o.State, Worker: o.Worker, Attempt: o.Attempt, StartedAt: &c.Started, FinishedAt: &now,
-		Result: o.Result, CanceledBy: o.CanceledBy, Reason: o.Reason, CPU: o.CPU, MemoryPeak: o.MemoryPeak,
+		Result: o.Result, CanceledBy: o.CanceledBy, Reason: o.Reason, CPU: o.CPU, MemoryPeak: o.MemoryPeak, Usage: o.Usage,
 	})
 }

@@ -30,9 +30,11 @@ func (t *tail) last(n int) string {
 // judge turns what was seen of a process into the result of its run. What the process said comes first, then why it was
 // stopped, then how it ended.
 func (r *run) judge(reply Result, exit sandbox.Exit) Result {
-	res := reply
-	res.Usage = exit.Usage
-	res.Stopped = r.stopped()
+	reply.Usage, reply.Stopped = exit.Usage, r.stopped()
+	return r.limited(r.verdict(reply, exit))
+}
+
+func (r *run) verdict(res Result, exit sandbox.Exit) Result {
 	if res.Value != nil || (res.Failure != nil && res.Stopped == "") {
 		if res.Value != nil {
 			res.Stopped = ""
@@ -63,7 +65,7 @@ func (r *run) failure(stopped string, exit sandbox.Exit) *runtimes.Failure {
 	case exit.Error != "":
 		return f("SandboxError", "the process could not be started: %s", exit.Error)
 	case exit.OOM:
-		return f("OutOfMemory", "the job needed more than its memory limit of %s and was stopped", size(r.limits.Memory))
+		return f("OutOfMemory", "the job needed more than its memory limit of %s and was stopped", size(r.limits.Memory)) // limited says more
 	case exit.Signal != 0:
 		return f("ExecutionError", "the job was killed by signal %d%s", exit.Signal, r.context())
 	case exit.Code != 0 && r.w.launch.Result == runtimes.ResultOutput:

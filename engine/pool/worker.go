@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/millrace/millrace/engine"
 	"github.com/millrace/millrace/runtimes"
 	"github.com/millrace/millrace/runtimes/frame"
 	"github.com/millrace/millrace/sandbox"
@@ -42,6 +43,7 @@ type Result struct {
 	Usage   sandbox.Usage
 	Imports json.RawMessage // which modules it says it imported, for Learn
 	Stopped string          // why the run was stopped from outside: "timeout", "output", "canceled"; "" otherwise
+	Limit   engine.LimitHit // the limit that it met, whether or not it failed; "": none
 }
 
 // The reasons in Result.Stopped.

@@ -1,5 +1,5 @@
-// Package cgroup keeps the control groups of slots: one group a slot, below one parent, with limits on memory, processes and
-// CPU time. It is a small face over containerd/cgroups that hides whether the host has version 1, the hybrid of both, or
+// Package cgroup keeps the control groups of slots: one group a slot, below one parent, with limits on memory, swap, processes,
+// CPU time and disks, and with meters of what was used. It is a small face over containerd/cgroups that hides whether the host has version 1, the hybrid of both, or
 // version 2; files are touched directly only where containerd/cgroups has no call (each place says so).
 //
 //	Open(parent) -> Tree, what the host lacks
@@ -12,6 +12,7 @@
 package cgroup
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -32,16 +33,65 @@ const mountpoint = "/sys/fs/cgroup"
 // overheadPids are the processes of a slot that are not of the job: the init and the forker.
 const overheadPids = 2
 
+// The meters of a group. Those that the host does not have are missing, but MeterEvents is always there.
+const (
+	MeterPeak    = "peak"         // most bytes in use; written to, it starts a new measurement where it was opened for writing
+	MeterEvents  = "events"       // holds a line "oom_kill N"
+	MeterCPU     = "cpu"          // processor time: a number of nanoseconds, or lines "usage_usec N", "system_usec N", "throttled_usec N"
+	MeterSystem  = "cpu_system"   // version 1: that part of it which the kernel spent, in nanoseconds
+	MeterStalled = "cpu_stat"     // version 1: a line "throttled_time N", in nanoseconds
+	MeterPids    = "pids"         // a line "max N": how often a process could not be made for the limit
+	MeterMost    = "pids_peak"    // most processes there have ever been
+	MeterNow     = "pids_current" // processes there are
+	MeterIO      = "io"           // lines "MAJ:MIN Read N" and "MAJ:MIN Write N", or "MAJ:MIN rbytes=N wbytes=N ..."
+)
+
+// openMeters opens the named files and leaves out what is not there.
+func openMeters(files map[string]string) (map[string]*os.File, error) {
+	out := map[string]*os.File{}
+	for name, path := range files {
+		flag := os.O_RDONLY
+		if name == MeterPeak {
+			flag = os.O_RDWR
+		}
+		f, err := os.OpenFile(path, flag, 0)
+		switch {
+		case err == nil:
+			out[name] = f
+		case name == MeterEvents || !absent(err):
+			CloseMeters(out)
+			return nil, fmt.Errorf("open meters: %w", err)
+		}
+	}
+	return out, nil
+}
+
+// absent says that the kernel has no such file, or none that can be used as asked: an old memory.peak cannot be written to, and
+// what it tells, of the slot's whole life, would be the wrong figure for a job.
+func absent(err error) bool {
+	return errors.Is(err, os.ErrNotExist) || errors.Is(err, os.ErrPermission) || errors.Is(err, unix.EINVAL)
+}
+
+// CloseMeters closes what Meters opened.
+func CloseMeters(meters map[string]*os.File) {
+	for _, f := range meters {
+		_ = f.Close()
+	}
+}
+
+// swapOn says that the host has swap space, so that it matters whether it can be limited.
+func swapOn() bool {
+	data, err := os.ReadFile("/proc/swaps")
+	return err == nil && bytes.Count(data, []byte("\n")) > 1
+}
+
 // Group is the control group of one slot. Its methods may be called from one goroutine at a time.
 type Group interface {
 	// Path is the group's path as a container runtime wants it: absolute, below the root of every hierarchy.
 	Path() string
 	SetLimits(l sandbox.Limits) error
-	// Meters opens the files that tell about memory: peak (may be nil; written to, it starts a new measurement where it was
-	// opened for writing) and events (holds a line "oom_kill N"). Whoever holds them needs no privilege to read them.
-	Meters() (peak, events *os.File, err error)
-	// CPU opens the file that tells the processor time used: a number of nanoseconds, or lines of which one is "usage_usec N".
-	CPU() (*os.File, error)
+	// Meters opens the files that tell what was used, by their names below. Whoever holds them needs no privilege to read them.
+	Meters() (map[string]*os.File, error)
 	// Kill ends every process in the group and returns when none is left.
 	Kill() error
 	// Delete removes the group from every hierarchy; processes must be gone. Deleting a deleted group is no error.
@@ -53,6 +103,8 @@ type Tree struct {
 	parent string
 	v2     bool
 	usable bool
+	swap   bool // version 2: swap is counted
+	io     bool // version 2: disks can be limited
 }
 
 // Open looks at what the host offers below parent and makes parent. Lacks says which limits can not be kept.
@@ -76,7 +128,7 @@ func None(why string) (*Tree, []sandbox.Lack) {
 
 // none is the lack of all groups. The number of processes is then bounded by the forker, with a resource limit.
 func none(why string) []sandbox.Lack {
-	return []sandbox.Lack{lack(sandbox.LackMemory, why), lack(sandbox.LackCPU, why)}
+	return []sandbox.Lack{lack(sandbox.LackMemory, why), lack(sandbox.LackCPU, why), lack(sandbox.LackIO, why)}
 }
 
 func lack(what, why string) sandbox.Lack {
@@ -101,7 +153,7 @@ func (t *Tree) Create(name string, l sandbox.Limits) (Group, error) {
 	var g Group
 	var err error
 	if t.v2 {
-		g, err = newV2(path, l)
+		g, err = t.newV2(path, l)
 	} else {
 		g, err = newV1(path, l)
 	}

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/containerd/cgroups/v3"
@@ -98,17 +99,21 @@ func TestGroup(t *testing.T) {
 			t.Errorf("name %q accepted", bad)
 		}
 	}
-	peak, events, err := g.Meters()
+	meters, err := g.Meters()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer events.Close()
-	if peak != nil {
-		defer peak.Close()
+	defer CloseMeters(meters)
+	for name, want := range map[string]string{MeterEvents: "oom_kill 0", MeterPids: "max 0", MeterNow: "0"} {
+		data, err := os.ReadFile(meters[name].Name())
+		if err != nil || !strings.Contains(string(data), want) {
+			t.Errorf("%s: %q %v, want %q in it", name, data, err, want)
+		}
 	}
-	data, err := os.ReadFile(events.Name())
-	if err != nil || !strings.Contains(string(data), "oom_kill 0") {
-		t.Errorf("events: %q %v", data, err)
+	for _, name := range []string{MeterPeak, MeterCPU, MeterMost, MeterIO} {
+		if meters[name] == nil {
+			t.Logf("no meter %s here", name)
+		}
 	}
 	cmd := join(t, g.Path())
 	waited := make(chan error, 1)
@@ -124,6 +129,114 @@ func TestGroup(t *testing.T) {
 	}
 	if err := g.Delete(); err != nil {
 		t.Errorf("second delete: %v", err)
+	}
+}
+
+func TestSwapLimit(t *testing.T) {
+	tr := tree(t)
+	g, err := tr.Create("0-1", sandbox.Limits{Memory: 64 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	v2 := cgroups.Mode() == cgroups.Unified
+	if !v2 && !swapV1() || v2 && !tr.swap {
+		t.Skip("the kernel does not count swap for groups")
+	}
+	check := func(memory, swap int64) {
+		t.Helper()
+		want := swap // version 2 limits swap, version 1 the sum
+		if !v2 {
+			want += memory
+		}
+		got := limit(t, g.Path(), [2]string{"memory", "memory.memsw.limit_in_bytes"}, "memory.swap.max")
+		if got != strconv.FormatInt(want, 10) {
+			t.Errorf("%d of swap beyond %d: %s", swap, memory, got)
+		}
+	}
+	check(64<<20, 0)
+	for _, l := range []sandbox.Limits{ // the two limits of version 1 must move in the right order, whichever way
+		{Memory: 64 << 20, Swap: 16 << 20}, {Memory: 128 << 20}, {Memory: 32 << 20, Swap: 256 << 20}, {Memory: 300 << 20}, {Memory: 16 << 20},
+	} {
+		if err := g.SetLimits(l); err != nil {
+			t.Fatal(err)
+		}
+		check(l.Memory, l.Swap)
+	}
+}
+
+func TestDiskLimit(t *testing.T) {
+	tr := tree(t)
+	g, err := tr.Create("0-1", sandbox.Limits{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := disks()
+	bounds := func() string {
+		return limit(t, g.Path(), [2]string{"blkio", "blkio.throttle.write_bps_device"}, "io.max")
+	}
+	if len(all) == 0 || cgroups.Mode() == cgroups.Unified && !tr.io {
+		t.Skip("no disk here, or none that can be limited")
+	}
+	if got := bounds(); got != "" {
+		t.Errorf("limited at birth: %q", got)
+	}
+	for _, rate := range []int64{3 << 20, 5 << 20} {
+		if err := g.SetLimits(sandbox.Limits{IO: rate}); err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range all {
+			if got := bounds(); !strings.Contains(got, fmt.Sprintf("%d:%d ", d.major, d.minor)) || !strings.Contains(got, strconv.FormatInt(rate, 10)) {
+				t.Errorf("disk %d:%d at %d: %q", d.major, d.minor, rate, got)
+			}
+		}
+	}
+	if err := g.SetLimits(sandbox.Limits{}); err != nil {
+		t.Fatal(err)
+	}
+	if got := bounds(); got != "" {
+		t.Errorf("still limited: %q", got)
+	}
+}
+
+// A process that is killed for lack of memory is named by the kernel's log.
+func TestKillLog(t *testing.T) {
+	log, err := OpenKillLog()
+	if err != nil {
+		t.Skip(err)
+	}
+	defer log.Close()
+	tr := tree(t)
+	g, err := tr.Create("0-1", sandbox.Limits{Memory: 16 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const user = 1_912_345_678
+	cmd := exec.Command("/bin/sh", "-c", "read go; exec tail -n 1 /dev/zero")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: user, Gid: user}}
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range existing(g.Path()) {
+		if err := os.WriteFile(filepath.Join(dir, "cgroup.procs"), []byte(strconv.Itoa(cmd.Process.Pid)), 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := in.Write([]byte("go\n")); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); err == nil {
+		t.Fatal("a line without end fit in 16 MB")
+	}
+	k, ok := log.Take(user)
+	if !ok || k.Command != "tail" || k.Memory < 8<<20 || k.Memory > 20<<20 {
+		t.Errorf("%+v %v", k, ok)
+	}
+	if k, ok := log.Take(user); ok {
+		t.Errorf("told twice: %+v", k)
 	}
 }
 

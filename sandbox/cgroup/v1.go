@@ -1,6 +1,7 @@
 package cgroup
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -12,8 +13,8 @@ import (
 	"github.com/millrace/millrace/sandbox"
 )
 
-// needed are the version 1 controllers that limits use; their absence is a Lack each.
-var needed = []struct {
+// controllersV1 are the version 1 controllers that are used. What a missing one takes away is a Lack; cpuacct only measures.
+var controllersV1 = []struct {
 	name cgroup1.Name
 	what string
 }{
@@ -21,27 +22,39 @@ var needed = []struct {
 	{cgroup1.Pids, sandbox.LackPids},
 	{cgroup1.Cpu, sandbox.LackCPU},
 	{cgroup1.Freezer, "killing a slot that forks faster than it is killed"},
+	{cgroup1.Blkio, sandbox.LackIO},
+	{cgroup1.Cpuacct, ""},
 }
 
 func (t *Tree) openV1() (*Tree, []sandbox.Lack) {
 	var lacks []sandbox.Lack
 	usable := true
-	for _, n := range needed {
+	for _, n := range controllersV1 {
 		root := filepath.Join(mountpoint, string(n.name))
 		if !isDir(root) {
-			lacks = append(lacks, lack(n.what, fmt.Sprintf("the cgroup controller %s is not mounted", n.name)))
+			if n.what != "" {
+				lacks = append(lacks, lack(n.what, fmt.Sprintf("the cgroup controller %s is not mounted", n.name)))
+			}
 			continue
 		}
 		if err := os.MkdirAll(filepath.Join(root, t.parent), 0o755); err != nil {
-			lacks = append(lacks, lack(n.what, fmt.Sprintf("no write access to the cgroup tree: %v", err)))
+			lacks = append(lacks, lack(cmp.Or(n.what, sandbox.LackCPU), fmt.Sprintf("no write access to the cgroup tree: %v", err)))
 			usable = false
 		}
 	}
-	t.usable = usable && len(lacks) < len(needed)
+	t.usable = usable && isDir(filepath.Join(mountpoint, string(cgroup1.Memory)))
+	if t.usable && swapOn() && !swapV1() {
+		lacks = append(lacks, lack(sandbox.LackSwap, "the kernel does not count swap for groups (it was started with swapaccount=0)"))
+	}
 	return t, lacks
 }
 
-// hierarchyV1 is containerd's list of controllers cut down to those in needed that are mounted.
+func swapV1() bool {
+	_, err := os.Stat(filepath.Join(mountpoint, "memory", "memory.memsw.limit_in_bytes"))
+	return err == nil
+}
+
+// hierarchyV1 is containerd's list of controllers cut down to those that are used and mounted.
 func hierarchyV1() ([]cgroup1.Subsystem, error) {
 	all, err := cgroup1.Default()
 	if err != nil {
@@ -49,7 +62,7 @@ func hierarchyV1() ([]cgroup1.Subsystem, error) {
 	}
 	var out []cgroup1.Subsystem
 	for _, s := range all {
-		for _, n := range needed {
+		for _, n := range controllersV1 {
 			if s.Name() == n.name {
 				out = append(out, s)
 			}
@@ -62,12 +75,14 @@ type groupV1 struct {
 	path  string
 	group cgroup1.Cgroup // nil: a leftover that is only to be killed and removed
 	swap  bool           // the host accounts swap
-	limit int64          // the memory limit that is set
+	total int64          // the limit of memory and swap together that is set
+	io    bool           // disks are limited
 }
 
 func newV1(path string, l sandbox.Limits) (Group, error) {
-	_, err := os.Stat(filepath.Join(mountpoint, "memory", "memory.memsw.limit_in_bytes"))
-	g := &groupV1{path: path, swap: err == nil, limit: l.WithDefaults().Memory}
+	l = l.WithDefaults()
+	g := &groupV1{path: path, swap: swapV1(), total: l.Memory + l.Swap}
+	var err error
 	g.group, err = cgroup1.New(cgroup1.StaticPath(path), g.resources(l), cgroup1.WithHierarchy(hierarchyV1))
 	if err != nil {
 		return nil, err
@@ -76,10 +91,10 @@ func newV1(path string, l sandbox.Limits) (Group, error) {
 }
 
 func (g *groupV1) resources(l sandbox.Limits) *specs.LinuxResources {
-	l = l.WithDefaults()
 	r := &specs.LinuxResources{Memory: &specs.LinuxMemory{Limit: &l.Memory}, Pids: &specs.LinuxPids{}, CPU: &specs.LinuxCPU{}}
 	if g.swap {
-		r.Memory.Swap = &l.Memory
+		total := l.Memory + l.Swap
+		r.Memory.Swap = &total
 	}
 	pids := int64(l.Pids + overheadPids)
 	r.Pids.Limit = &pids
@@ -88,7 +103,23 @@ func (g *groupV1) resources(l sandbox.Limits) *specs.LinuxResources {
 		quota = cpuQuota(l.CPU)
 	}
 	r.CPU.Quota, r.CPU.Period = &quota, &period
+	if l.IO > 0 || g.io {
+		r.BlockIO = throttles(uint64(l.IO))
+		g.io = l.IO > 0
+	}
 	return r
+}
+
+// throttles bound reading and writing of every disk; 0: no bound.
+func throttles(rate uint64) *specs.LinuxBlockIO {
+	out := &specs.LinuxBlockIO{}
+	for _, d := range disks() {
+		t := specs.LinuxThrottleDevice{Rate: rate}
+		t.Major, t.Minor = d.major, d.minor
+		out.ThrottleReadBpsDevice = append(out.ThrottleReadBpsDevice, t)
+		out.ThrottleWriteBpsDevice = append(out.ThrottleWriteBpsDevice, t)
+	}
+	return out
 }
 
 // cpuPeriod is the kernel's default, in microseconds.
@@ -101,14 +132,15 @@ func (g *groupV1) Path() string { return g.path }
 
 func (g *groupV1) SetLimits(l sandbox.Limits) error {
 	l = l.WithDefaults()
-	if g.swap && l.Memory > g.limit {
+	total := l.Memory + l.Swap
+	if g.swap && l.Memory > g.total {
 		// The limit of memory and swap may never be below that of memory, and Update writes the latter first.
-		first := &specs.LinuxResources{Memory: &specs.LinuxMemory{Swap: &l.Memory}}
+		first := &specs.LinuxResources{Memory: &specs.LinuxMemory{Swap: &total}}
 		if err := g.group.Update(first); err != nil {
 			return fmt.Errorf("set limits of %s: %w", g.path, err)
 		}
 	}
-	g.limit = l.Memory
+	g.total = total
 	if err := g.group.Update(g.resources(l)); err != nil {
 		return fmt.Errorf("set limits of %s: %w", g.path, err)
 	}
@@ -116,27 +148,14 @@ func (g *groupV1) SetLimits(l sandbox.Limits) error {
 }
 
 // Meters opens files itself: containerd/cgroups can neither reset the peak nor hand out descriptors.
-func (g *groupV1) Meters() (peak, events *os.File, err error) {
-	dir := filepath.Join(mountpoint, "memory", g.path)
-	events, err = os.Open(filepath.Join(dir, "memory.oom_control"))
-	if err != nil {
-		return nil, nil, fmt.Errorf("open meters: %w", err)
-	}
-	peak, err = os.OpenFile(filepath.Join(dir, "memory.max_usage_in_bytes"), os.O_RDWR, 0)
-	if err != nil {
-		_ = events.Close()
-		return nil, nil, fmt.Errorf("open meters: %w", err)
-	}
-	return peak, events, nil
-}
-
-// CPU implements Group.
-func (g *groupV1) CPU() (*os.File, error) {
-	f, err := os.Open(filepath.Join(mountpoint, "cpuacct", g.path, "cpuacct.usage"))
-	if err != nil {
-		return nil, fmt.Errorf("open meters: %w", err)
-	}
-	return f, nil
+func (g *groupV1) Meters() (map[string]*os.File, error) {
+	file := func(controller, name string) string { return filepath.Join(mountpoint, controller, g.path, name) }
+	return openMeters(map[string]string{
+		MeterEvents: file("memory", "memory.oom_control"), MeterPeak: file("memory", "memory.max_usage_in_bytes"),
+		MeterCPU: file("cpuacct", "cpuacct.usage"), MeterSystem: file("cpuacct", "cpuacct.usage_sys"),
+		MeterStalled: file("cpu", "cpu.stat"), MeterPids: file("pids", "pids.events"), MeterMost: file("pids", "pids.peak"),
+		MeterNow: file("pids", "pids.current"), MeterIO: file("blkio", "blkio.throttle.io_service_bytes"),
+	})
 }
 
 // Kill stops the group, marks every process for death and lets it go on, so that none escapes by forking.

@@ -3,13 +3,13 @@ package cgroup
 import (
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/containerd/cgroups/v3/cgroup2"
-	"golang.org/x/sys/unix"
 
 	"github.com/millrace/millrace/sandbox"
 )
@@ -21,35 +21,57 @@ func (t *Tree) openV2() (*Tree, []sandbox.Lack) {
 		return t, none(err.Error())
 	}
 	offered := strings.Fields(string(data))
+	needed := 0
 	for _, n := range []struct{ name, what string }{
-		{"memory", sandbox.LackMemory}, {"pids", sandbox.LackPids}, {"cpu", sandbox.LackCPU},
+		{"memory", sandbox.LackMemory}, {"pids", sandbox.LackPids}, {"cpu", sandbox.LackCPU}, {"io", sandbox.LackIO},
 	} {
-		if !slices.Contains(offered, n.name) {
-			lacks = append(lacks, lack(n.what, fmt.Sprintf("the cgroup controller %s is not enabled", n.name)))
+		if slices.Contains(offered, n.name) {
+			continue
+		}
+		lacks = append(lacks, lack(n.what, fmt.Sprintf("the cgroup controller %s is not enabled", n.name)))
+		if n.what != sandbox.LackIO {
+			needed++
 		}
 	}
-	if len(lacks) > 0 {
+	if needed > 0 {
 		return t, lacks
 	}
+	t.io = slices.Contains(offered, "io")
 	probe := cgroup2.Resources{Memory: &cgroup2.Memory{}, Pids: &cgroup2.Pids{}, CPU: &cgroup2.CPU{}}
+	if t.io {
+		probe.IO = &cgroup2.IO{}
+	}
 	if _, err := cgroup2.NewManager(mountpoint, t.parent, &probe); err != nil {
 		return t, none(fmt.Sprintf("no write access to the cgroup tree: %v", err))
 	}
 	t.usable = true
-	return t, nil
+	t.swap = isFile(filepath.Join(mountpoint, t.parent, "memory.swap.max"))
+	if swapOn() && !t.swap {
+		lacks = append(lacks, lack(sandbox.LackSwap, "the kernel does not count swap for groups (it was started with swapaccount=0)"))
+	}
+	return t, lacks
+}
+
+func isFile(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }
 
 type groupV2 struct {
 	path    string
 	manager *cgroup2.Manager
+	swap    bool // the host accounts swap
+	io      bool // the host can limit disks
+	bound   bool // disks are limited
 }
 
-func newV2(path string, l sandbox.Limits) (Group, error) {
-	m, err := cgroup2.NewManager(mountpoint, path, resourcesV2(l))
-	if err != nil {
+func (t *Tree) newV2(path string, l sandbox.Limits) (Group, error) {
+	g := &groupV2{path: path, swap: t.swap, io: t.io}
+	var err error
+	if g.manager, err = cgroup2.NewManager(mountpoint, path, g.resources(l)); err != nil {
 		return nil, err
 	}
-	return &groupV2{path: path, manager: m}, nil
+	return g, nil
 }
 
 func loadV2(path string) Group {
@@ -60,64 +82,60 @@ func loadV2(path string) Group {
 	return &groupV2{path: path, manager: m}
 }
 
-func resourcesV2(l sandbox.Limits) *cgroup2.Resources {
+func (g *groupV2) resources(l sandbox.Limits) *cgroup2.Resources {
 	l = l.WithDefaults()
-	swap, pids := int64(0), int64(l.Pids+overheadPids)
 	r := &cgroup2.Resources{
 		Memory: &cgroup2.Memory{Max: &l.Memory},
-		Pids:   &cgroup2.Pids{Max: pids},
+		Pids:   &cgroup2.Pids{Max: int64(l.Pids + overheadPids)},
 		CPU:    &cgroup2.CPU{Max: cgroup2.NewCPUMax(nil, &cpuPeriod)},
 	}
-	if _, err := os.Stat("/proc/swaps"); err == nil && swapAccounted() {
-		r.Memory.Swap = &swap
+	if g.swap {
+		r.Memory.Swap = &l.Swap
 	}
 	if l.CPU > 0 {
 		quota := cpuQuota(l.CPU)
 		r.CPU.Max = cgroup2.NewCPUMax(&quota, &cpuPeriod)
 	}
+	if g.io {
+		r.IO = &cgroup2.IO{} // enables the controller, which also counts
+		if l.IO > 0 || g.bound {
+			r.IO.Max = entries(l.IO)
+			g.bound = l.IO > 0
+		}
+	}
 	return r
 }
 
-// swapAccounted tells whether groups have memory.swap.max; the root group never has it, so any child is looked at.
-func swapAccounted() bool {
-	m, _ := filepath.Glob(filepath.Join(mountpoint, "*", "memory.swap.max"))
-	return len(m) > 0
+// entries bound reading and writing of every disk; 0: no bound, which the kernel spells as the largest number.
+func entries(rate int64) (out []cgroup2.Entry) {
+	bound := uint64(rate)
+	if rate == 0 {
+		bound = math.MaxUint64
+	}
+	for _, d := range disks() {
+		for _, kind := range []cgroup2.IOType{cgroup2.ReadBPS, cgroup2.WriteBPS} {
+			out = append(out, cgroup2.Entry{Type: kind, Major: d.major, Minor: d.minor, Rate: bound})
+		}
+	}
+	return out
 }
 
 func (g *groupV2) Path() string { return g.path }
 
 func (g *groupV2) SetLimits(l sandbox.Limits) error {
-	if err := g.manager.Update(resourcesV2(l)); err != nil {
+	if err := g.manager.Update(g.resources(l)); err != nil {
 		return fmt.Errorf("set limits of %s: %w", g.path, err)
 	}
 	return nil
 }
 
 // Meters opens files itself: since Linux 6.12 a write to memory.peak starts a measurement that belongs to that descriptor.
-func (g *groupV2) Meters() (peak, events *os.File, err error) {
-	dir := filepath.Join(mountpoint, g.path)
-	events, err = os.Open(filepath.Join(dir, "memory.events"))
-	if err != nil {
-		return nil, nil, fmt.Errorf("open meters: %w", err)
-	}
-	peak, err = os.OpenFile(filepath.Join(dir, "memory.peak"), os.O_RDWR, 0)
-	if errors.Is(err, os.ErrNotExist) || errors.Is(err, os.ErrPermission) || errors.Is(err, unix.EINVAL) {
-		return nil, events, nil // a peak of the slot's whole life would be the wrong figure for a job
-	}
-	if err != nil {
-		_ = events.Close()
-		return nil, nil, fmt.Errorf("open meters: %w", err)
-	}
-	return peak, events, nil
-}
-
-// CPU implements Group.
-func (g *groupV2) CPU() (*os.File, error) {
-	f, err := os.Open(filepath.Join(mountpoint, g.path, "cpu.stat"))
-	if err != nil {
-		return nil, fmt.Errorf("open meters: %w", err)
-	}
-	return f, nil
+func (g *groupV2) Meters() (map[string]*os.File, error) {
+	file := func(name string) string { return filepath.Join(mountpoint, g.path, name) }
+	return openMeters(map[string]string{
+		MeterEvents: file("memory.events"), MeterPeak: file("memory.peak"), MeterCPU: file("cpu.stat"),
+		MeterPids: file("pids.events"), MeterMost: file("pids.peak"), MeterNow: file("pids.current"), MeterIO: file("io.stat"),
+	})
 }
 
 func (g *groupV2) Kill() error {

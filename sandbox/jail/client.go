@@ -35,13 +35,17 @@ type Opened struct {
 	UID, GID int
 	Control  *os.File // socket to the forker
 	Log      *os.File // what the slot's init and zygote write
-	Peak     *os.File // nil where the host can not tell
-	Events   *os.File // nil where there is no control group
-	CPU      *os.File // likewise
+	// Meters are what the host can tell, by their names (see sandbox/cgroup); empty where there is no control group.
+	Meters map[string]*os.File
 }
 
 // Close closes the files.
-func (o Opened) Close() { closeAll([]*os.File{o.Control, o.Log, o.Peak, o.Events, o.CPU}) }
+func (o Opened) Close() {
+	closeAll([]*os.File{o.Control, o.Log})
+	for _, f := range o.Meters {
+		_ = f.Close()
+	}
+}
 
 // Dial greets the helper behind conn, which the client owns from now on.
 func Dial(ctx context.Context, conn *net.UnixConn) (*Client, error) {
@@ -72,23 +76,14 @@ func (c *Client) Open(ctx context.Context, t sandbox.Template, l sandbox.Limits)
 	if err != nil {
 		return Opened{}, err
 	}
-	o := Opened{Slot: r.Slot, UID: r.UID, GID: r.GID}
+	o := Opened{Slot: r.Slot, UID: r.UID, GID: r.GID, Meters: map[string]*os.File{}}
 	if len(files) != 2+len(r.Meters) {
 		closeAll(files)
 		return Opened{}, fmt.Errorf("open slot: %w", errMalformed)
 	}
 	o.Control, o.Log = files[0], files[1]
 	for i, name := range r.Meters {
-		switch name {
-		case "peak":
-			o.Peak = files[2+i]
-		case "events":
-			o.Events = files[2+i]
-		case "cpu":
-			o.CPU = files[2+i]
-		default:
-			_ = files[2+i].Close()
-		}
+		o.Meters[name] = files[2+i]
 	}
 	return o, nil
 }
@@ -111,6 +106,13 @@ func (c *Client) CloseSlot(ctx context.Context, slot string) error {
 // Remove removes a file or folder below the cache, whoever owns what is in it.
 func (c *Client) Remove(ctx context.Context, path string) error {
 	return c.ask(ctx, request{Op: opRemove, Path: path})
+}
+
+// Killed tells which process of a slot was last killed for lack of memory; nil: that is not known.
+func (c *Client) Killed(ctx context.Context, slot string) (*sandbox.Kill, error) {
+	r, files, err := c.call(ctx, request{Op: opOOM, Slot: slot})
+	closeAll(files)
+	return r.Killed, err
 }
 
 func (c *Client) ask(ctx context.Context, r request) error {

@@ -6,11 +6,12 @@
 // a few at a time, and on one slot's one after the other.
 //
 //	hello             -> strength of the walls
-//	open   template   -> slot, uid, gid; descriptors: control socket, log, and where there are limits peak and events
+//	open   template   -> slot, uid, gid; descriptors: control socket, log, and the meters there are
 //	limits slot       -> the slot's limits are these now
 //	kill   slot       -> everything in the slot has been told to die
 //	close  slot       -> the slot is gone, with all that it held
 //	remove path       -> a file or folder below the cache is gone
+//	oom    slot       -> the process in it that was last killed for lack of memory, if that is known
 //
 // The helper takes the daemon for hostile: every field is checked before use, nothing in a message names a host path except
 // binds and remove, and those are held against what the administrator allowed when the helper was started. When the connection
@@ -32,8 +33,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/millrace/millrace/sandbox"
-	"github.com/millrace/millrace/sandbox/seccomp"
 	"github.com/millrace/millrace/sandbox/gpu"
+	"github.com/millrace/millrace/sandbox/seccomp"
 )
 
 // FDEnv names the environment variable that tells a daemon which inherited descriptor is its socket to the helper.
@@ -46,6 +47,7 @@ const (
 	opKill   = "kill"
 	opClose  = "close"
 	opRemove = "remove"
+	opOOM    = "oom"
 )
 
 // Bounds of what is accepted.
@@ -55,7 +57,8 @@ const (
 	maxEnv     = 256
 	maxPath    = 4096
 	maxCalls   = 64
-	maxFiles   = 4
+	maxFiles   = 16
+	maxBytes   = 1 << 50 // of limits, so that their sums are numbers too
 )
 
 // errMalformed ends a connection: the peer does not speak the protocol.
@@ -78,6 +81,7 @@ type reply struct {
 	UID      int               `json:"uid"`
 	GID      int               `json:"gid"`
 	Meters   []string          `json:"meters,omitempty"` // names of the descriptors behind control and log
+	Killed   *sandbox.Kill     `json:"killed,omitempty"`
 }
 
 // decode reads one message strictly: unknown fields and trailing data are malformed.
@@ -119,7 +123,7 @@ func (r request) check() error {
 			return errors.New("limits are missing")
 		}
 		return errors.Join(checkSlot(r.Slot), checkLimits(*r.Limits))
-	case opKill, opClose:
+	case opKill, opClose, opOOM:
 		return checkSlot(r.Slot)
 	case opRemove:
 		if r.Path == "" || len(r.Path) > maxPath {
@@ -182,6 +186,9 @@ func checkTemplate(t sandbox.Template) error {
 
 func checkLimits(l sandbox.Limits) error {
 	if l.Memory < 0 || l.Pids < 0 || l.Pids > 1<<22 || l.CPU < 0 || l.CPU > 1<<16 || l.CPU != l.CPU {
+		return errors.New("limits out of range")
+	}
+	if l.Swap < 0 || l.IO < 0 || l.Memory > maxBytes || l.Swap > maxBytes || l.IO > maxBytes {
 		return errors.New("limits out of range")
 	}
 	if l.Memory != 0 && l.Memory < 1<<20 {

@@ -93,11 +93,17 @@ func (h *fakeHost) seen() string {
 
 func (p *fakePlace) ID() string        { return p.id }
 func (p *fakePlace) Users() (int, int) { return 1000, 1001 }
-func (p *fakePlace) Files() (control, log, peak, events *os.File) {
-	return p.files[0], p.files[1], p.files[2], p.files[3]
+func (p *fakePlace) Files() (control, log *os.File, meters map[string]*os.File) {
+	meters = map[string]*os.File{"events": p.files[3]}
+	if p.files[2] != nil {
+		meters["peak"] = p.files[2]
+	}
+	return p.files[0], p.files[1], meters
 }
 
-func (p *fakePlace) CPU() *os.File { return nil }
+func (p *fakePlace) LastKill() (sandbox.Kill, bool) {
+	return sandbox.Kill{Command: "glutton", Memory: 7}, p.id == "1"
+}
 
 func (p *fakePlace) SetLimits(l sandbox.Limits) error {
 	p.h.mu.Lock()
@@ -174,7 +180,7 @@ func TestConversation(t *testing.T) {
 	if o.UID != 1000 || o.GID != 1001 {
 		t.Errorf("%+v", o)
 	}
-	for i, f := range []*os.File{o.Control, o.Log, o.Peak, o.Events} {
+	for i, f := range []*os.File{o.Control, o.Log, o.Meters["peak"], o.Meters["events"]} {
 		buf := make([]byte, 8)
 		if n, err := f.Read(buf); err != nil || string(buf[:n]) != strconv.Itoa(i) {
 			t.Errorf("descriptor %d: %q %v", i, buf[:n], err)
@@ -184,10 +190,16 @@ func TestConversation(t *testing.T) {
 	without := tmpl
 	without.Name = "nopeak"
 	o2, err := c.Open(ctx, without, sandbox.Limits{})
-	if err != nil || o2.Peak != nil || o2.Events == nil {
+	if err != nil || o2.Meters["peak"] != nil || o2.Meters["events"] == nil {
 		t.Errorf("%+v %v", o2, err)
 	}
 	o2.Close()
+	if k, err := c.Killed(ctx, o.Slot); err != nil || k == nil || *k != (sandbox.Kill{Command: "glutton", Memory: 7}) {
+		t.Errorf("killed in the first slot: %+v %v", k, err)
+	}
+	if k, err := c.Killed(ctx, o2.Slot); err != nil || k != nil {
+		t.Errorf("killed in the second slot: %+v %v", k, err)
+	}
 	if err := c.SetLimits(ctx, o.Slot, sandbox.Limits{CPU: 0.5}); err != nil || h.seen() != "[0.5] []" {
 		t.Errorf("%v %s", err, h.seen())
 	}
@@ -337,6 +349,10 @@ func TestCheckRefuses(t *testing.T) {
 		"negative memory": {Op: opLimits, Slot: "1", Limits: &sandbox.Limits{Memory: -1}},
 		"tiny memory":     {Op: opLimits, Slot: "1", Limits: &sandbox.Limits{Memory: 4096}},
 		"many pids":       {Op: opLimits, Slot: "1", Limits: &sandbox.Limits{Pids: 1 << 30}},
+		"negative swap":   {Op: opLimits, Slot: "1", Limits: &sandbox.Limits{Swap: -1}},
+		"endless swap":    {Op: opLimits, Slot: "1", Limits: &sandbox.Limits{Swap: 1 << 62}},
+		"negative I/O":    {Op: opLimits, Slot: "1", Limits: &sandbox.Limits{IO: -1}},
+		"killed nowhere":  {Op: opOOM},
 		"negative cpu":    {Op: opLimits, Slot: "1", Limits: &sandbox.Limits{CPU: -1}},
 		"name":            with(func(t *sandbox.Template) { t.Name = "a/b" }),
 		"network":         with(func(t *sandbox.Template) { t.Network = "bridge" }),
@@ -374,7 +390,7 @@ func TestConnRefuses(t *testing.T) {
 func FuzzRequest(f *testing.F) {
 	for _, r := range []request{
 		{ID: 1, Op: opHello}, {ID: 2, Op: opOpen, Template: &tmpl, Limits: &sandbox.Limits{Memory: 1 << 30, CPU: 0.5}},
-		{ID: 3, Op: opLimits, Slot: "12", Limits: &sandbox.Limits{}}, {ID: 4, Op: opRemove, Path: "/x/y"}, {ID: 5, Op: opClose, Slot: "1"},
+		{ID: 3, Op: opLimits, Slot: "12", Limits: &sandbox.Limits{}}, {ID: 4, Op: opRemove, Path: "/x/y"}, {ID: 5, Op: opClose, Slot: "1"}, {ID: 7, Op: opOOM, Slot: "1"},
 		{ID: 6, Op: opOpen, Limits: &sandbox.Limits{}, Template: &sandbox.Template{Name: "p", Network: "host", Zygote: []string{"/a"},
 			ZygoteEnv: []string{"A=b"}, Binds: []sandbox.Bind{{Source: "/a", Target: "/deps", Writable: true}}, Build: true, Tenant: "t"}},
 	} {

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"os"
+	"slices"
 	"sync"
 
 	"github.com/rs/zerolog"
@@ -28,10 +30,10 @@ type Place interface {
 	ID() string
 	// Users are the uid and gid of jobs as seen inside.
 	Users() (uid, gid int)
-	// Files are what the daemon gets; peak and events may be nil. The server closes its copies after sending them.
-	Files() (control, log, peak, events *os.File)
-	// CPU is the meter of processor time, nil where there is no control group.
-	CPU() *os.File
+	// Files are what the daemon gets, meters by their names (see sandbox/cgroup). The server closes its copies after sending them.
+	Files() (control, log *os.File, meters map[string]*os.File)
+	// LastKill is the process of the slot that was last killed for lack of memory since it was asked; false: not known.
+	LastKill() (sandbox.Kill, bool)
 	SetLimits(sandbox.Limits) error
 	Kill() error
 	Close() error
@@ -141,6 +143,15 @@ func (s *server) do(ctx context.Context, r request) (reply, []*os.File, error) {
 		return reply{}, nil, s.with(r.Slot, func(p Place) error { return p.Kill() })
 	case opClose:
 		return reply{}, nil, s.close(r.Slot)
+	case opOOM:
+		var out reply
+		err := s.with(r.Slot, func(p Place) error {
+			if k, ok := p.LastKill(); ok {
+				out.Killed = &k
+			}
+			return nil
+		})
+		return out, nil, err
 	default: // opRemove: check has let no other pass
 		return reply{}, nil, s.host.Remove(r.Path)
 	}
@@ -164,18 +175,12 @@ func (s *server) open(ctx context.Context, r request) (reply, []*os.File, error)
 	if err != nil {
 		return reply{}, nil, err
 	}
-	control, log, peak, events := p.Files()
+	control, log, meters := p.Files()
 	out := reply{Slot: p.ID()}
 	out.UID, out.GID = p.Users()
 	files := []*os.File{control, log}
-	if peak != nil {
-		files, out.Meters = append(files, peak), append(out.Meters, "peak")
-	}
-	if events != nil {
-		files, out.Meters = append(files, events), append(out.Meters, "events")
-	}
-	if cpu := p.CPU(); cpu != nil {
-		files, out.Meters = append(files, cpu), append(out.Meters, "cpu")
+	for _, name := range slices.Sorted(maps.Keys(meters)) {
+		files, out.Meters = append(files, meters[name]), append(out.Meters, name)
 	}
 	return out, files, nil
 }

@@ -74,6 +74,7 @@ type Host struct {
 	rootless bool
 	lacks    []sandbox.Lack
 	groups   *cgroup.Tree
+	kills    *cgroup.KillLog // nil: it may not be read here
 	filters  *filters
 	base     *rootfs.Base
 	policy   *rootfs.Policy
@@ -105,6 +106,10 @@ func New(c Config) (*Host, error) {
 		})
 	} else {
 		h.groups, h.lacks = cgroup.Open(c.CgroupParent)
+		var err error
+		if h.kills, err = cgroup.OpenKillLog(); err != nil { // who is out of memory is then told so, but not by which process
+			c.Log.Info().Err(err).Msg("processes killed for lack of memory will not be named")
+		}
 	}
 	h.lacks = append(h.lacks, landlockLack()...)
 	if err := h.prepare(); err != nil {
@@ -170,6 +175,9 @@ func (h *Host) Close() error {
 	}
 	if h.instance != nil {
 		err = errors.Join(err, h.instance.release())
+	}
+	if h.kills != nil {
+		err = errors.Join(err, h.kills.Close())
 	}
 	return err
 }

@@ -20,8 +20,9 @@ import (
 // Slot is a container with a forker in it.
 type Slot struct {
 	// Control is the caller's end of the forker's socket, Log what the slot's init and zygote write to stdout and stderr.
-	// CPU, Peak and Events are the meters of its control group (see cgroup.Group), nil where there is none. The caller closes them.
-	Control, Log, Peak, Events, CPU *os.File
+	// Meters are those of its control group, by their names (see cgroup.Group), empty where there is none. The caller closes all.
+	Control, Log *os.File
+	Meters       map[string]*os.File
 	// UID and GID of jobs, as seen inside.
 	UID, GID int
 
@@ -29,6 +30,7 @@ type Slot struct {
 	number    int
 	root      string
 	group     cgroup.Group // nil: none
+	user      int          // host user of jobs when no other slot has it, else 0
 	container *libcontainer.Container
 	started   bool          // written by Open
 	gone      chan struct{} // closed when the init has been reaped
@@ -90,8 +92,14 @@ func (s *Slot) build(t sandbox.Template, l sandbox.Limits, binds []rootfs.Mount)
 			return err
 		}
 		p.group = s.group.Path()
-		if s.Peak, s.Events, err = s.group.Meters(); err != nil {
+		if s.Meters, err = s.group.Meters(); err != nil {
 			return err
+		}
+		if h.kills != nil {
+			h.kills.Forget(p.job)
+		}
+		if !t.Build { // builders are one user, and one would be told of another's
+			s.user = p.job
 		}
 	}
 	config := p.config()
@@ -100,11 +108,7 @@ func (s *Slot) build(t sandbox.Template, l sandbox.Limits, binds []rootfs.Mount)
 	if err != nil {
 		return fmt.Errorf("create container: %w", err)
 	}
-	if err := s.run(t, binds); err != nil || s.group == nil {
-		return err
-	}
-	s.CPU, err = s.group.CPU() // only now: some hierarchies get the group from the container
-	return err
+	return s.run(t, binds)
 }
 
 // users are the host users of a slot's forker and jobs.
@@ -193,6 +197,15 @@ func (s *Slot) SetLimits(l sandbox.Limits) error {
 	return s.group.SetLimits(l)
 }
 
+// LastKill tells of the latest of the slot's jobs that the kernel killed for lack of memory since it was last asked; false: the
+// host does not tell.
+func (s *Slot) LastKill() (sandbox.Kill, bool) {
+	if s.user == 0 || s.host.kills == nil {
+		return sandbox.Kill{}, false
+	}
+	return s.host.kills.Take(s.user)
+}
+
 // Kill ends everything in the slot, its forker included, also where a CPU limit keeps the forker from being quick about it.
 func (s *Slot) Kill() error {
 	if s.container == nil {
@@ -213,9 +226,10 @@ func (s *Slot) Close() error {
 
 // abandon undoes a half-made slot, files included.
 func (s *Slot) abandon() error {
-	for _, f := range open(s.Control, s.Log, s.Peak, s.Events, s.CPU) {
+	for _, f := range open(s.Control, s.Log) {
 		_ = f.Close()
 	}
+	cgroup.CloseMeters(s.Meters)
 	s.closeOnce.Do(func() { s.closeErr = s.destroy() })
 	return s.closeErr
 }

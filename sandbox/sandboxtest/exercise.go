@@ -28,7 +28,8 @@ func Exercise(t *testing.T, open Open) {
 		{"Collect", testCollect}, {"CollectIsNoWayOut", testCollectLinks}, {"Usage", testUsage}, {"Leftovers", testLeftovers},
 		{"Reuse", testReuse}, {"ConcurrentSlots", testConcurrentSlots}, {"SlotClose", testSlotClose},
 		{"Daemon", testDaemon}, {"DaemonUnderInit", testDaemonUnderInit}, {"BrokenSlot", testBrokenSlot},
-		{"WorkSize", testWorkSize}, {"OpenFiles", testOpenFiles}, {"Pids", testPids}, {"Memory", testMemory},
+		{"WorkSize", testWorkSize}, {"OpenFiles", testOpenFiles}, {"Pids", testPids}, {"PidsPeak", testPidsPeak},
+		{"Memory", testMemory}, {"PageCache", testPageCache}, {"CPU", testCPU}, {"OutputFlood", testOutputFlood},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.test(setup(t, open)) })
 	}

@@ -4,89 +4,193 @@ import (
 	"bytes"
 	"os"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/millrace/millrace/sandbox"
+	"github.com/millrace/millrace/sandbox/cgroup"
 )
 
-// meter reads the files of a slot's control group that tell about memory. Versions 1 and 2 have them in the same form: a number,
-// and lines of which one is "oom_kill N". Either file may be nil.
+// meter reads the files of a slot's control group that tell what was used, of either version. Most of them count since the slot
+// was opened: what a process used is the difference to what its predecessor left. Reading one costs about a microsecond, and
+// none is read twice a process but those that also move between two.
 type meter struct {
-	peak, events, cpu *os.File
-	kills             int64 // before the process that runs now
-	fresh             bool  // the peak was reset for it
-	used              int64 // nanoseconds of processor time before it
+	files map[string]*os.File // by the names of package cgroup; any may be missing
+
+	mu    sync.Mutex // the process's end and who only waits for its answer read at the same time
+	left  counts     // what the process before left; guarded by mu
+	used  int64      // nanoseconds of processor time before the process; guarded by mu
+	base  int64      // processes before it, which are the slot's own; guarded by mu
+	fresh bool       // the peak was reset for it; guarded by mu
+	asked int64      // so many of its kills are known by name; guarded by mu
+	kill  *sandbox.Kill
+}
+
+// counts are what only grows.
+type counts struct {
+	kills, refused, most, read, written int64
+	system, stalled                     int64 // nanoseconds
+}
+
+func newMeter(files map[string]*os.File) *meter {
+	m := &meter{files: files}
+	m.left, _ = m.read()
+	return m
 }
 
 // start begins a measurement.
 func (m *meter) start() {
-	m.fresh = false
-	if m.peak != nil {
-		_, err := m.peak.WriteAt([]byte("0\n"), 0)
-		m.fresh = err == nil // an old kernel's file can not be reset, and would tell of the slot's whole life
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.fresh, m.asked, m.kill = false, 0, nil
+	if f := m.files[cgroup.MeterPeak]; f != nil {
+		_, err := f.WriteAt([]byte("0\n"), 0)
+		m.fresh = err == nil // an old kernel's file cannot be reset, and would tell of the slot's whole life
 	}
-	m.kills, m.used = m.oomKills(), m.nanoseconds()
+	m.base = m.number(cgroup.MeterNow)
+	m.used, m.left.system, m.left.stalled = m.processor()
 }
 
 // now tells what the process has used so far; the slot's own part of that, the fork of a zygote for one, is in it.
-func (m *meter) now() (u sandbox.Usage) {
-	if m.fresh {
-		u.MemoryPeak = m.number(m.peak)
-	}
-	u.CPUUser = time.Duration(m.nanoseconds() - m.used)
+func (m *meter) now() sandbox.Usage {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	u, _ := m.usage()
 	return u
 }
 
-func (m *meter) number(f *os.File) int64 {
-	var buf [32]byte
-	n, _ := f.ReadAt(buf[:], 0)
-	v, _ := strconv.ParseInt(string(bytes.TrimSpace(buf[:n])), 10, 64)
-	return v
+// stop ends the measurement of a process that said of itself that it had used u.
+func (m *meter) stop(u sandbox.Usage) sandbox.Usage {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	got, c := m.usage()
+	m.left = c
+	if got.MemoryPeak == 0 {
+		got.MemoryPeak = u.MemoryPeak
+	}
+	// The process's own figures are exact but leave out descendants that nobody waited for; the group's are of all, but which
+	// part was the kernel's is only sampled.
+	total := got.CPUUser + got.CPUSystem
+	if own := u.CPUUser + u.CPUSystem; total <= own {
+		got.CPUUser, got.CPUSystem = u.CPUUser, u.CPUSystem
+	} else {
+		got.CPUSystem = min(max(got.CPUSystem, u.CPUSystem), total-u.CPUUser)
+		got.CPUUser = total - got.CPUSystem
+	}
+	return got
 }
 
-// nanoseconds reads the group's processor time: cpuacct.usage is a number, cpu.stat has a line "usage_usec N".
-func (m *meter) nanoseconds() int64 {
-	if m.cpu == nil {
-		return 0
-	}
-	var buf [64]byte
-	n, _ := m.cpu.ReadAt(buf[:], 0)
-	if line, ok := bytes.CutPrefix(buf[:n], []byte("usage_usec ")); ok {
-		line, _, _ = bytes.Cut(line, []byte("\n"))
-		v, _ := strconv.ParseInt(string(line), 10, 64)
-		return v * 1000
-	}
-	v, _ := strconv.ParseInt(string(bytes.TrimSpace(buf[:n])), 10, 64)
-	return v
-}
-
-// stop ends it: the peak in bytes, 0 when the host can not tell, and whether the kernel killed for lack of memory.
-func (m *meter) stop() (peak int64, oom bool) {
+// usage is what there is more than at the start; mu is held.
+func (m *meter) usage() (u sandbox.Usage, c counts) {
+	c, total := m.read()
 	if m.fresh {
-		peak = m.number(m.peak)
+		u.MemoryPeak = m.number(cgroup.MeterPeak)
 	}
-	return peak, m.oomKills() > m.kills
+	cpu := max(0, total-m.used)
+	system := min(max(0, c.system-m.left.system), cpu)
+	u.CPUUser, u.CPUSystem, u.Throttled = time.Duration(cpu-system), time.Duration(system), time.Duration(c.stalled-m.left.stalled)
+	u.OOMKills, u.PidsRefused = c.kills-m.left.kills, c.refused-m.left.refused
+	u.IORead, u.IOWritten = c.read-m.left.read, c.written-m.left.written
+	// The kernel never forgets the largest number of processes, so that a process with fewer than one before it cannot be told,
+	// unless even the largest number would be one.
+	if c.most > m.left.most || c.most-m.base == 1 {
+		u.PidsPeak = int(max(0, c.most-m.base))
+	}
+	return u, c
 }
 
-func (m *meter) oomKills() int64 {
-	if m.events == nil {
-		return 0
+// read reads all counts, and the processor time.
+func (m *meter) read() (c counts, total int64) {
+	var buf [4096]byte
+	if b := m.text(cgroup.MeterEvents, buf[:]); b != nil {
+		c.kills = value(b, "oom_kill ")
 	}
-	var buf [512]byte
-	n, _ := m.events.ReadAt(buf[:], 0)
-	for line := range bytes.Lines(buf[:n]) {
-		if value, ok := bytes.CutPrefix(line, []byte("oom_kill ")); ok {
-			kills, _ := strconv.ParseInt(string(bytes.TrimSpace(value)), 10, 64)
-			return kills
+	if b := m.text(cgroup.MeterPids, buf[:]); b != nil {
+		c.refused = value(b, "max ")
+	}
+	if b := m.text(cgroup.MeterIO, buf[:]); b != nil {
+		c.read, c.written = transferred(b)
+	}
+	c.most = m.number(cgroup.MeterMost)
+	total, c.system, c.stalled = m.processor()
+	return c, total
+}
+
+// processor reads the group's processor time, the kernel's part of it and the time for which a limit kept it from more, in
+// nanoseconds. Version 2 has all three in one file, in microseconds.
+func (m *meter) processor() (total, system, stalled int64) {
+	var buf [1024]byte
+	b := m.text(cgroup.MeterCPU, buf[:])
+	if bytes.HasPrefix(b, []byte("usage_usec ")) {
+		return 1000 * value(b, "usage_usec "), 1000 * value(b, "system_usec "), 1000 * value(b, "throttled_usec ")
+	}
+	total, system = integer(b), m.number(cgroup.MeterSystem)
+	return total, system, value(m.text(cgroup.MeterStalled, buf[:]), "throttled_time ")
+}
+
+// killed returns the process that was killed last; ask finds out, when more were killed than were asked for.
+func (m *meter) killed(kills int64, ask func() *sandbox.Kill) *sandbox.Kill {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if kills > m.asked {
+		if k := ask(); k != nil {
+			m.kill = k
+		}
+		m.asked = kills
+	}
+	return m.kill
+}
+
+// text reads a small file from its beginning; nil when there is none.
+func (m *meter) text(name string, buf []byte) []byte {
+	f := m.files[name]
+	if f == nil {
+		return nil
+	}
+	n, _ := f.ReadAt(buf, 0)
+	return buf[:n]
+}
+
+func (m *meter) number(name string) int64 {
+	var buf [32]byte
+	return integer(m.text(name, buf[:]))
+}
+
+func integer(b []byte) int64 {
+	v, _ := strconv.ParseInt(string(bytes.TrimSpace(b)), 10, 64)
+	return v
+}
+
+// value finds the number on the line that begins with key.
+func value(b []byte, key string) int64 {
+	for line := range bytes.Lines(b) {
+		if rest, ok := bytes.CutPrefix(line, []byte(key)); ok {
+			return integer(rest)
 		}
 	}
 	return 0
 }
 
-func (m *meter) close() {
-	for _, f := range []*os.File{m.peak, m.events, m.cpu} {
-		if f != nil {
-			_ = f.Close()
+// transferred sums the bytes of all disks: "254:0 Read 4096" a line in version 1, "254:0 rbytes=4096 wbytes=0 ..." in version 2.
+func transferred(b []byte) (read, written int64) {
+	for line := range bytes.Lines(b) {
+		fields := bytes.Fields(line)
+		if len(fields) == 3 && string(fields[1]) == "Read" {
+			read += integer(fields[2])
+		}
+		if len(fields) == 3 && string(fields[1]) == "Write" {
+			written += integer(fields[2])
+		}
+		for _, f := range fields {
+			if v, ok := bytes.CutPrefix(f, []byte("rbytes=")); ok {
+				read += integer(v)
+			}
+			if v, ok := bytes.CutPrefix(f, []byte("wbytes=")); ok {
+				written += integer(v)
+			}
 		}
 	}
+	return read, written
 }
+
+func (m *meter) close() { cgroup.CloseMeters(m.files) }

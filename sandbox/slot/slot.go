@@ -25,6 +25,9 @@ import (
 // helperTimeout bounds what is asked of the helper where no caller's context reaches.
 const helperTimeout = 30 * time.Second
 
+// namingTimeout bounds what a job's end waits for a detail of its record.
+const namingTimeout = time.Second
+
 // Options of an isolator.
 type Options struct {
 	// HelloTimeout bounds the boot of a zygote. Zero: the forker's default.
@@ -84,7 +87,7 @@ func (i *Isolator) Open(ctx context.Context, t sandbox.Template) (sandbox.Slot, 
 	if err != nil {
 		return nil, err
 	}
-	s := &Slot{isolator: i, name: o.Slot, limits: limits, meter: meter{peak: o.Peak, events: o.Events, cpu: o.CPU}}
+	s := &Slot{isolator: i, name: o.Slot, limits: limits, meter: newMeter(o.Meters)}
 	s.tail = follow(o.Log, i.options.Log.With().Str("slot", o.Slot).Str("template", t.Name).Logger())
 	if err := s.greet(ctx, o); err != nil {
 		err = fmt.Errorf("open slot %s: %w", t.Name, err)
@@ -137,9 +140,8 @@ type Slot struct {
 	forker   *forker.Client
 	tail     *tail
 
-	// Start and the forker's AfterExit take turns with these: one process at a time.
-	limits sandbox.Limits
-	meter  meter
+	limits sandbox.Limits // Start and the forker's AfterExit take turns with it: one process at a time
+	meter  *meter
 
 	closeOnce sync.Once
 	closeErr  error
@@ -161,14 +163,14 @@ func (s *Slot) greet(ctx context.Context, o jail.Opened) error {
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer stop()
 	s.forker, err = forker.New(conn, forker.Options{
-		UID: uint32(o.UID), GID: uint32(o.GID), Rootless: o.UID == 0, RlimitPids: o.Events == nil,
-		HelloTimeout: s.isolator.options.HelloTimeout, BeforeStart: s.beforeStart, AfterExit: s.afterExit, UsageNow: s.meter.now,
+		UID: uint32(o.UID), GID: uint32(o.GID), Rootless: o.UID == 0, RlimitPids: len(o.Meters) == 0,
+		HelloTimeout: s.isolator.options.HelloTimeout, BeforeStart: s.beforeStart, AfterExit: s.afterExit, UsageNow: s.usageNow,
 	})
 	return errors.Join(ctx.Err(), err)
 }
 
 func (s *Slot) beforeStart(l sandbox.Limits) error {
-	if l.Memory != s.limits.Memory || l.Pids != s.limits.Pids || l.CPU != s.limits.CPU {
+	if kernel(l) != kernel(s.limits) {
 		ctx, cancel := context.WithTimeout(context.Background(), helperTimeout)
 		defer cancel()
 		if err := s.isolator.client.SetLimits(ctx, s.name, l); err != nil {
@@ -180,12 +182,33 @@ func (s *Slot) beforeStart(l sandbox.Limits) error {
 	return nil
 }
 
+// kernel is the part of l that the control group enforces.
+func kernel(l sandbox.Limits) sandbox.Limits {
+	return sandbox.Limits{Memory: l.Memory, Swap: l.Swap, Pids: l.Pids, CPU: l.CPU, IO: l.IO}
+}
+
 func (s *Slot) afterExit(e *sandbox.Exit) {
-	peak, oom := s.meter.stop()
-	if peak > 0 {
-		e.Usage.MemoryPeak = peak
+	e.Usage = s.named(s.meter.stop(e.Usage))
+	e.OOM = e.Usage.OOMKills > 0
+}
+
+func (s *Slot) usageNow() sandbox.Usage { return s.named(s.meter.now()) }
+
+// named asks the helper, which may read the kernel's log, for the process that was killed for lack of memory if one was.
+func (s *Slot) named(u sandbox.Usage) sandbox.Usage {
+	if u.OOMKills == 0 {
+		return u
 	}
-	e.OOM = oom
+	u.OOM = s.meter.killed(u.OOMKills, func() *sandbox.Kill {
+		ctx, cancel := context.WithTimeout(context.Background(), namingTimeout)
+		defer cancel()
+		k, err := s.isolator.client.Killed(ctx, s.name)
+		if err != nil {
+			s.isolator.options.Log.Debug().Err(err).Str("slot", s.name).Msg("ask for what was killed")
+		}
+		return k
+	})
+	return u
 }
 
 // Start implements sandbox.Slot.

@@ -55,7 +55,25 @@ func listJob(v *engine.JobView) *wire.Job {
 		took = ms(v.FinishedAt.Sub(*v.StartedAt))
 	}
 	j.DurationMS = &took
+	j.Usage = viewUsage(v)
 	return j
+}
+
+func viewUsage(v *engine.JobView) *wire.Usage {
+	u := v.Usage
+	if u == nil {
+		return nil
+	}
+	system := time.Duration(u.SystemMicros) * time.Microsecond
+	out := &wire.Usage{
+		CPUUserMS: ms(max(0, v.CPU-system)), CPUSystemMS: ms(system), ThrottledMS: float64(u.ThrottledMicros) / 1000,
+		IORead: u.IORead, IOWritten: u.IOWritten, PidsPeak: u.Pids, PidsRefused: u.PidsRefused, LimitHit: string(u.Limit),
+	}
+	if u.OOM != nil {
+		o := wire.OOM(*u.OOM)
+		out.OOM = &o
+	}
+	return out
 }
 
 // ms counts milliseconds with three decimals: short jobs take fractions.

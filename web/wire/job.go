@@ -44,6 +44,7 @@ type Job struct {
 	Logs           string           `json:"logs,omitempty"`
 	MemPeak        int64            `json:"mem_peak,omitempty" doc:"KiB"`
 	CPUMS          float64          `json:"cpu_ms,omitempty" doc:"processor time used"`
+	Usage          *Usage           `json:"usage,omitempty" doc:"completed jobs that ran in a sandbox: what else they used"`
 	Timeout        int64            `json:"timeout,omitempty" doc:"seconds"`
 	Worker         string           `json:"worker,omitempty"`
 	Attempt        int32            `json:"attempt,omitempty"`

@@ -103,6 +103,7 @@ func (c *call) describe(j *client.Job) {
 	if j.MemPeak > 0 {
 		line("memory", fmt.Sprintf("%.1f MB at most", float64(j.MemPeak)/1024))
 	}
+	c.describeUsage(j)
 	line("worker", j.Worker)
 	line("arguments", string(j.Args))
 	switch {
