@@ -24,6 +24,9 @@ type Network string
 const (
 	// NetworkNone is a network namespace of the slot's own with nothing but a loopback interface.
 	NetworkNone Network = "none"
+	// NetworkEgress is a network namespace of the slot's own from which public addresses can be contacted: not the host, not its
+	// loopback, not other slots, not the ranges that the administrator refuses. Template.Allow narrows it further.
+	NetworkEgress Network = "egress"
 	// NetworkHost shares the host's network.
 	NetworkHost Network = "host"
 )
@@ -40,7 +43,9 @@ type Bind struct {
 type Template struct {
 	Name    string // short, for logs and cgroup names: "exec", "python3"
 	Network Network
-	Binds   []Bind
+	// Allow, when not nil, is all that may be contacted from a slot with NetworkEgress; entries as ParseAllow reads them.
+	Allow []string
+	Binds []Bind
 	// Zygote is the argv of a process that embeds the forker (a booted interpreter that forks jobs from itself). Empty: the
 	// plain C forker, which execs Spec.Argv.
 	Zygote []string

@@ -10,6 +10,9 @@ import (
 func (t Template) Key() string {
 	h := sha256.New()
 	fmt.Fprintf(h, "%q %q %q %q %v %q %q\n", t.Name, t.Network, t.Zygote, t.ZygoteEnv, t.Build, t.Tenant, t.Calls)
+	if t.Allow != nil {
+		fmt.Fprintf(h, "allow %q\n", t.Allow)
+	}
 	if len(t.Devices) > 0 {
 		fmt.Fprintf(h, "devices %q\n", t.Devices)
 	}

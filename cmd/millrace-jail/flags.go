@@ -27,6 +27,7 @@ type options struct {
 	state      string
 	cgroup     string
 	uidBase    int
+	egress     egress
 	verbose    bool
 	program    []string
 }
@@ -46,6 +47,7 @@ func parse(name string, args []string) (options, error) {
 	f.StringVar(&o.state, "state", defaultState(), "folder for this helper alone")
 	f.StringVar(&o.cgroup, "cgroup-parent", "", "control group below which slots get theirs (default /millrace)")
 	f.IntVar(&o.uidBase, "uid-base", oci.DefaultUIDBase, "first host user of slots")
+	o.egress.flags(f)
 	f.BoolVar(&o.verbose, "verbose", false, "log every request that is refused")
 	if err := f.Parse(args); err != nil {
 		return o, err
@@ -54,6 +56,8 @@ func parse(name string, args []string) (options, error) {
 	switch {
 	case o.lib == "" || !filepath.IsAbs(o.lib):
 		return o, errors.New("--lib must name a folder by its absolute path")
+	case o.egress.check() != nil:
+		return o, o.egress.check()
 	case name == "serve" && (o.fd < 3 || len(o.program) > 0):
 		return o, errors.New("serve needs --fd, 3 or higher, and no program")
 	case name == "run" && len(o.program) == 0:
@@ -86,7 +90,7 @@ func host(o options, log zerolog.Logger) (*oci.Host, error) {
 	return oci.New(oci.Config{
 		State: o.state, Forker: filepath.Join(o.lib, "forker"),
 		Allow: append([]string{o.lib}, o.allow...), Cache: o.cache, OwnerUID: o.uid, OwnerGID: o.gid,
-		CgroupParent: o.cgroup, UIDBase: o.uidBase, Log: log,
+		CgroupParent: o.cgroup, UIDBase: o.uidBase, Egress: o.egress.network, API: o.egress.api, Log: log,
 	})
 }
 

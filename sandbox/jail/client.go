@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"sync"
 
@@ -18,6 +19,8 @@ var ErrGone = errors.New("the sandbox helper is gone")
 type Client struct {
 	conn     packet
 	strength sandbox.Strength
+	api      netip.AddrPort
+	watch    *os.File
 	done     chan struct{} // closed by fail
 	read     chan struct{} // closed when the reading goroutine has ended
 
@@ -37,13 +40,19 @@ type Opened struct {
 	Log      *os.File // what the slot's init and zygote write
 	// Meters are what the host can tell, by their names (see sandbox/cgroup); empty where there is no control group.
 	Meters map[string]*os.File
+	// Inside are sockets that wait inside of the slot for who serves it: "api", "dns", "dns-stream". Link is the number by which
+	// Watch names the slot, 0 without one.
+	Inside map[string]*os.File
+	Link   int
 }
 
 // Close closes the files.
 func (o Opened) Close() {
 	closeAll([]*os.File{o.Control, o.Log})
-	for _, f := range o.Meters {
-		_ = f.Close()
+	for _, m := range []map[string]*os.File{o.Meters, o.Inside} {
+		for _, f := range m {
+			_ = f.Close()
+		}
 	}
 }
 
@@ -53,14 +62,12 @@ func Dial(ctx context.Context, conn *net.UnixConn) (*Client, error) {
 		done: make(chan struct{}), read: make(chan struct{})}
 	go c.loop()
 	r, files, err := c.call(ctx, request{Op: opHello})
-	closeAll(files)
-	if err == nil && r.Strength == nil {
-		err = errMalformed
+	if err == nil {
+		err = c.greeted(r, files)
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("greet the sandbox helper: %w", err), c.Close())
 	}
-	c.strength = *r.Strength
 	return c, nil
 }
 
@@ -76,14 +83,17 @@ func (c *Client) Open(ctx context.Context, t sandbox.Template, l sandbox.Limits)
 	if err != nil {
 		return Opened{}, err
 	}
-	o := Opened{Slot: r.Slot, UID: r.UID, GID: r.GID, Meters: map[string]*os.File{}}
-	if len(files) != 2+len(r.Meters) {
+	o := Opened{Slot: r.Slot, UID: r.UID, GID: r.GID, Link: r.Link, Meters: map[string]*os.File{}, Inside: map[string]*os.File{}}
+	if len(files) != 2+len(r.Meters)+len(r.Inside) {
 		closeAll(files)
 		return Opened{}, fmt.Errorf("open slot: %w", errMalformed)
 	}
 	o.Control, o.Log = files[0], files[1]
 	for i, name := range r.Meters {
 		o.Meters[name] = files[2+i]
+	}
+	for i, name := range r.Inside {
+		o.Inside[name] = files[2+len(r.Meters)+i]
 	}
 	return o, nil
 }

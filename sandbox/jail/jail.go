@@ -5,12 +5,13 @@
 // travel with the reply that they belong to. Requests are numbered by the client and answered in any order; the server works on
 // a few at a time, and on one slot's one after the other.
 //
-//	hello             -> strength of the walls
-//	open   template   -> slot, uid, gid; descriptors: control socket, log, and the meters there are
+//	hello             -> strength of the walls; descriptor: where the kernel tells what slots contact
+//	open   template   -> slot, uid, gid; descriptors: control socket, log, the meters there are, and sockets inside of the slot
 //	limits slot       -> the slot's limits are these now
 //	kill   slot       -> everything in the slot has been told to die
 //	close  slot       -> the slot is gone, with all that it held
 //	remove path       -> a file or folder below the cache is gone
+//	permit slot       -> the slot may contact these addresses too, for some time
 //	oom    slot       -> the process in it that was last killed for lack of memory, if that is known
 //
 // The helper takes the daemon for hostile: every field is checked before use, nothing in a message names a host path except
@@ -48,6 +49,7 @@ const (
 	opClose  = "close"
 	opRemove = "remove"
 	opOOM    = "oom"
+	opPermit = "permit"
 )
 
 // Bounds of what is accepted.
@@ -71,6 +73,7 @@ type request struct {
 	Limits   *sandbox.Limits   `json:"limits,omitempty"`
 	Slot     string            `json:"slot,omitempty"`
 	Path     string            `json:"path,omitempty"`
+	Permits  *permits          `json:"permits,omitempty"`
 }
 
 type reply struct {
@@ -81,6 +84,9 @@ type reply struct {
 	UID      int               `json:"uid"`
 	GID      int               `json:"gid"`
 	Meters   []string          `json:"meters,omitempty"` // names of the descriptors behind control and log
+	Inside   []string          `json:"inside,omitempty"` // names of the descriptors behind those of meters
+	Link     int               `json:"link,omitempty"`
+	API      string            `json:"api,omitempty"`
 	Killed   *sandbox.Kill     `json:"killed,omitempty"`
 }
 
@@ -125,6 +131,8 @@ func (r request) check() error {
 		return errors.Join(checkSlot(r.Slot), checkLimits(*r.Limits))
 	case opKill, opClose, opOOM:
 		return checkSlot(r.Slot)
+	case opPermit:
+		return errors.Join(checkSlot(r.Slot), r.Permits.check())
 	case opRemove:
 		if r.Path == "" || len(r.Path) > maxPath {
 			return errors.New("bad path")
@@ -147,8 +155,8 @@ func checkTemplate(t sandbox.Template) error {
 	if !nameShape.MatchString(t.Name) {
 		return fmt.Errorf("bad template name %q", clip(t.Name))
 	}
-	if t.Network != sandbox.NetworkNone && t.Network != sandbox.NetworkHost {
-		return fmt.Errorf("unknown network %q", clip(string(t.Network)))
+	if err := checkNetwork(t); err != nil {
+		return err
 	}
 	if len(t.Zygote) > maxArgs || len(t.ZygoteEnv) > maxEnv {
 		return errors.New("too many arguments or variables for the zygote")
@@ -167,13 +175,13 @@ func checkTemplate(t sandbox.Template) error {
 			return fmt.Errorf("bad variable for the zygote: %q", clip(s))
 		}
 	}
-	if err := gpu.CheckIDs(t.Devices); err != nil {
-		return err
-	}
 	if len(t.Calls) > maxCalls {
 		return errors.New("too many system calls to be allowed")
 	}
 	if err := seccomp.Check(t.Calls); err != nil {
+		return err
+	}
+	if err := gpu.CheckIDs(t.Devices); err != nil {
 		return err
 	}
 	for _, b := range t.Binds {

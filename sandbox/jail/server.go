@@ -7,9 +7,11 @@ import (
 	"io"
 	"maps"
 	"net"
+	"net/netip"
 	"os"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/rs/zerolog"
 	"golang.org/x/sync/semaphore"
@@ -23,6 +25,10 @@ type Host interface {
 	// Open makes a slot; its template has passed the checks of this package, its binds have not been checked.
 	Open(context.Context, sandbox.Template, sandbox.Limits) (Place, error)
 	Remove(path string) error
+	// API is where slots without the host's network find the API, not valid where they can not; Watch tells what slots contact,
+	// nil where they can contact nothing.
+	API() netip.AddrPort
+	Watch() *os.File
 }
 
 // Place is an open slot.
@@ -34,6 +40,10 @@ type Place interface {
 	Files() (control, log *os.File, meters map[string]*os.File)
 	// LastKill is the process of the slot that was last killed for lack of memory since it was asked; false: not known.
 	LastKill() (sandbox.Kill, bool)
+	// Inside are sockets that wait inside of the slot, by name ("api", "dns", "dns-stream"), and the link that Watch names it by.
+	// The server closes its copies.
+	Inside() (sockets map[string]*os.File, link int)
+	Permit(list []sandbox.Permit, ttl time.Duration) error
 	SetLimits(sandbox.Limits) error
 	Kill() error
 	Close() error
@@ -133,8 +143,7 @@ func (s *server) answer(ctx context.Context, r request) {
 func (s *server) do(ctx context.Context, r request) (reply, []*os.File, error) {
 	switch r.Op {
 	case opHello:
-		strength := s.host.Strength()
-		return reply{Strength: &strength}, nil, nil
+		return s.hello()
 	case opOpen:
 		return s.open(ctx, r)
 	case opLimits:
@@ -143,6 +152,8 @@ func (s *server) do(ctx context.Context, r request) (reply, []*os.File, error) {
 		return reply{}, nil, s.with(r.Slot, func(p Place) error { return p.Kill() })
 	case opClose:
 		return reply{}, nil, s.close(r.Slot)
+	case opPermit:
+		return reply{}, nil, s.with(r.Slot, func(p Place) error { return p.Permit(r.Permits.List, r.Permits.TTL) })
 	case opOOM:
 		var out reply
 		err := s.with(r.Slot, func(p Place) error {
@@ -182,6 +193,11 @@ func (s *server) open(ctx context.Context, r request) (reply, []*os.File, error)
 	for _, name := range slices.Sorted(maps.Keys(meters)) {
 		files, out.Meters = append(files, meters[name]), append(out.Meters, name)
 	}
+	inside, link := p.Inside()
+	for _, name := range slices.Sorted(maps.Keys(inside)) {
+		files, out.Inside = append(files, inside[name]), append(out.Inside, name)
+	}
+	out.Link = link
 	return out, files, nil
 }
 

@@ -32,6 +32,7 @@ type plan struct {
 	mounts   []rootfs.Mount
 	devices  []gpu.Bound // nodes that the slot has beyond those of every slot
 	network  sandbox.Network
+	netns    string // path of the network namespace that was made for it; empty: libcontainer makes one, or it has the host's
 	group    string // path of the control group; empty: none
 	rootless bool
 	forker   int // host user of uid 0 inside
@@ -64,7 +65,10 @@ func (p plan) config() *configs.Config {
 		c.RootlessCgroups = true
 		c.Cgroups = &cgroups.Cgroup{Name: "millrace-" + filepath.Base(p.root), Rootless: true, Resources: &cgroups.Resources{}}
 	}
-	if p.network != sandbox.NetworkHost {
+	switch {
+	case p.netns != "":
+		c.Namespaces = append(c.Namespaces, configs.Namespace{Type: configs.NEWNET, Path: p.netns})
+	case p.network != sandbox.NetworkHost:
 		c.Namespaces = append(c.Namespaces, configs.Namespace{Type: configs.NEWNET})
 		c.Networks = []*configs.Network{{Type: "loopback"}}
 	}

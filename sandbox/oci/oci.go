@@ -15,6 +15,7 @@ package oci
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"runtime"
 	"sync"
@@ -25,6 +26,7 @@ import (
 
 	"github.com/millrace/millrace/sandbox"
 	"github.com/millrace/millrace/sandbox/cgroup"
+	"github.com/millrace/millrace/sandbox/network"
 	"github.com/millrace/millrace/sandbox/rootfs"
 )
 
@@ -62,6 +64,9 @@ type Config struct {
 	CgroupParent string
 	// UIDBase is the first host user of slots. Zero: DefaultUIDBase.
 	UIDBase int
+	// Egress says how slots get out. API is where a slot without the host's network finds the daemon's API.
+	Egress network.Config
+	API    netip.AddrPort
 	// GPURoot is where GPUs are looked for. Empty: the root of the file system, as anywhere but in tests.
 	GPURoot string
 	Log     zerolog.Logger
@@ -78,6 +83,8 @@ type Host struct {
 	filters  *filters
 	base     *rootfs.Base
 	policy   *rootfs.Policy
+	egress   *network.Egress // nil: not possible here, as lacks says
+	watch    *os.File        // see Watch
 
 	mu     sync.Mutex
 	next   int // where the search for a free number begins, so that numbers are reused late
@@ -89,6 +96,9 @@ type Host struct {
 func New(c Config) (*Host, error) {
 	if c.CgroupParent == "" {
 		c.CgroupParent = cgroup.DefaultParent
+	}
+	if !c.API.IsValid() {
+		c.API = DefaultAPI
 	}
 	if c.UIDBase == 0 {
 		c.UIDBase = DefaultUIDBase
@@ -112,6 +122,9 @@ func New(c Config) (*Host, error) {
 		}
 	}
 	h.lacks = append(h.lacks, landlockLack()...)
+	if err := h.openEgress(); err != nil {
+		return nil, errors.Join(err, h.Close())
+	}
 	if err := h.prepare(); err != nil {
 		return nil, errors.Join(err, h.Close())
 	}
@@ -170,6 +183,7 @@ func (h *Host) Close() error {
 	}
 	wg.Wait()
 	err := errors.Join(errs...)
+	err = errors.Join(err, h.closeEgress())
 	if h.policy != nil {
 		err = errors.Join(err, h.policy.Close())
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/millrace/millrace/sandbox"
 	"github.com/millrace/millrace/sandbox/cgroup"
+	"github.com/millrace/millrace/sandbox/network"
 	"github.com/millrace/millrace/sandbox/rootfs"
 )
 
@@ -23,6 +24,8 @@ type Slot struct {
 	// Meters are those of its control group, by their names (see cgroup.Group), empty where there is none. The caller closes all.
 	Control, Log *os.File
 	Meters       map[string]*os.File
+	// Sockets wait inside of the slot for who serves it; see Inside. The caller closes them.
+	Sockets network.Sockets
 	// UID and GID of jobs, as seen inside.
 	UID, GID int
 
@@ -37,7 +40,8 @@ type Slot struct {
 	closeOnce sync.Once
 	closeErr  error
 
-	mu sync.Mutex // guards group
+	mu    sync.Mutex     // guards group and place
+	place *network.Place // nil: none
 }
 
 // ID names the slot among those of its host.
@@ -86,6 +90,9 @@ func (s *Slot) build(t sandbox.Template, l sandbox.Limits, binds []rootfs.Mount)
 		return err
 	}
 	p := plan{root: s.root, mounts: mounts, devices: own, network: t.Network, rootless: h.rootless}
+	if p.netns, err = s.takePlace(t); err != nil {
+		return err
+	}
 	p.forker, p.job = h.users(s.number, t.Build)
 	if h.groups.Usable() {
 		if s.group, err = h.groups.Create(h.instance.group(s.number), l); err != nil {
@@ -149,6 +156,12 @@ func (s *Slot) run(t sandbox.Template, binds []rootfs.Mount) error {
 	err = s.container.Start(process)
 	if err == nil {
 		err = s.verify(process, binds)
+	}
+	if err == nil {
+		var pid int
+		if pid, err = process.Pid(); err == nil {
+			err = s.listen(t.Network, pid)
+		}
 	}
 	if err == nil {
 		err = s.container.Exec()
@@ -230,6 +243,7 @@ func (s *Slot) abandon() error {
 		_ = f.Close()
 	}
 	cgroup.CloseMeters(s.Meters)
+	s.Sockets.Close()
 	s.closeOnce.Do(func() { s.closeErr = s.destroy() })
 	return s.closeErr
 }
@@ -256,6 +270,9 @@ func (s *Slot) destroy() error {
 		s.group = nil
 	}
 	errs = append(errs, os.RemoveAll(s.root))
+	if errors.Join(errs...) == nil { // else something may still use it
+		errs = append(errs, s.givePlace())
+	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("close slot %d: %w", s.number, err) // the number stays taken: its users may still be at work
 	}

@@ -72,7 +72,10 @@ func (b *Base) makeEtc(network sandbox.Network) error {
 // refresh brings the names that a slot on the host's network resolves up to date. Slots that are open see it too: /etc is
 // bound as a directory.
 func (b *Base) refresh(network sandbox.Network) error {
-	if network != sandbox.NetworkHost {
+	switch network {
+	case sandbox.NetworkEgress:
+		return b.refreshEgress()
+	case sandbox.NetworkNone:
 		return nil
 	}
 	for _, name := range []string{"resolv.conf", "hosts"} {

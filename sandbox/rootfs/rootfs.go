@@ -76,7 +76,7 @@ func (m Mount) Verify(root string) error {
 
 // Base holds what all slots of one helper share.
 type Base struct {
-	dir      string // holds etc-host, etc-none and dev
+	dir      string // holds etc-host, etc-egress, etc-none and dev
 	forker   string
 	etcBinds []Mount // parts of /etc that are the host's own
 }
@@ -85,7 +85,7 @@ type Base struct {
 // a host path.
 func NewBase(dir, forker string) (*Base, error) {
 	b := &Base{dir: dir, forker: forker}
-	for _, n := range []sandbox.Network{sandbox.NetworkNone, sandbox.NetworkHost} {
+	for _, n := range []sandbox.Network{sandbox.NetworkNone, sandbox.NetworkEgress, sandbox.NetworkHost} {
 		if err := b.makeEtc(n); err != nil {
 			return nil, fmt.Errorf("make /etc of slots: %w", err)
 		}

@@ -20,6 +20,7 @@ import (
 	"github.com/millrace/millrace/sandbox"
 	"github.com/millrace/millrace/sandbox/forker"
 	"github.com/millrace/millrace/sandbox/jail"
+	"github.com/millrace/millrace/sandbox/resolver"
 )
 
 // helperTimeout bounds what is asked of the helper where no caller's context reaches.
@@ -32,14 +33,20 @@ const namingTimeout = time.Second
 type Options struct {
 	// HelloTimeout bounds the boot of a zygote. Zero: the forker's default.
 	HelloTimeout time.Duration
-	Log          zerolog.Logger
+	// API serves a connection, a *Visit, that a process in a slot has made to the API listener in there. Nil: nobody does.
+	API func(net.Conn)
+	// Names says whom slots' questions for names are forwarded to.
+	Names resolver.Config
+	Log   zerolog.Logger
 }
 
 // Isolator implements sandbox.Isolator. Its methods may be called from any goroutine.
 type Isolator struct {
-	client  *jail.Client
-	options Options
-	helper  <-chan error // tells once how a helper of our own ended; nil: it is not ours
+	client   *jail.Client
+	options  Options
+	resolver *resolver.Resolver
+	watch    *watch       // nil: slots can contact nothing
+	helper   <-chan error // tells once how a helper of our own ended; nil: it is not ours
 
 	mu     sync.Mutex
 	slots  map[*Slot]struct{}
@@ -60,7 +67,10 @@ func Connect(ctx context.Context, conn *net.UnixConn, o Options) (*Isolator, err
 
 // New returns an isolator that owns client.
 func New(client *jail.Client, o Options) *Isolator {
-	i := &Isolator{client: client, options: o, slots: map[*Slot]struct{}{}}
+	i := &Isolator{client: client, options: o, resolver: resolver.New(o.Names), slots: map[*Slot]struct{}{}}
+	if f := client.Watch(); f != nil {
+		i.watch = newWatch(f)
+	}
 	go func() {
 		// Without the helper nobody limits the slots or cleans up after them: the forkers, which only we hold, must go.
 		<-client.Done()
@@ -89,6 +99,10 @@ func (i *Isolator) Open(ctx context.Context, t sandbox.Template) (sandbox.Slot, 
 	}
 	s := &Slot{isolator: i, name: o.Slot, limits: limits, meter: newMeter(o.Meters)}
 	s.tail = follow(o.Log, i.options.Log.With().Str("slot", o.Slot).Str("template", t.Name).Logger())
+	if s.services, err = i.openServices(t, o); err != nil {
+		_ = o.Control.Close()
+		return nil, errors.Join(err, s.discard())
+	}
 	if err := s.greet(ctx, o); err != nil {
 		err = fmt.Errorf("open slot %s: %w", t.Name, err)
 		return nil, errors.Join(err, s.discard())
@@ -125,6 +139,9 @@ func (i *Isolator) Close() error {
 	}
 	wg.Wait()
 	errs = append(errs, i.client.Close())
+	if i.watch != nil {
+		i.watch.close()
+	}
 	i.ended.Do(func() {
 		if i.helper != nil {
 			errs = append(errs, <-i.helper)
@@ -139,6 +156,7 @@ type Slot struct {
 	name     string
 	forker   *forker.Client
 	tail     *tail
+	services *services
 
 	limits sandbox.Limits // Start and the forker's AfterExit take turns with it: one process at a time
 	meter  *meter
@@ -147,7 +165,12 @@ type Slot struct {
 	closeErr  error
 }
 
-var _ sandbox.Slot = (*Slot)(nil)
+var (
+	_ sandbox.Slot   = (*Slot)(nil)
+	_ sandbox.Holder = (*Slot)(nil)
+
+	_ sandbox.Networked = (*Slot)(nil)
+)
 
 // greet waits for the forker to be ready.
 func (s *Slot) greet(ctx context.Context, o jail.Opened) error {
@@ -216,6 +239,11 @@ func (s *Slot) Start(ctx context.Context, spec sandbox.Spec) (sandbox.Process, e
 	return s.forker.Start(ctx, spec)
 }
 
+// Hold implements sandbox.Holder.
+func (s *Slot) Hold(ctx context.Context, l sandbox.Limits) (sandbox.Held, error) {
+	return s.forker.Hold(ctx, l)
+}
+
 // Done implements sandbox.Slot.
 func (s *Slot) Done() <-chan struct{} { return s.forker.Done() }
 
@@ -235,6 +263,7 @@ func (s *Slot) discard() error {
 	if s.forker != nil {
 		err = s.forker.Close()
 	}
+	s.services.close() // the helper may use the namespace again, and finds no socket of ours in it
 	ctx, cancel := context.WithTimeout(context.Background(), helperTimeout)
 	defer cancel()
 	cerr := s.isolator.client.CloseSlot(ctx, s.name)

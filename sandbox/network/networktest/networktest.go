@@ -1,11 +1,14 @@
-package network_test
+// Package networktest gives tests of what slots contact a world of their own: a network namespace that plays the host, in which the
+// test itself runs, and one that plays the internet. Nothing of the machine's own network is touched.
+//
+//	place 100.64.0.2 --- 100.64.0.1 host 198.51.100.1 --- 198.51.100.254 internet (203.0.113.5, 10.9.9.9, 169.254.169.254, ...)
+package networktest
 
 import (
 	"errors"
 	"fmt"
 	"io"
 	"net"
-	"net/netip"
 	"os"
 	"os/exec"
 	"runtime"
@@ -19,50 +22,45 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The tests run in a network namespace of their own, which plays the host; a second one plays the internet. Nothing of the
-// machine's own network is touched.
-//
-//	place 100.64.0.2 --- 100.64.0.1 host 198.51.100.1 --- 198.51.100.254 internet (203.0.113.5, 10.9.9.9, 169.254.169.254, ...)
-
 const aloneEnv = "MILLRACE_TEST_NETNS"
 
-func TestMain(m *testing.M) {
-	if os.Getenv(aloneEnv) != "" || os.Geteuid() != 0 {
-		os.Exit(m.Run()) //nolint:forbidigo // the end of a test binary
-	}
-	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
-	cmd.Env = append(os.Environ(), aloneEnv+"=1")
+// Alone tells whether this process has a network namespace of its own.
+func Alone() bool { return os.Getenv(aloneEnv) != "" }
+
+// Again runs this test binary once more with the given arguments, in a network namespace of its own.
+func Again(env []string, args ...string) (status int, err error) {
+	cmd := exec.Command("/proc/self/exe", args...)
+	cmd.Env = append(append(os.Environ(), env...), aloneEnv+"=1")
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
-	err := cmd.Run()
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}
+	err = cmd.Run()
 	var exit *exec.ExitError
-	switch {
-	case errors.As(err, &exit):
-		os.Exit(exit.ExitCode()) //nolint:forbidigo // the end of a test binary
-	case err != nil:
-		fmt.Fprintf(os.Stderr, "network namespaces are not possible here: %v\n", err)
-		os.Exit(1) //nolint:forbidigo // the end of a test binary
+	if errors.As(err, &exit) {
+		return exit.ExitCode(), nil
 	}
+	return 0, err
 }
 
-// addresses of the internet.
-var internet = []string{"203.0.113.5/32", "203.0.113.6/32", "10.9.9.9/32", "192.168.7.7/32", "169.254.169.254/32", "100.127.0.9/32"}
+// Internet are the addresses at which the internet answers.
+var Internet = []string{"203.0.113.5/32", "203.0.113.6/32", "10.9.9.9/32", "192.168.7.7/32", "169.254.169.254/32", "100.127.0.9/32"}
 
 const (
-	hostAddress = "198.51.100.1"
-	port        = 8080
+	// Host is the host's address towards the internet.
+	Host = "198.51.100.1"
+	// Port is where everybody answers, over TCP and UDP, with the address that they see.
+	Port = 8080
 )
 
-func must(t *testing.T, err error) {
+// Must ends a test that can not go on.
+func Must(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
 	}
 }
 
-// inside runs f on a thread in a namespace.
-func inside(t *testing.T, ns *os.File, f func() error) error {
-	t.Helper()
+// Inside runs f on a thread in a namespace.
+func Inside(ns *os.File, f func() error) error {
 	done := make(chan error)
 	go func() {
 		runtime.LockOSThread()
@@ -75,8 +73,8 @@ func inside(t *testing.T, ns *os.File, f func() error) error {
 	return <-done
 }
 
-// connectWorld joins the host to a new internet.
-func connectWorld(t *testing.T) {
+// Connect joins the host to a new internet.
+func Connect(t *testing.T) {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("needs root")
@@ -98,51 +96,51 @@ func connectWorld(t *testing.T) {
 	t.Cleanup(func() { _ = world.Close() })
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name = "up0"
-	must(t, netlink.LinkAdd(&netlink.Veth{LinkAttrs: attrs, PeerName: "down0", PeerNamespace: netlink.NsFd(int(world.Fd()))}))
+	Must(t, netlink.LinkAdd(&netlink.Veth{LinkAttrs: attrs, PeerName: "down0", PeerNamespace: netlink.NsFd(int(world.Fd()))}))
 	up, err := netlink.LinkByName("up0")
-	must(t, err)
+	Must(t, err)
 	t.Cleanup(func() { _ = netlink.LinkDel(up) })
 	lo, err := netlink.LinkByName("lo")
-	must(t, err)
-	must(t, netlink.LinkSetUp(lo))
+	Must(t, err)
+	Must(t, netlink.LinkSetUp(lo))
 	parse := func(s string) *netlink.Addr {
 		a, err := netlink.ParseAddr(s)
-		must(t, err)
+		Must(t, err)
 		return a
 	}
-	must(t, netlink.AddrAdd(up, parse(hostAddress+"/24")))
-	must(t, netlink.LinkSetUp(up))
-	must(t, netlink.RouteAdd(&netlink.Route{LinkIndex: up.Attrs().Index, Gw: net.ParseIP("198.51.100.254")}))
+	Must(t, netlink.AddrAdd(up, parse(Host+"/24")))
+	Must(t, netlink.LinkSetUp(up))
+	Must(t, netlink.RouteAdd(&netlink.Route{LinkIndex: up.Attrs().Index, Gw: net.ParseIP("198.51.100.254")}))
 	h, err := netlink.NewHandleAt(netns.NsHandle(world.Fd()))
-	must(t, err)
+	Must(t, err)
 	defer h.Close()
 	down, err := h.LinkByName("down0")
-	must(t, err)
+	Must(t, err)
 	wlo, err := h.LinkByName("lo")
-	must(t, err)
-	must(t, h.AddrAdd(down, parse("198.51.100.254/24")))
-	must(t, h.LinkSetUp(down))
-	must(t, h.LinkSetUp(wlo))
-	for _, a := range internet {
-		must(t, h.AddrAdd(wlo, parse(a)))
+	Must(t, err)
+	Must(t, h.AddrAdd(down, parse("198.51.100.254/24")))
+	Must(t, h.LinkSetUp(down))
+	Must(t, h.LinkSetUp(wlo))
+	for _, a := range Internet {
+		Must(t, h.AddrAdd(wlo, parse(a)))
 	}
-	must(t, inside(t, world, func() error {
-		for _, a := range internet {
-			if err := answer(t, strings.TrimSuffix(a, "/32")); err != nil {
+	Must(t, Inside(world, func() error {
+		for _, a := range Internet {
+			if err := Answer(t, strings.TrimSuffix(a, "/32")); err != nil {
 				return err
 			}
 		}
 		return nil
 	}))
-	must(t, answer(t, "0.0.0.0")) // the host has services too
+	Must(t, Answer(t, "0.0.0.0")) // the host has services too
 	// The kernel answers only a few refused datagrams a second; the tests want every answer.
-	must(t, os.WriteFile("/proc/sys/net/ipv4/icmp_ratelimit", []byte("0"), 0o644))
+	Must(t, os.WriteFile("/proc/sys/net/ipv4/icmp_ratelimit", []byte("0"), 0o644))
 }
 
-// answer serves: over TCP and UDP everybody is told the address that they are seen with.
-func answer(t *testing.T, address string) error {
+// Answer serves: over TCP and UDP everybody is told the address that they are seen with.
+func Answer(t *testing.T, address string) error {
 	t.Helper()
-	l, err := net.Listen("tcp4", net.JoinHostPort(address, fmt.Sprint(port)))
+	l, err := net.Listen("tcp4", net.JoinHostPort(address, fmt.Sprint(Port)))
 	if err != nil {
 		return err
 	}
@@ -158,7 +156,7 @@ func answer(t *testing.T, address string) error {
 			_ = c.Close()
 		}
 	}()
-	u, err := net.ListenPacket("udp4", net.JoinHostPort(address, fmt.Sprint(port)))
+	u, err := net.ListenPacket("udp4", net.JoinHostPort(address, fmt.Sprint(Port)))
 	if err != nil {
 		return err
 	}
@@ -177,19 +175,18 @@ func answer(t *testing.T, address string) error {
 	return nil
 }
 
-// longEnough ends what hangs; nothing in these tests should.
-const longEnough = 10 * time.Second
+// LongEnough ends what hangs; nothing in these tests should.
+const LongEnough = 10 * time.Second
 
-// ask contacts an address and returns as whom it was seen.
-func ask(t *testing.T, ns *os.File, network, address string) (seen string, err error) {
-	t.Helper()
-	err = inside(t, ns, func() error {
-		c, err := net.DialTimeout(network, address, longEnough)
+// Ask contacts an address and returns as whom it was seen.
+func Ask(ns *os.File, network, address string) (seen string, err error) {
+	err = Inside(ns, func() error {
+		c, err := net.DialTimeout(network, address, LongEnough)
 		if err != nil {
 			return err
 		}
 		defer func() { _ = c.Close() }()
-		_ = c.SetDeadline(time.Now().Add(longEnough))
+		_ = c.SetDeadline(time.Now().Add(LongEnough))
 		if network == "udp4" {
 			if _, err := c.Write([]byte("who am I")); err != nil {
 				return err
@@ -203,6 +200,5 @@ func ask(t *testing.T, ns *os.File, network, address string) (seen string, err e
 	return seen, err
 }
 
-func at(host string) string { return net.JoinHostPort(host, fmt.Sprint(port)) }
-
-func ip(s string) netip.Addr { return netip.MustParseAddr(s) }
+// At is a place where somebody answers.
+func At(host string) string { return net.JoinHostPort(host, fmt.Sprint(Port)) }
