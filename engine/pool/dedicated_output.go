@@ -2,13 +2,100 @@ package pool
 
 import (
 	"errors"
+	"io"
+	"net"
+	"runtime"
+	"sync"
 	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/millrace/millrace/sandbox"
 )
 
-// readOutput passes output on to the turn that runs, until every holder of the pipe is gone. A wrapper sends an answer only once
-// the pipe has been read empty, and reading is done with the lock that an answer takes: so each run gets what is its own.
+// tie keeps the two streams of a process in step, answers and output, so that each run gets the output that is its own.
+//
+// A process sends an answer only once its output pipe has been read empty. So when there is output to be read, it is that of the run
+// whose answer comes next, once all answers that have been sent are known. The one who reads answers therefore holds mu from when
+// it takes bytes until it has dealt with them all, and the one who reads output does so with mu and only while no bytes wait.
+type tie struct {
+	conn net.Conn
+	raw  syscall.RawConn // nil: conn is no socket, in tests
+	mu   sync.Mutex
+	held bool // by Read; only the goroutine that reads answers
+}
+
+func newTie(conn net.Conn) *tie {
+	t := &tie{conn: conn}
+	if c, ok := conn.(syscall.Conn); ok {
+		t.raw, _ = c.SyscallConn() // an error: the connection is closed, and says so when it is read
+	}
+	return t
+}
+
+// Read takes bytes of answers. All that it gave before have been dealt with.
+func (t *tie) Read(p []byte) (n int, err error) {
+	t.release()
+	if t.raw == nil {
+		n, err = t.conn.Read(p)
+		t.mu.Lock()
+		t.held = true
+		return n, err
+	}
+	waited := t.raw.Read(func(fd uintptr) bool {
+		t.mu.Lock()
+		t.held = true
+		if n, err = syscall.Read(int(fd), p); errors.Is(err, syscall.EAGAIN) {
+			t.release()
+			return false
+		}
+		return true
+	})
+	if waited != nil || err != nil || n <= 0 {
+		return 0, io.EOF // how it ended is the process's to tell
+	}
+	return n, nil
+}
+
+// release says that all answers that were read have been dealt with.
+func (t *tie) release() {
+	if t.held {
+		t.held = false
+		t.mu.Unlock()
+	}
+}
+
+// level takes mu when no answer waits to be read.
+func (t *tie) level() {
+	for tries := 0; ; tries++ {
+		t.mu.Lock()
+		if !t.waits() {
+			return
+		}
+		t.mu.Unlock()
+		if tries < 10 {
+			runtime.Gosched()
+		} else {
+			time.Sleep(50 * time.Microsecond)
+		}
+	}
+}
+
+// waits says whether there are bytes that Read has not taken.
+func (t *tie) waits() (yes bool) {
+	if t.raw == nil {
+		return false
+	}
+	_ = t.raw.Control(func(fd uintptr) { // an error: it is closed, nothing can be read
+		var one [1]byte
+		n, _, err := syscall.Recvfrom(int(fd), one[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+		yes = err == nil && n > 0
+	})
+	return yes
+}
+
+// readOutput passes output on to the turn that runs, until every holder of the pipe is gone.
 func (s *shift) readOutput(proc sandbox.Process) {
 	pooled := buffers.Get().(*[outputBuffer]byte)
 	defer buffers.Put(pooled)
@@ -19,11 +106,11 @@ func (s *shift) readOutput(proc sandbox.Process) {
 			return
 		}
 	}
-	for { // a stream that is no descriptor, in tests
+	for { // a stream that is no pipe, in tests
 		n, err := out.Read(pooled[:])
-		s.output.Lock()
+		s.tie.mu.Lock()
 		s.deliver(pooled[:n])
-		s.output.Unlock()
+		s.tie.mu.Unlock()
 		if err != nil {
 			return
 		}
@@ -35,10 +122,13 @@ func (s *shift) readRaw(raw syscall.RawConn, buf []byte) {
 		var n int
 		var err error
 		waited := raw.Read(func(fd uintptr) bool {
-			s.output.Lock()
-			defer s.output.Unlock()
+			if n, _ := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0); n == 0 {
+				return false // wait; what comes later is another run's, perhaps
+			}
+			s.tie.level()
+			defer s.tie.mu.Unlock()
 			if n, err = syscall.Read(int(fd), buf); errors.Is(err, syscall.EAGAIN) {
-				return false // empty: wait
+				return false
 			}
 			s.deliver(buf[:max(n, 0)])
 			return true
@@ -50,7 +140,7 @@ func (s *shift) readRaw(raw syscall.RawConn, buf []byte) {
 }
 
 // deliver gives output to the run that it belongs to, and stops one that says too much. What comes while none runs, from a thread
-// that stayed behind, has no place to go. s.output is held.
+// that stayed behind, has no place to go. s.tie.mu is held.
 func (s *shift) deliver(p []byte) {
 	if len(p) == 0 {
 		return

@@ -30,6 +30,7 @@ type shift struct {
 	proc    sandbox.Process // started.proc, which its close forgets
 	began   time.Time
 	timer   *time.Timer // the wall time of the first turn
+	tie     *tie
 
 	// Guarded by line.mu.
 	open    bool    // takes turns
@@ -42,10 +43,6 @@ type shift struct {
 	out     []byte // to be written
 	writing bool   // somebody does
 	runs    int
-
-	// output is held while output is read and told to whom it belongs, and while the first turn changes: what a run wrote before
-	// its answer is its own.
-	output sync.Mutex
 
 	used time.Duration // processor time up to the last answer; only the goroutine that reads answers
 }
@@ -69,6 +66,8 @@ func (s *shift) work() error {
 	s.worker, s.started, s.proc, s.began = w, boot.s, boot.s.proc, time.Now()
 	defer s.started.close()
 	proc := s.proc
+	s.tie = newTie(proc.Conn())
+	s.started.frames.Reset(s.tie) // a process that waits has said nothing but that
 	unwatch := context.AfterFunc(p.ctx, func() { _ = proc.Kill() })
 	defer unwatch()
 	s.timer = time.AfterFunc(limits.Wall, s.overdue)
@@ -79,6 +78,7 @@ func (s *shift) work() error {
 	trouble := s.greet()
 	if trouble == nil {
 		trouble = s.readAnswers()
+		s.tie.release()
 	}
 	s.end(proc, trouble, &reading)
 	return nil
@@ -260,11 +260,9 @@ func (s *shift) answered(number uint64, res Result) bool {
 		usage.CPUUser -= s.used
 		s.used = total
 	}
-	s.output.Lock()
 	s.line.mu.Lock()
 	if len(s.sent) == 0 || s.sent[0].number != number {
 		s.line.mu.Unlock()
-		s.output.Unlock()
 		return false
 	}
 	t := s.sent[0]
@@ -280,7 +278,6 @@ func (s *shift) answered(number uint64, res Result) bool {
 	if len(s.sent) > 0 {
 		s.first()
 	}
-	s.output.Unlock()
 	s.send()
 	if s.leaving || s.line.closed && len(s.line.waiting) == 0 {
 		s.leave()
