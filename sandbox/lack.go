@@ -8,6 +8,7 @@ const (
 	LackSwap   = "swap limits"
 	LackIO     = "I/O limits"
 	LackWalls  = "isolation"
+	LackUsers  = "a user of its own for each slot"
 	LackEgress = "egress filter"
 	// LackLandlock: the wall behind the walls around files. Nothing else depends on it.
 	LackLandlock = "landlock"

@@ -160,6 +160,7 @@ func (h *harness) Strength() sandbox.Strength {
 	}}
 	if h.rootless {
 		s.Mode = "rootless"
+		s.Lacks = append(s.Lacks, sandbox.Lack{What: sandbox.LackUsers, Why: "one user is mapped"})
 	}
 	return s
 }

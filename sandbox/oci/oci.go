@@ -110,7 +110,7 @@ func New(c Config) (*Host, error) {
 	if h.rootless {
 		h.groups, h.lacks = cgroup.None("the helper does not run as root")
 		h.lacks = append(h.lacks, sandbox.Lack{
-			What: "a user of its own for each slot",
+			What: sandbox.LackUsers,
 			Why:  "the helper does not run as root, so jobs run as the daemon's own user, in a user namespace and without capabilities",
 			Fix:  "start the daemon as root, or install the package",
 		})

@@ -20,15 +20,15 @@ type Scene struct {
 	// Without names probes that nothing is promised about, each with the reason.
 	Without map[string]string
 
-	mode    string
-	network sandbox.Network
-	env     map[string]string
+	strength sandbox.Strength
+	network  sandbox.Network
+	env      map[string]string
 }
 
 // NewScene sets the scene until the end of the test, with the victim in a slot of its own.
 func NewScene(t *testing.T, i sandbox.Isolator, n sandbox.Network) *Scene {
 	t.Helper()
-	s := &Scene{mode: i.Strength().Mode, network: n, env: map[string]string{}}
+	s := &Scene{strength: i.Strength(), network: n, env: map[string]string{}}
 	secret := fmt.Sprintf("millrace-secret-%d-%d", os.Getpid(), time.Now().UnixNano())
 	s.env["PROBE_SECRET"] = secret
 	dir, err := os.MkdirTemp("", "millrace-host-")
@@ -151,7 +151,7 @@ func (s *Scene) JudgeOwn(t *testing.T, who, output, outside string) Row {
 
 func (s *Scene) judge(t *testing.T, who string, inside, outside map[string]outcome) Row {
 	t.Helper()
-	r := Row{Who: who, Mode: s.mode, Network: string(s.network), Reasons: map[string]int{}}
+	r := Row{Who: who, Mode: s.strength.Mode, Network: string(s.network), Reasons: map[string]int{}}
 	for name := range outside {
 		if _, ran := inside[name]; !ran {
 			t.Errorf("%s: %s was not tried", who, name)
@@ -164,10 +164,10 @@ func (s *Scene) judge(t *testing.T, who string, inside, outside map[string]outco
 		case without:
 			r.Reasons["not promised: "+reason]++
 			continue
-		case trait.full && s.mode == "rootless":
-			r.Reasons["not promised: rootless slots have one user"]++
+		case trait.users && s.strength.Lacking(sandbox.LackUsers):
+			r.Reasons["not promised: the slot has one user"]++
 			continue
-		case trait.through&networks[s.network] != 0:
+		case trait.through&networks[s.network].through != 0:
 			r.Reasons["not promised: network "+string(s.network)]++
 			continue
 		case in.code == 2:

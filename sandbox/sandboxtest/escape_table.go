@@ -20,16 +20,27 @@ const (
 	everything   = hostLoopback | hostAddress | hostAbstract | neighbour | linkLocal | outside
 )
 
-// networks says what each mode promises to let through; what it does not name is promised to be shut.
-var networks = map[sandbox.Network]reach{
-	sandbox.NetworkNone: 0,
-	sandbox.NetworkHost: everything,
+// networks says what each mode promises to let through, what it does not name being promised to be shut, and which wall an
+// isolator must not lack to have the mode at all. A new mode is a new line.
+var networks = map[sandbox.Network]struct {
+	through reach
+	needs   string
+}{
+	sandbox.NetworkNone:   {},
+	sandbox.NetworkEgress: {through: outside, needs: sandbox.LackEgress},
+	sandbox.NetworkHost:   {through: everything},
+}
+
+// Has says whether an isolator of that strength has slots of network n.
+func Has(s sandbox.Strength, n sandbox.Network) bool {
+	needs := networks[n].needs
+	return needs == "" || !s.Lacking(needs)
 }
 
 // trait is what is special about a probe.
 type trait struct {
 	through reach  // a network that lets this through makes no promise about it
-	full    bool   // only isolation "full" promises it
+	users   bool   // only where a slot has users of its own
 	alone   string // why no control can be had
 }
 
@@ -43,8 +54,8 @@ const (
 
 // traits of the probes in testdata that are not plain: shut in every mode and network, and working without walls.
 var traits = map[string]trait{
-	// A rootless slot has one user: the daemon's own, seen inside as 0.
-	"setuid": {full: true}, "setgid": {full: true}, "setgroups": {full: true}, "groups": {full: true}, "chown": {full: true},
+	// Without users of its own a slot has one: the daemon's, seen inside as 0.
+	"setuid": {users: true}, "setgid": {users: true}, "setgroups": {users: true}, "groups": {users: true}, "chown": {users: true},
 
 	"loopback": {through: hostLoopback}, "loopback_alias": {through: hostLoopback}, "any_address": {through: hostLoopback},
 	"loopback6": {through: hostLoopback}, "mapped6": {through: hostLoopback}, "host_address": {through: hostAddress},
@@ -54,7 +65,7 @@ var traits = map[string]trait{
 
 	// What the languages try in ways of their own.
 	"socket_loopback": {through: hostLoopback}, "bun_loopback": {through: hostLoopback}, "go_loopback": {through: hostLoopback},
-	"sh_dev_tcp": {through: hostLoopback}, "ctypes_setuid": {full: true}, "ffi_setuid": {full: true}, "os_setgroups": {full: true},
+	"sh_dev_tcp": {through: hostLoopback}, "ctypes_setuid": {users: true}, "ffi_setuid": {users: true}, "os_setgroups": {users: true},
 	"ctypes_mount": {alone: "it would mount on the host"}, "ffi_ptrace": {alone: "it would stop the program itself"},
 
 	"write_internals": {alone: noControl}, "write_lib": {alone: noControl}, "write_deps": {alone: noControl},
