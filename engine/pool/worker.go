@@ -104,7 +104,7 @@ func (w *Worker) Run(ctx context.Context, t Task) (Result, error) {
 	}
 	defer func() {
 		if w.ending == nil {
-			r.s.close()
+			w.pool.quit(r.s)
 		}
 	}()
 	r.proc = r.s.proc
@@ -127,15 +127,16 @@ func (w *Worker) Run(ctx context.Context, t Task) (Result, error) {
 		}
 	}
 	reply := r.readReplies()
-	if s, ok := r.proc.(sandbox.Settler); ok && (reply.Value != nil || reply.Failure != nil) && r.stopped() == "" {
+	exit, ended := r.early(ctx, reply)
+	if s, ok := r.proc.(sandbox.Settler); ok && ended && r.stopped() == "" {
 		s.Settle() // nobody needs to wait for the kernel to take the process apart
 		work.Wait()
 		if r.stopped() == "" {
 			w.ending = r.s
-			return r.judge(reply, sandbox.Exit{Usage: s.UsageNow()}), nil
+			return r.judge(reply, exit), nil
 		}
 	}
-	exit, err := r.proc.Wait(context.WithoutCancel(ctx))
+	exit, err = r.proc.Wait(context.WithoutCancel(ctx))
 	work.Wait()
 	if err != nil && r.stopped() == "" && reply.Value == nil && reply.Failure == nil {
 		return Result{}, fmt.Errorf("the sandbox broke while the job ran: %w", err)
@@ -143,28 +144,79 @@ func (w *Worker) Run(ctx context.Context, t Task) (Result, error) {
 	return r.judge(reply, exit), nil
 }
 
+// early tells whether a process has said how it ended before it has, and what it said.
+func (r *run) early(ctx context.Context, reply Result) (sandbox.Exit, bool) {
+	if reply.Value != nil || reply.Failure != nil {
+		if s, ok := r.proc.(sandbox.Settler); ok {
+			return sandbox.Exit{Usage: s.UsageNow()}, true
+		}
+	} else if t, ok := r.proc.(sandbox.Teller); ok && r.w.launch.Result == runtimes.ResultOutput {
+		return t.Told(ctx)
+	}
+	return sandbox.Exit{}, false
+}
+
 // begin uses the process that was started ahead if it fits, or starts one.
 func (r *run) begin(ctx context.Context) error {
-	e := r.w.entry
-	if e.next != nil {
-		select {
-		case <-e.ready:
-		case <-ctx.Done():
+	e, l := r.w.entry, r.w.launch
+	if err := r.ahead(ctx); err != nil || r.s != nil && r.s.held == nil {
+		return err
+	}
+	spec, err := r.spec()
+	if err != nil {
+		e.next = r.s // who asked for the impossible does not use up a process
+		return err
+	}
+	defer func() {
+		if spec.Exec != nil {
+			_ = spec.Exec.Close()
+		}
+	}()
+	if r.s != nil {
+		err = r.s.become(ctx, spec, l.Warm)
+	} else {
+		r.s = newStarted()
+		err = r.s.start(ctx, e.slot, spec, l.Warm)
+	}
+	e.walls = r.limits
+	if err != nil {
+		r.w.pool.quit(r.s)
+		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		next := e.next
-		e.next = nil
-		if next.proc != nil && next.err == nil && sameWalls(r.limits, r.w.launch.Spec.Limits.WithDefaults()) {
-			r.s = next
-			return nil
-		}
-		next.close()
+		return fmt.Errorf("start process: %w", err)
 	}
+	return nil
+}
+
+// ahead waits for the process that was started ahead, and takes it if it has the walls that this run wants.
+func (r *run) ahead(ctx context.Context) error {
+	e := r.w.entry
+	if e.next == nil {
+		return nil
+	}
+	select {
+	case <-e.ready:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	next := e.next
+	e.next = nil
+	if next.proc != nil && next.err == nil && sameWalls(r.limits, next.limits) {
+		r.s = next
+		return nil
+	}
+	r.w.pool.quit(next)
+	return nil
+}
+
+// spec is the process of this run; the caller closes its Exec.
+func (r *run) spec() (sandbox.Spec, error) {
 	spec := r.w.launch.Spec
 	if r.t.Binder != nil {
 		bound, err := r.t.Binder.Bind(r.w.launch, r.t.Program, r.t.Call)
 		if err != nil {
-			return err
+			return spec, err
 		}
 		spec = bound
 	}
@@ -172,20 +224,11 @@ func (r *run) begin(ctx context.Context) error {
 	if r.w.launch.Exec != "" {
 		f, err := os.Open(r.w.launch.Exec)
 		if err != nil {
-			return fmt.Errorf("open program: %w", err)
+			return spec, fmt.Errorf("open program: %w", err)
 		}
-		defer func() { _ = f.Close() }()
 		spec.Exec = f
 	}
-	r.s = newStarted()
-	if err := r.s.start(ctx, e.slot, spec, r.w.launch.Warm); err != nil {
-		r.s.close()
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		return fmt.Errorf("start process: %w", err)
-	}
-	return nil
+	return spec, nil
 }
 
 // sameWalls reports whether a process started with b serves a job that wants a; time and output are watched from here.

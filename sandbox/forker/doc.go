@@ -55,6 +55,13 @@
 // With Spec.Init the child stays as a minimal init: the program is its child, orphans are reaped, and when the program has
 // ended everything else is killed, and the file named in Spec.Collect goes back through a pipe that no other process holds.
 //
+// Client.Hold has a child do all of that but what needs to be known of its program: it waits with the job's socket and output, the
+// report pipe and one more socket, on which Become sends a request of the same form. Files are then written by a process without
+// capabilities and below the filter, and neither argv nor environment ever reach the forker.
+//
+// The minimal init sends the program's status ahead of the collected file, so that Told knows of a good end while the kernel still takes
+// the namespaces apart.
+//
 // A zygote runs code that tenants chose, so what comes out of the control socket is not trusted: messages are small, of fixed
 // shape, and any that is not expected ends the slot. A lying zygote can misreport its own jobs and nothing else.
 package forker

@@ -1,0 +1,222 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// growthJobs is how many jobs TestNothingGrows runs; MILLRACE_GROWTH_JOBS says another number.
+const growthJobs = 2000
+
+// TestNothingGrows runs jobs of several languages, good, failing and leaving things behind, and compares what the daemon, its
+// helper and their sandboxes hold before and after.
+func TestNothingGrows(t *testing.T) {
+	n := growthJobs
+	if s := os.Getenv("MILLRACE_GROWTH_JOBS"); s != "" {
+		var err error
+		if n, err = strconv.Atoi(s); err != nil || n < 1 {
+			t.Fatalf("MILLRACE_GROWTH_JOBS=%q is no number of jobs", s)
+		}
+	}
+	d := start(t, folder(t), "--slots", "4")
+	d.storm(max(300, n/20)) // so that whatever is made once, or kept ready, is there
+	before := d.rest()
+	d.storm(n)
+	after := d.rest()
+	t.Logf("%d jobs\nbefore %v\nafter  %v", n, before, after)
+	for what, slack := range map[string]int{
+		"processes": 2, "control groups": 0, "mounts of the helper": 0, "mounts of the daemon": 0,
+		"descriptors of the helper": 0, "descriptors of the daemon": 8, "most descriptors of a sandbox": 0,
+		"daemon MB": 24, "helper MB": 8, "largest sandbox MB": 3,
+	} {
+		if after[what] > before[what]+slack {
+			t.Errorf("%s: %d before, %d after %d jobs", what, before[what], after[what], n)
+		}
+	}
+}
+
+// storm runs n jobs, eight at a time, and checks each answer.
+func (d *daemon) storm(n int) {
+	d.t.Helper()
+	socket := filepath.Join(d.data, "run", "millrace.sock")
+	c := http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 8, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", socket)
+	}}}
+	defer c.CloseIdleConnections()
+	var next, wrong atomic.Int64
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for i := next.Add(1); i <= int64(n) && wrong.Load() < 5; i = next.Add(1) {
+				k := stormy[i%int64(len(stormy))]
+				if i%40 == 0 {
+					k = stormyBun
+				}
+				body := fmt.Sprintf(`{"language":%q,"content":%q,"args":{}}`, k.language, k.source)
+				r, err := c.Post("http://daemon/api/w/main/jobs/run_wait_result/preview", "application/json", strings.NewReader(body))
+				if err != nil {
+					d.t.Error(err)
+					wrong.Add(5)
+					return
+				}
+				answer, _ := io.ReadAll(r.Body)
+				_ = r.Body.Close()
+				if !bytes.Contains(answer, []byte(k.want)) {
+					d.t.Errorf("job %d, %s: %d %s, want %s", i, k.language, r.StatusCode, answer, k.want)
+					wrong.Add(1)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if wrong.Load() > 0 {
+		d.t.FailNow()
+	}
+}
+
+type stormJob struct{ language, source, want string }
+
+var (
+	stormy = []stormJob{
+		{"python3", "def main():\n    return 41 + 1\n", "42"},
+		{"bash", "echo $((6 * 7))", "42"},
+		{"python3", "def main():\n    raise ValueError('as meant')\n", "as meant"},
+		{"bash", "echo 1 > left; mkdir -p a/b; (while :; do :; done) & echo 42", "42"},
+		{"python3", "import subprocess, tempfile\ndef main():\n    tempfile.mkdtemp()\n    subprocess.Popen(['/bin/sleep', '600'])\n    print('x' * 100000)\n    return 42\n", "42"},
+		{"bash", "exit 3", "exit status 3"},
+	}
+	stormyBun = stormJob{"bun", "export function main() { return 6 * 7 }", "42"}
+)
+
+// holding is what a daemon and all that belongs to it hold, by name.
+type holding map[string]int
+
+// rest waits until nothing changes any more and tells what is held then.
+func (d *daemon) rest() holding {
+	d.t.Helper()
+	tick := time.NewTicker(500 * time.Millisecond)
+	defer tick.Stop()
+	deadline := time.After(time.Minute)
+	last, same := holding{}, 0
+	for {
+		now := d.holding()
+		if same++; fmt.Sprint(now) != fmt.Sprint(last) {
+			same = 0
+		}
+		if last = now; same == 3 {
+			return now
+		}
+		select {
+		case <-deadline:
+			return now // memory may go on being given back; the comparison decides
+		case <-tick.C:
+		}
+	}
+}
+
+func (d *daemon) holding() holding {
+	h := holding{}
+	daemon := strconv.Itoa(d.cmd.Process.Pid)
+	groups := map[string]bool{}
+	for _, pid := range descendants(daemon) {
+		name, _ := os.ReadFile("/proc/" + pid + "/comm")
+		fds, _ := os.ReadDir("/proc/" + pid + "/fd")
+		mounts, _ := os.ReadFile("/proc/" + pid + "/mountinfo")
+		mb := private(pid)
+		switch {
+		case pid == daemon:
+			h["descriptors of the daemon"], h["daemon MB"], h["mounts of the daemon"] = len(fds), mb, bytes.Count(mounts, []byte("\n"))
+		case strings.HasPrefix(string(name), "postgres"):
+			continue
+		case strings.HasPrefix(string(name), "millrace-jail"):
+			h["descriptors of the helper"], h["helper MB"], h["mounts of the helper"] = len(fds), mb, bytes.Count(mounts, []byte("\n"))
+		default:
+			h["most descriptors of a sandbox"] = max(h["most descriptors of a sandbox"], len(fds))
+			h["largest sandbox MB"] = max(h["largest sandbox MB"], mb)
+			if dir := memoryGroup(pid); dir != "" {
+				groups[dir] = true
+			}
+		}
+		h["processes"]++
+	}
+	h["control groups"] = siblings(groups)
+	return h
+}
+
+// descendants lists pid and all processes below it.
+func descendants(pid string) []string {
+	children := map[string][]string{}
+	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
+	for _, f := range stats {
+		b, err := os.ReadFile(f)
+		if err != nil {
+			continue // it has just ended
+		}
+		fields := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
+		children[fields[1]] = append(children[fields[1]], strings.Split(f, "/")[2])
+	}
+	out := []string{pid}
+	for i := 0; i < len(out); i++ {
+		out = append(out, children[out[i]]...)
+	}
+	return out
+}
+
+// private is the memory of a process that it shares with nobody, in MB.
+func private(pid string) (mb int) {
+	b, _ := os.ReadFile("/proc/" + pid + "/smaps_rollup")
+	for line := range strings.Lines(string(b)) {
+		if rest, ok := strings.CutPrefix(line, "Private_Dirty:"); ok {
+			kb, _ := strconv.Atoi(strings.TrimSuffix(strings.TrimSpace(rest), " kB"))
+			mb = kb >> 10
+		}
+	}
+	return mb
+}
+
+// memoryGroup is the control group of a process in the hierarchy of memory; "" where it has none of its own.
+func memoryGroup(pid string) string {
+	b, _ := os.ReadFile("/proc/" + pid + "/cgroup")
+	for line := range strings.Lines(string(b)) {
+		f := strings.SplitN(strings.TrimSpace(line), ":", 3)
+		if len(f) == 3 && f[1] == "memory" && len(f[2]) > 1 {
+			return filepath.Join("/sys/fs/cgroup/memory", f[2])
+		}
+		if len(f) == 3 && f[0] == "0" && len(f[2]) > 1 {
+			if dir := filepath.Join("/sys/fs/cgroup", f[2]); isFolder(dir) {
+				return dir
+			}
+		}
+	}
+	return ""
+}
+
+func isFolder(path string) bool {
+	st, err := os.Stat(path)
+	return err == nil && st.IsDir()
+}
+
+// siblings counts the groups that lie beside those given and carry the mark of the same helper: all of the name but the number.
+func siblings(groups map[string]bool) int {
+	found := map[string]bool{}
+	for dir := range groups {
+		base := filepath.Base(dir)
+		list, _ := filepath.Glob(filepath.Join(filepath.Dir(dir), strings.TrimRight(base, "0123456789")+"*"))
+		for _, g := range list {
+			found[g] = true
+		}
+	}
+	return len(found)
+}
