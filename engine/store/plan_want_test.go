@@ -25,7 +25,7 @@ const (
 
 // tables are those whose statements are looked at.
 var tables = map[string]map[string]want{
-	"job": merge(jobWrites, jobReads), "output": outputWants, "worker": workerWants, "spec": specWants, "gate": gateWants,
+	"job": merge(jobWrites, jobReads), "output": outputWants, "contact": contactWants, "worker": workerWants, "spec": specWants, "gate": gateWants,
 	"debounce": debounceWants, "batch": batchWants, "schedule": scheduleWants, "partition": partitionWants,
 }
 
@@ -81,6 +81,11 @@ var outputWants = map[string]want{
 	"BlobPut":   {hot: true, rows: 2000, args: `sha256('new'), 3, 'new', 1000000000`}, // sums the sizes of all blobs
 	"BlobTouch": {hot: true, via: "blob_pkey", args: `sha256('7')`},
 	"BlobSweep": {why: seldom}, "BlobUsage": {why: overview},
+}
+
+var contactWants = map[string]want{
+	"ContactInsert": {hot: true, args: `tids(700, 20), fill(20, '[]'::text)`},
+	"ContactRead":   {args: `tid(777)`},
 }
 
 var workerWants = map[string]want{

@@ -16,5 +16,7 @@ with old as (
     delete from done_default where finished_at < $1 returning id
 ), logs as (
     delete from job_log_default where job_id in (select id from old)
+), contacts as (
+    delete from contact_default where job_id in (select id from old)
 )
 delete from job_default where id in (select id from old);
