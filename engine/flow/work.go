@@ -1,0 +1,335 @@
+package flow
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/millrace/millrace/engine/flow/format"
+)
+
+// maxIterations ends a loop that nobody stops.
+const maxIterations = 1_000_000
+
+// longest is the longest time that a step may sleep or run: more is a mistake in an expression.
+const longest = 366 * 24 * time.Hour
+
+// work does what the module at At is for.
+func (s *stepper) work() {
+	m := s.module()
+	s.run.Phase, s.run.Items, s.list = Running, nil, nil
+	if m.Mock != nil && m.Mock.Enabled {
+		s.complete(true, Ref{Value: orNull(m.Mock.ReturnValue)})
+		return
+	}
+	switch b := m.Value.(type) {
+	case *format.Identity:
+		s.complete(true, s.run.Last)
+	case *format.RawScript, *format.Script, *format.SubFlow:
+		s.start(Start{Module: m, Step: m})
+	case *format.ForLoop:
+		s.forLoop(b)
+	case *format.WhileLoop:
+		s.items(&Items{Len: -1, Wide: 1})
+	case *format.BranchOne:
+		s.branchOne(b)
+	case *format.BranchAll:
+		wide := 1
+		if b.Parallel() {
+			wide = max(len(b.Branches), 1)
+		}
+		s.items(&Items{Len: len(b.Branches), Wide: wide})
+	default:
+		s.complete(false, Ref{Value: failure("NotSupported", "modules of the kind "+m.Value.Kind()+" cannot be run", m.ID)})
+	}
+}
+
+// start evaluates what a job, or the flow of a step, is given, and starts it.
+func (s *stepper) start(e Start) {
+	e.Attempt = s.run.Fails
+	inputs := e.Step.Inputs()
+	e.Args = make(map[string]json.RawMessage, len(inputs))
+	l := s.look("")
+	l.Module, l.Iter = e.Step, e.Iter
+	for name, in := range inputs {
+		l.Field = "input_transforms." + name
+		v, err := s.eval.Value(in, l)
+		if err != nil {
+			s.itemBroken(e.Item, Ref{Value: failure("ExpressionError", l.Field+": "+err.Error(), e.Step.ID)})
+			return
+		}
+		e.Args[name] = v
+	}
+	if e.Step.Timeout != nil {
+		l.Field = "timeout"
+		d, err := s.amount(e.Step.Timeout, l)
+		if err != nil {
+			s.itemBroken(e.Item, Ref{Value: failure("ExpressionError", "timeout: "+err.Error(), e.Step.ID)})
+			return
+		}
+		e.Timeout = seconds(d)
+	}
+	s.do(e)
+}
+
+// itemBroken is a step that failed before it could be started.
+func (s *stepper) itemBroken(item int, result Ref) {
+	if s.run.Items == nil {
+		s.complete(false, result)
+		return
+	}
+	s.do(RecordItem{Module: s.module(), Item: item, Result: result})
+	s.ended(Ended{Item: item, Result: result})
+}
+
+func (s *stepper) forLoop(b *format.ForLoop) {
+	list, err := s.eval.Value(b.Iterator, s.look("iterator"))
+	if err != nil {
+		s.complete(false, s.broken("iterator", err))
+		return
+	}
+	items, err := elements(list)
+	if err != nil {
+		s.complete(false, s.broken("iterator", err))
+		return
+	}
+	n := len(items)
+	wide := 1
+	if b.Parallel {
+		wide = max(n, 1)
+		if b.Parallelism != nil {
+			f, err := s.amount(b.Parallelism, s.look("parallelism"))
+			if err != nil || f < 1 {
+				s.complete(false, s.broken("parallelism", errors.Join(err, errors.New("it must be a number from 1 on"))))
+				return
+			}
+			wide = min(int(math.Min(f, math.MaxInt32)), wide)
+		}
+	}
+	s.do(List{Module: s.module(), Values: list})
+	s.list = items
+	s.items(&Items{Len: n, Wide: wide})
+}
+
+// branchOne chooses the first branch that holds.
+func (s *stepper) branchOne(b *format.BranchOne) {
+	chosen, modules := -1, b.Default
+	for i, branch := range b.Branches {
+		if branch.Expr == "" {
+			continue
+		}
+		field := fmt.Sprintf("branches[%d].expr", i)
+		yes, err := s.eval.True(branch.Expr, s.look(field))
+		if err != nil {
+			s.complete(false, s.broken(field, err))
+			return
+		}
+		if yes {
+			chosen, modules = i, branch.Modules
+			break
+		}
+	}
+	if len(modules) == 0 { // nothing to do leaves the result as it is
+		s.complete(true, s.run.Last)
+		return
+	}
+	s.items(&Items{Len: 1, Wide: 1, Branch: chosen})
+}
+
+// items starts the items of the module at work.
+func (s *stepper) items(items *Items) {
+	s.run.Items = items
+	if items.Len == 0 {
+		s.complete(true, Ref{Value: json.RawMessage("[]")})
+		return
+	}
+	s.more()
+}
+
+// more starts items while there are some and there is room for them, and ends the module when there are none and none runs. An
+// item that ends within its start comes back here, and is left to the call that started it: a million of them must not nest.
+func (s *stepper) more() {
+	if s.filling {
+		return
+	}
+	s.filling = true
+	it := s.run.Items
+	for s.run.Items == it && !it.over() && it.Running < it.Wide {
+		if it.Next >= maxIterations {
+			it.Stop, it.Failed = true, true
+			it.Error = failure("TooManyIterations", fmt.Sprintf("the loop was not stopped within %d iterations", maxIterations), s.module().ID)
+			break
+		}
+		n := it.Next
+		it.Next++
+		it.Running++
+		s.item(n)
+	}
+	s.filling = false
+	if s.run.Items == it && it.Running == 0 && it.over() {
+		s.itemsOver()
+	}
+}
+
+// over tells whether no more items are to be started.
+func (it *Items) over() bool { return it.Stop || (it.Len >= 0 && it.Next >= it.Len) }
+
+// item starts the n-th item.
+func (s *stepper) item(n int) {
+	m := s.module()
+	e := Start{Module: m, Item: n}
+	switch b := m.Value.(type) {
+	case *format.ForLoop:
+		e.Modules, e.Place, e.Iter = b.Modules, "loop", &Iter{Index: n}
+	case *format.WhileLoop:
+		e.Modules, e.Place, e.Iter = b.Modules, "loop", &Iter{Index: n, Value: fmt.Appendf(nil, "%d", n)}
+	case *format.BranchOne:
+		e.Modules, e.Place = b.Default, format.BranchName(-1)
+		if i := s.run.Items.Branch; i >= 0 {
+			e.Modules, e.Place = b.Branches[i].Modules, format.BranchName(i)
+		}
+	case *format.BranchAll:
+		e.Modules, e.Place = b.Branches[n].Modules, format.BranchName(n)
+	}
+	if len(e.Modules) == 0 { // nothing to do: the result is what came before
+		s.do(RecordItem{Module: m, Item: n, OK: true, Result: s.run.Last})
+		s.ended(Ended{Item: n, OK: true, Result: s.run.Last})
+		return
+	}
+	if _, loop := m.Value.(*format.ForLoop); loop {
+		var err error
+		if s.list != nil { // it is stored with the effects of this very step
+			e.Iter.Value = s.list[n]
+		} else if e.Iter.Value, err = s.eval.Item(m, n); err != nil {
+			s.itemBroken(n, s.broken("iterator", err))
+			return
+		}
+	}
+	if only := e.Modules[0]; len(e.Modules) == 1 && plain(only) { // the job is the item; no run around it
+		e.Step, e.Modules = only, nil
+		s.start(e)
+		return
+	}
+	s.do(e)
+}
+
+// plain tells whether a module is one job and nothing else, so that an item that consists of it needs no run of its own.
+func plain(m *format.Module) bool {
+	switch m.Value.(type) {
+	case *format.RawScript, *format.Script:
+	default:
+		return false
+	}
+	return m.SkipIf == nil && m.StopAfterIf == nil && m.Retry == nil && m.Mock == nil && m.Suspend == nil && m.Sleep == nil &&
+		!m.ContinueOnError && m.Debouncing == nil && m.CacheTTL == 0
+}
+
+func loops(m *format.Module) bool {
+	switch m.Value.(type) {
+	case *format.ForLoop, *format.WhileLoop:
+		return true
+	}
+	return false
+}
+
+// ended is the end of the module's job or of one of its items.
+func (s *stepper) ended(e Ended) {
+	m, it := s.module(), s.run.Items
+	if it == nil {
+		s.complete(e.OK, e.Result)
+		return
+	}
+	it.Running--
+	if _, one := m.Value.(*format.BranchOne); one {
+		s.branchOneOver(e)
+		return
+	}
+	if !e.OK && !skips(m, e.Item) {
+		it.Failed, it.Stop = true, true
+	}
+	if e.Stopped && loops(m) {
+		it.Stop = true
+	}
+	if e.OK && !it.Stop && loops(m) && m.StopAfterIf != nil {
+		l := s.look("stop_after_if")
+		l.Result = &e.Result
+		stop, err := s.eval.True(m.StopAfterIf.Expr, l)
+		switch {
+		case err != nil:
+			it.Stop, it.Failed, it.Error = true, true, s.broken("stop_after_if", err).Value
+		case stop:
+			it.Stop = true
+			if m.StopAfterIf.ErrorMessage != nil {
+				it.Failed, it.Error = true, stopped(m.StopAfterIf, m, e.Result)
+			}
+		}
+	}
+	s.more()
+}
+
+// branchOneOver: the module's result is that of the chosen branch, and so is its early end.
+func (s *stepper) branchOneOver(e Ended) {
+	if e.OK && e.Stopped {
+		s.do(Record{Module: s.module(), OK: true, Result: e.Result})
+		s.end(End{OK: true, Stopped: true, Result: e.Result})
+		return
+	}
+	s.complete(e.OK, e.Result)
+}
+
+func (s *stepper) itemsOver() {
+	it, m := s.run.Items, s.module()
+	result := Ref{Items: m.ID}
+	if it.Error != nil {
+		result = Ref{Value: it.Error}
+	}
+	s.complete(!it.Failed, result)
+}
+
+// skips tells whether the failure of an item is its result and nothing more.
+func skips(m *format.Module, item int) bool {
+	switch b := m.Value.(type) {
+	case *format.ForLoop:
+		return b.SkipFailures()
+	case *format.WhileLoop:
+		return b.SkipFailures
+	case *format.BranchAll:
+		return b.Branches[item].SkipFailure()
+	}
+	return false
+}
+
+// seconds reads an input that is a time.
+func (s *stepper) seconds(in *format.Input, field string) (time.Duration, error) {
+	f, err := s.number(in, s.look(field))
+	return seconds(f), err
+}
+
+func seconds(f float64) time.Duration {
+	return time.Duration(math.Max(0, math.Min(f, longest.Seconds())) * float64(time.Second))
+}
+
+func (s *stepper) amount(a *format.Amount, l Look) (float64, error) {
+	if a.Number != nil {
+		return *a.Number, nil
+	}
+	return s.number(a.Input, l)
+}
+
+func (s *stepper) number(in *format.Input, l Look) (float64, error) {
+	v, err := s.eval.Value(in, l)
+	if err != nil {
+		return 0, err
+	}
+	if v = bytes.TrimSpace(v); len(v) == 0 || string(v) == "null" {
+		return 0, nil
+	}
+	var f float64
+	if err := json.Unmarshal(v, &f); err != nil {
+		return 0, fmt.Errorf("it must be a number, not %.40s", v)
+	}
+	return f, nil
+}
