@@ -50,12 +50,18 @@ run: build ## start the daemon in the foreground, run the example once, stay up 
 	@exec $(AS_ROOT) $(BUILD)/bin/millrace serve --data $(DATA) --example
 
 .PHONY: test
-test: build vet lint test/all test/postgres test/race test/fuzz test/chaos ## all checks and all tests
+test: build vet lint test/all test/walls test/postgres test/race test/fuzz test/chaos ## all checks and all tests
 	@echo "make test: everything passed"
 
 .PHONY: test/all
 test/all: build ## unit and integration tests, as root where possible
 	@exec="$(TEST_EXEC)"; $(GO) test -json -count=1 -timeout 10m $${exec:+-exec "$$exec"} ./... | $(GO) run ./cmd/internal/house/testsum
+
+# test/all runs them as plain processes; this is where their system calls, files and secrets meet the walls.
+.PHONY: test/walls
+test/walls: build ## the suites of the languages in real slots
+	@exec="$(TEST_EXEC)"; MILLRACE_TEST_JAIL=$(BUILD)/bin/millrace-jail $(GO) test -json -count=1 -timeout 10m $${exec:+-exec "$$exec"} \
+	  -run '^Test(Bash|Bun|Go|Python)$$' ./runtimes/... | $(GO) run ./cmd/internal/house/testsum -title "languages in slots"
 
 # Where there is no newer server, one test is skipped and says why.
 .PHONY: test/postgres

@@ -107,6 +107,10 @@ func indexEnv(getenv func(string) string) map[string]string {
 	return extra
 }
 
+// calls are those that numeric libraries use beyond what every slot allows: OpenBLAS, which numpy brings, and PyTorch say where
+// their memory shall lie.
+var calls = []string{"get_mempolicy", "mbind", "set_mempolicy"}
+
 // depsTarget is where slots see the installed packages.
 const depsTarget = "/deps"
 
@@ -121,6 +125,7 @@ func (*Python) Launch(h runtimes.Host, p runtimes.Program, built runtimes.Artifa
 	t := sandbox.Template{
 		Name: "python3", Network: p.Network, Tenant: p.Workspace,
 		Binds:     append([]sandbox.Bind{h.LibBind()}, rootBind(h)...),
+		Calls:     calls,
 		ZygoteEnv: []string{"PATH=/usr/local/bin:/usr/bin:/bin", "HOME=/work", "TMPDIR=/work", "LANG=C.UTF-8"},
 	}
 	t.Zygote = []string{h.Tool, "-I", "-S", "-B", runtimes.LibTarget + "/python/zygote.py"}

@@ -128,6 +128,7 @@ void confine(struct job *j) {
 	if (!hold) unpack(j);
 	setsid();
 	mount_all(&j->rq);
+	int rules = landlock_prepare(); // before the number of descriptors is limited
 	if (sethostname("millrace", 8)) fail("sethostname", "", errno);
 	limit_all(&j->rq);
 	become(&j->rq);
@@ -138,7 +139,6 @@ void confine(struct job *j) {
 	// /proc, which then would not be the job's; such a slot has one job in its life.
 	prctl(PR_SET_DUMPABLE, has_gpu(), 0, 0, 0);
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)) fail("no_new_privs", "", errno);
-	int rules = landlock_prepare();
 	if (filter_load()) fail("seccomp", "", errno);
 	sigset_t none;
 	sigemptyset(&none);

@@ -29,8 +29,15 @@ struct rule {
 	int32_t fd;
 } __attribute__((packed));
 
+enum { NO_LOG_BEFORE_EXEC = 1, NO_LOG_OF_NESTED = 4 };
+
 static struct ruleset handled; // fs is 0 where there is no Landlock
 static size_t handled_size;
+static uint32_t quiet; // a job that is refused things on purpose must not fill the host's log
+
+// Where templates of builds have their writable folders, which in other slots are not there.
+static const char *const build_folders[] = {"/out", "/cache"};
+static int builds;
 
 // landlock_probe asks the kernel once, in the forker, what a child can rely on.
 void landlock_probe(void) {
@@ -40,6 +47,8 @@ void landlock_probe(void) {
 	if (version >= 3) handled.fs |= TRUNCATE;
 	if (version >= 5) handled.fs |= IOCTL_DEV;
 	if (version >= 6) handled.scoped = SCOPE_ABSTRACT_SOCKETS | SCOPE_SIGNALS;
+	if (version >= 7) quiet = NO_LOG_BEFORE_EXEC | NO_LOG_OF_NESTED;
+	for (int i = 0; i < 2; i++) builds |= !access(build_folders[i], F_OK) << i;
 	handled_size = version >= 6 ? sizeof handled : version >= 4 ? 2 * sizeof(uint64_t) : sizeof(uint64_t);
 }
 
@@ -49,10 +58,9 @@ static void allow_fd(int rules, int fd, uint64_t what) {
 	if (syscall(ADD_RULE, rules, RULE_PATH_BENEATH, &r, 0) && errno != EBADFD) fail("landlock", "", errno);
 }
 
-// allow lets the job do what to everything at or below path, which need not be there.
+// allow lets the job do what to everything at or below path.
 static void allow(int rules, const char *path, uint64_t what) {
 	int fd = open(path, O_PATH | O_CLOEXEC | O_DIRECTORY);
-	if (fd < 0 && errno == ENOENT) return;
 	if (fd < 0) fail("landlock", path, errno);
 	allow_fd(rules, fd, what);
 	close(fd);
@@ -71,9 +79,9 @@ int landlock_prepare(void) {
 	allow(rules, "/proc", CHANGE);
 	allow(rules, "/dev", CHANGE);
 	allow(rules, "/work", ~0ULL);
-	// Where templates of builds have their writable folders; in other slots there is nothing of the kind.
-	allow(rules, "/out", ~0ULL);
-	allow(rules, "/cache", ~0ULL);
+	for (int i = 0; i < 2; i++) {
+		if (builds >> i & 1) allow(rules, build_folders[i], ~0ULL);
+	}
 	return rules;
 }
 
@@ -82,6 +90,6 @@ int landlock_prepare(void) {
 void landlock_enforce(const struct job *j, int rules) {
 	if (rules < 0) return;
 	if (j->rq.flags & F_EXEC) allow_fd(rules, FD_EXEC, EXECUTE | READ_FILE);
-	if (syscall(RESTRICT_SELF, rules, 0)) fail("landlock", "", errno);
+	if (syscall(RESTRICT_SELF, rules, quiet)) fail("landlock", "", errno);
 	close(rules);
 }
