@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"syscall"
 	"testing"
 
 	"github.com/millrace/millrace/sandbox"
@@ -33,7 +34,11 @@ func isolator(t *testing.T) *Isolator {
 	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	sources, err := filepath.Glob("../forker/csrc/*.c")
+	csrc := "../forker/csrc"
+	if copied := os.Getenv(asUserEnv); copied != "" {
+		csrc = copied
+	}
+	sources, err := filepath.Glob(csrc + "/*.c")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,15 +63,64 @@ func isolator(t *testing.T) *Isolator {
 	return i
 }
 
-func TestExercise(t *testing.T) {
+func suites(t *testing.T) {
 	i := isolator(t)
-	sandboxtest.Exercise(t, func(*testing.T) sandbox.Isolator { return i })
+	open := func(*testing.T) sandbox.Isolator { return i }
+	t.Run("Exercise", func(t *testing.T) { sandboxtest.Exercise(t, open) })
+	t.Run("Escape", func(t *testing.T) { sandboxtest.Escape(t, open, sandboxtest.Walls{Networks: sandboxtest.Networks()}) })
 }
 
-func TestEscape(t *testing.T) {
-	i := isolator(t)
-	sandboxtest.Escape(t, func(*testing.T) sandbox.Isolator { return i },
-		sandboxtest.Walls{Networks: []sandbox.Network{sandbox.NetworkNone, sandbox.NetworkHost}})
+func TestRoot(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root")
+	}
+	suites(t)
+}
+
+const (
+	asUserEnv = "NSJAIL_TEST_AS_USER"
+	nobodys   = 64_325 // a user that no machine has
+)
+
+// TestUser runs the suites as a normal user, as the daemon is one, in a copy of this test binary.
+func TestUser(t *testing.T) {
+	if os.Geteuid() != 0 {
+		suites(t)
+		return
+	}
+	if _, err := Detect(); err != nil {
+		t.Skipf("not tested here: %v", err)
+	}
+	self, err := os.ReadFile("/proc/self/exe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, err := os.MkdirTemp("", "nsjail")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	if err := os.Chown(dir, nobodys, nobodys); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(dir, 0o711); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(dir+"/nsjail.test", self, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.CopyFS(dir+"/csrc", os.DirFS("../forker/csrc")); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(dir+"/nsjail.test", "-test.v", "-test.run=^TestUser$")
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), asUserEnv+"="+dir+"/csrc", "TMPDIR="+dir, "HOME="+dir)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobodys, Gid: nobodys}}
+	out, err := cmd.CombinedOutput()
+	t.Logf("%s", out)
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // TestMissing says what to do where there is no nsjail.
