@@ -14,4 +14,5 @@ type WorkerView struct {
 	Version   string
 	Started   time.Time
 	Heartbeat time.Time
+	GPUs      []GPU // of the process that is asked; of others only the tags tell
 }

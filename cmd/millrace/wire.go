@@ -172,14 +172,16 @@ func (d *daemon) startEngine(ctx context.Context) error {
 		WarmOnes:      func() int { return d.pool.Stats().Warm },
 		Queued:        func() float64 { return queued(out.Queue) },
 	})
+	devices, gated := d.gpus(part("gpu"))
 	executor := execute.New(execute.Config{
 		Scripts: scripts, Logs: out, Live: logs, Bus: signals, Prepare: prepare.New(d.registry, builder), Pool: d.pool,
-		Env: execute.Env(d.baseURL(), gate.JobToken), Defaults: d.cfg.limits, MaxLimits: d.cfg.maxLimits, Log: part("execute"),
+		Env: execute.Env(d.baseURL(), gate.JobToken), Defaults: d.cfg.limits, MaxLimits: d.cfg.maxLimits, GPUs: devices,
+		Log: part("execute"),
 	})
 	taken := d.tags()
 	if d.dispatch, err = dispatch.New(dispatch.Config{
 		Executor: counted{executor, metrics}, ProcessSlots: slots, ProcessTags: taken.process, NativeTags: taken.native,
-		DedicatedTags: taken.dedicated, Log: part("dispatch"),
+		DedicatedTags: taken.dedicated, Gated: gated, Log: part("dispatch"),
 	}); err != nil {
 		return err
 	}
@@ -198,8 +200,10 @@ func (d *daemon) startEngine(ctx context.Context) error {
 	}
 	d.jobs = jobs.New(jobs.Config{
 		Queue: q, Scripts: scripts, Gate: gate, Registry: d.registry, Bus: signals, Live: logs, Network: string(sandbox.NetworkHost),
-		Others: q.Others, Log: part("jobs"),
+		Others: q.Others, GPUs: devices, Log: part("jobs"),
 	})
+	deployed := deploy.New(scripts, gate, d.jobs, d.registry)
+	deployed.Check = d.jobs.CheckDevices
 	many, err := batches.New(batches.Config{DB: d.db, Queue: q, Jobs: d.jobs, Scripts: scripts, Gate: gate, Log: part("batches")})
 	if err != nil {
 		return err
@@ -210,7 +214,7 @@ func (d *daemon) startEngine(ctx context.Context) error {
 	}
 	d.server, err = web.New(web.Config{
 		Listen: d.cfg.listen, Socket: d.socket(), Version: cli.Version, Auth: gate, Jobs: d.jobs,
-		Scripts: deploy.New(scripts, gate, d.jobs, d.registry), Schedules: schedules, Batches: many, Tokens: gate.Tokens(), Workspaces: gate.Workspaces(), Health: health{d}, Metrics: metrics.Write, Log: part("web"),
+		Scripts: deployed, Schedules: schedules, Batches: many, Tokens: gate.Tokens(), Workspaces: gate.Workspaces(), Health: health{d}, Metrics: metrics.Write, Log: part("web"),
 	})
 	if err != nil {
 		return err

@@ -39,6 +39,8 @@ type Scripts struct {
 	gate     Gate
 	runner   Runner
 	registry *runtimes.Registry
+	// Check, when set, says what else keeps a script from being deployed here.
+	Check func(context.Context, *engine.Script) error
 }
 
 // New returns Scripts.
@@ -53,6 +55,11 @@ func (d *Scripts) Create(ctx context.Context, p engine.Principal, ws string, s *
 	}
 	if err := jobs.CheckLimits(s); err != nil {
 		return 0, false, err
+	}
+	if d.Check != nil {
+		if err := d.Check(ctx, s); err != nil {
+			return 0, false, err
+		}
 	}
 	hash, created, err := d.catalog.Create(ctx, p, ws, s, o)
 	if err != nil || !created || !d.needsBuild(s) {

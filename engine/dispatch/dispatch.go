@@ -57,6 +57,8 @@ type Config struct {
 	// DedicatedTags are those of jobs of dedicated scripts.
 	DedicatedTags []string
 	Log           zerolog.Logger
+	// Gated is the lane of jobs that need something of which there are few; nil: there is none.
+	Gated *Gated
 }
 
 // Dispatcher runs claimed jobs.
@@ -85,6 +87,7 @@ type lane struct {
 	size    int64
 	free    atomic.Int64
 	backlog atomic.Bool // rows of these tags may wait in the database
+	gate    Gate        // nil: a free slot is enough
 }
 
 // New returns a dispatcher that takes nothing before Start.
@@ -110,14 +113,23 @@ func New(cfg Config) (*Dispatcher, error) {
 		{name: "native", tags: cfg.NativeTags, size: int64(cfg.NativeSlots)},
 		{name: "dedicated", tags: cfg.DedicatedTags, size: int64(cfg.DedicatedSlots)},
 	} {
-		l.free.Store(l.size)
-		l.backlog.Store(true) // rows of an earlier life may wait
-		d.lanes = append(d.lanes, l)
-		for _, t := range l.tags {
-			d.byTag[t] = l
-		}
+		d.open(l)
+	}
+	if g := cfg.Gated; g != nil {
+		d.open(&lane{name: "gated", tags: g.Tags, size: int64(g.Slots), gate: g.Gate})
+		pool.Tune(pool.Cap() + g.Slots)
 	}
 	return d, nil
+}
+
+// open adds a lane to a dispatcher that has not started.
+func (d *Dispatcher) open(l *lane) {
+	l.free.Store(l.size)
+	l.backlog.Store(true) // rows of an earlier life may wait
+	d.lanes = append(d.lanes, l)
+	for _, t := range l.tags {
+		d.byTag[t] = l
+	}
 }
 
 // Tags lists what this daemon takes.
@@ -184,7 +196,7 @@ func (d *Dispatcher) TryReserve(tag string) bool {
 // Release gives back a reserved slot whose job was not inserted.
 func (d *Dispatcher) Release(tag string) {
 	if l := d.byTag[tag]; l != nil {
-		d.release(l)
+		d.release(l, uuid.Nil)
 	}
 }
 
@@ -200,6 +212,9 @@ func (d *Dispatcher) Deliver(c *engine.Claim) {
 
 // take takes up to n slots and says how many it got.
 func (l *lane) take(n int64) int64 {
+	if l.gate != nil {
+		return l.enter()
+	}
 	for {
 		free := l.free.Load()
 		got := min(n, free)
@@ -212,8 +227,12 @@ func (l *lane) take(n int64) int64 {
 	}
 }
 
-func (d *Dispatcher) release(l *lane) {
+// release gives back the slot of a job; uuid.Nil: none came to it.
+func (d *Dispatcher) release(l *lane, job uuid.UUID) {
 	l.free.Add(1)
+	if l.gate != nil {
+		l.gate.Leave(job)
+	}
 	if l.backlog.Load() {
 		select {
 		case d.kick <- struct{}{}:
@@ -261,11 +280,11 @@ func (d *Dispatcher) fill(ctx context.Context, l *lane) error {
 		claims, err := d.queue.Claim(ctx, l.tags, int(n))
 		if err != nil {
 			l.backlog.Store(true)
-			l.free.Add(n)
+			l.unused(n)
 			return err
 		}
 		full := int64(len(claims)) == n
-		l.free.Add(n - int64(len(claims)))
+		l.unused(n - int64(len(claims)))
 		if full {
 			l.backlog.Store(true)
 		}
@@ -285,14 +304,14 @@ func (d *Dispatcher) start(l *lane, c *engine.Claim) {
 	if err := d.pool.Submit(func() { d.job(l, c) }); err != nil {
 		d.cfg.Log.Error().Err(err).Msg("submit job; the rescuer will find it")
 		d.jobs.Done()
-		d.release(l)
+		d.release(l, c.Job.ID)
 	}
 }
 
 // job runs c and, while jobs wait, the next ones in the same slot.
 func (d *Dispatcher) job(l *lane, c *engine.Claim) {
 	defer d.jobs.Done()
-	defer d.release(l)
+	defer func(first uuid.UUID) { d.release(l, first) }(c.Job.ID) // of a gated lane there is no other
 	for c != nil {
 		out, done := d.execute(c)
 		if !done {
@@ -333,7 +352,7 @@ func (d *Dispatcher) finish(l *lane, c *engine.Claim, out engine.Outcome) (next 
 		var accepted bool
 		var err error
 		out.Patient = out.Patient && l.free.Load() > l.size/2 // otherwise somebody waits for the slot
-		if l.backlog.Load() && d.taking.Load() {
+		if l.gate == nil && l.backlog.Load() && d.taking.Load() {
 			accepted, next, err = d.queue.FinishAndClaim(ctx, out, l.tags)
 		} else {
 			accepted, err = d.queue.Finish(ctx, out)

@@ -17,6 +17,7 @@ import (
 
 	"github.com/millrace/millrace/engine"
 	"github.com/millrace/millrace/engine/bus"
+	"github.com/millrace/millrace/engine/gpu"
 	"github.com/millrace/millrace/engine/live"
 	"github.com/millrace/millrace/engine/pool"
 	"github.com/millrace/millrace/engine/prepare"
@@ -49,6 +50,7 @@ type Config struct {
 	// for; zero fields: any amount.
 	Defaults  sandbox.Limits
 	MaxLimits engine.LimitOptions
+	GPUs      *gpu.Devices // nil: jobs get none
 	Log       zerolog.Logger
 }
 
@@ -163,6 +165,7 @@ type program struct {
 	share  *pool.Share // nil: it is not dedicated
 	limit  time.Duration
 	want   engine.LimitOptions
+	gpus   int // how many it needs
 }
 
 // find returns the code of j.
@@ -180,6 +183,7 @@ func (x *Executor) find(ctx context.Context, j *engine.Job) (program, error) {
 		}
 		p.Language, p.Source, p.lock, p.schema, p.limit = s.Language, s.Content, s.Lock, s.Schema, s.Timeout
 		p.env, p.want, p.share = scriptEnv(s), s.Options.Limits, share(s, j)
+		p.gpus = s.Options.GPU
 		if s.Network != "" {
 			p.Network = sandbox.Network(s.Network)
 		}
@@ -220,7 +224,12 @@ func (x *Executor) code(ctx context.Context, j *engine.Job, sink *sink, out *eng
 		Program: ready.Program, Call: runtimes.Call{Args: j.Args, Env: env}, Limits: limits, Binder: ready.Entry.Binder,
 		OnOutput: sink.output, OnStream: sink.stream,
 	}
-	res, err := x.run(ctx, ready, p, task)
+	var res pool.Result
+	if p.gpus > 0 {
+		res, err = x.runOnDevices(ctx, j, p.gpus, ready.Launch, task)
+	} else {
+		res, err = x.run(ctx, ready, p, task)
+	}
 	if err != nil {
 		return err
 	}

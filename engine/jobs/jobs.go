@@ -13,6 +13,7 @@ import (
 
 	"github.com/millrace/millrace/engine"
 	"github.com/millrace/millrace/engine/bus"
+	"github.com/millrace/millrace/engine/gpu"
 	"github.com/millrace/millrace/engine/live"
 	"github.com/millrace/millrace/runtimes"
 )
@@ -52,6 +53,7 @@ type Config struct {
 	Network  string // what a job without a network of its own gets
 	// Others tells how many other daemons share the queue; nil: it is not known. Only they end jobs without a signal here.
 	Others func() int
+	GPUs   *gpu.Devices // nil: jobs get none on this host
 	Log    zerolog.Logger
 }
 
@@ -114,6 +116,11 @@ func (s *Jobs) build(ctx context.Context, p engine.Principal, r engine.RunReques
 
 // target fills in what runs.
 func (s *Jobs) target(ctx context.Context, r engine.RunRequest, j *engine.Job) error {
+	if r.Source != "" || j.Kind == engine.KindNoop {
+		if err := checkTag(j.Path, j.Tag, 0); err != nil {
+			return err
+		}
+	}
 	switch {
 	case j.Kind == engine.KindNoop:
 		if j.Tag == "" {
@@ -139,6 +146,9 @@ func (s *Jobs) target(ctx context.Context, r engine.RunRequest, j *engine.Job) e
 		j.Kind = engine.KindScript
 	}
 	j.Path, j.Hash, j.Language, j.Timeout = script.Path, script.Hash, script.Language, pick(j.Timeout, script.Timeout)
+	if err := s.devices(ctx, script, j); err != nil {
+		return err
+	}
 	if j.Tag == "" {
 		j.Tag = script.Tag
 	}
@@ -359,5 +369,9 @@ func (s *Jobs) Counts(ctx context.Context, p engine.Principal, ws string) (queue
 
 // Workers lists the live daemons of this database.
 func (s *Jobs) Workers(ctx context.Context) ([]engine.WorkerView, error) {
-	return s.cfg.Queue.Workers(ctx)
+	list, err := s.cfg.Queue.Workers(ctx)
+	if err == nil {
+		s.ownDevices(list)
+	}
+	return list, err
 }

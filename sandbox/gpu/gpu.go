@@ -18,6 +18,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 )
 
 // MaxDevices bounds the devices of one slot.
@@ -51,8 +52,9 @@ type Inventory struct {
 	// Notes tell of devices on the bus that no driver has taken: why, and what to do.
 	Notes []string
 
-	root      string
-	libraries []string // see findLibraries; read when a share is made
+	root  string
+	once  sync.Once
+	files []string // set by once, see Files
 }
 
 // Usable lists the devices without a problem.

@@ -42,9 +42,11 @@ func isLibrary(name string) bool {
 // Files lists the driver's libraries and programs on this host, one path a name: what CDI specs name first, for that is what
 // somebody wrote down, then what the linker's cache knows, then what lies in known folders.
 func (i *Inventory) Files() []string {
-	if i.libraries != nil {
-		return i.libraries
-	}
+	i.once.Do(func() { i.files = i.findFiles() })
+	return i.files
+}
+
+func (i *Inventory) findFiles() []string {
 	seen := map[string]bool{}
 	out := []string{}
 	add := func(path string, check bool) {
@@ -79,7 +81,6 @@ func (i *Inventory) Files() []string {
 			add(filepath.Join(dir, name), false)
 		}
 	}
-	i.libraries = out
 	return out
 }
 

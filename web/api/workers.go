@@ -3,6 +3,7 @@ package api
 import (
 	"time"
 
+	"github.com/millrace/millrace/engine"
 	"github.com/millrace/millrace/web/wire"
 )
 
@@ -36,8 +37,19 @@ func (h *API) listWorkers(a *Ask) error {
 			tags = []string{}
 		}
 		list = append(list, wire.Worker{ID: w.ID, Name: w.Name, Instance: w.Host, Host: w.Host, PID: w.PID, Group: "default", Tags: tags,
-			Slots: w.Slots, Busy: w.Busy, StartedAt: w.Started, PingAt: w.Heartbeat, LastPing: ago, WMVersion: w.Version})
+			Slots: w.Slots, Busy: w.Busy, StartedAt: w.Started, PingAt: w.Heartbeat, LastPing: ago, WMVersion: w.Version, GPUs: gpus(w.GPUs)})
 	}
 	from := min((page-1)*per, len(list))
 	return JSON(a.RequestCtx, append([]wire.Worker{}, list[from:min(from+per, len(list))]...))
+}
+
+func gpus(list []engine.GPU) (out []wire.GPU) {
+	for _, g := range list {
+		x := wire.GPU{ID: g.ID, UUID: g.UUID, Name: g.Name, Problem: g.Problem}
+		if g.Job != nil {
+			x.Job = g.Job.String()
+		}
+		out = append(out, x)
+	}
+	return out
 }

@@ -21,6 +21,7 @@ type (
 	NewToken     = wire.NewToken
 	NewWorkspace = wire.NewWorkspace
 	Worker       = wire.Worker
+	GPU          = wire.GPU
 	Schedule     = wire.Schedule
 	NewSchedule  = wire.NewSchedule
 	Tick         = wire.Tick

@@ -19,6 +19,16 @@ type Worker struct {
 	PingAt    time.Time `json:"ping_at"`
 	LastPing  int64     `json:"last_ping" doc:"seconds ago"`
 	WMVersion string    `json:"wm_version"`
+	GPUs      []GPU     `json:"gpus,omitempty" doc:"of the daemon that answers; what others have can be seen by their tags"`
+}
+
+// GPU is a device of a worker's host.
+type GPU struct {
+	ID      string `json:"id" doc:"PCI address; of a part of a device followed by the numbers of its instances"`
+	UUID    string `json:"uuid"`
+	Name    string `json:"name"`
+	Job     string `json:"job,omitempty" doc:"who has it"`
+	Problem string `json:"problem,omitempty" doc:"why no job gets it"`
 }
 
 // Product tells what runs.

@@ -62,7 +62,8 @@ func (d *Daemon) scheduleRoutes(mux *http.ServeMux) {
 		delete(d.calendars, trimmed(r))
 	}))
 	mux.HandleFunc("GET /api/workers/list", func(w http.ResponseWriter, _ *http.Request) {
-		reply(w, []client.Worker{{ID: 3, Name: "mill-1:42", Host: "mill-1", PID: 42, Tags: []string{"gpu", "noop"}, Slots: 8, Busy: 2, StartedAt: Noon, PingAt: Noon, LastPing: 4, WMVersion: "v1.2.3"}})
+		reply(w, []client.Worker{{ID: 3, Name: "mill-1:42", Host: "mill-1", PID: 42, Tags: []string{"gpu", "noop"}, Slots: 8, Busy: 2, StartedAt: Noon, PingAt: Noon, LastPing: 4, WMVersion: "v1.2.3",
+			GPUs: []client.GPU{{ID: "0000:17:00.0", UUID: "GPU-1", Name: "NVIDIA H100", Job: "0190-1"}, {ID: "0000:65:00.0", UUID: "GPU-2", Name: "NVIDIA H100"}}}})
 	})
 }
 

@@ -25,7 +25,7 @@ const (
 
 // Check is one fact about the host.
 type Check struct {
-	Area   string `json:"area"` // "kernel", "sandbox", "languages", "postgres", "disk"
+	Area   string `json:"area"` // "kernel", "sandbox", "gpu", "languages", "postgres", "disk"
 	Name   string `json:"name"`
 	Status Status `json:"status"`
 	Value  string `json:"value"`         // what was found
@@ -76,6 +76,7 @@ func Examine(ctx context.Context, c Config) Report {
 	var r Report
 	r.Checks = append(r.Checks, host.checkKernel()...)
 	r.Checks = append(r.Checks, host.checkSandbox()...)
+	r.Checks = append(r.Checks, checkGPUs("/")...)
 	r.Checks = append(r.Checks, checkLib(c.Lib))
 	r.Checks = append(r.Checks, languages...)
 	r.Checks = append(r.Checks, postgres...)
