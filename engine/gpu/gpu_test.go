@@ -18,6 +18,7 @@ import (
 	"github.com/millrace/millrace/runtimes"
 	"github.com/millrace/millrace/sandbox"
 	"github.com/millrace/millrace/sandbox/gpu"
+	"github.com/millrace/millrace/sandbox/seccomp"
 )
 
 // host is a machine whose devices come and go.
@@ -305,6 +306,9 @@ func TestALaunchWithDevices(t *testing.T) {
 	l := g.Fit(plain, env)
 	if !slices.Equal(l.Template.Devices, g.IDs()) || plain.Template.Devices != nil || l.Template.Key() == plain.Template.Key() {
 		t.Errorf("%+v", l.Template)
+	}
+	if err := seccomp.Check(l.Template.Calls); err != nil || !slices.Contains(l.Template.Calls, "mbind") || plain.Template.Calls != nil {
+		t.Errorf("%v %v", l.Template.Calls, err)
 	}
 	if env["CUDA_VISIBLE_DEVICES"] != "GPU-1,GPU-2" || env["NVIDIA_VISIBLE_DEVICES"] != "GPU-1,GPU-2" || env["PATH"] != "/usr/bin" {
 		t.Errorf("%v", env)

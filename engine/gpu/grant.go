@@ -26,9 +26,17 @@ func (g *Grant) IDs() []string {
 	return out
 }
 
+// placement are the calls by which CUDA asks, and says, on which memory of the host its buffers lie.
+var placement = []string{"get_mempolicy", "set_mempolicy", "mbind"}
+
 // Fit changes a launch into one with the devices, and env, the job's variables, into what its libraries need to find them.
 func (g *Grant) Fit(l runtimes.Launch, env map[string]string) runtimes.Launch {
 	l.Template.Devices = g.IDs()
+	for _, call := range placement {
+		if !slices.Contains(l.Template.Calls, call) {
+			l.Template.Calls = append(slices.Clone(l.Template.Calls), call)
+		}
+	}
 	for name, value := range g.found.Env(g.devices) {
 		env[name] = value
 		if name == "LD_LIBRARY_PATH" && len(l.Template.Zygote) > 0 { // read once, when a process starts
