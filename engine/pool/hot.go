@@ -34,6 +34,8 @@ const (
 	hotWait   = 500 * time.Millisecond
 	// hotMemory is the part of the host's memory that must be available for another slot.
 	hotMemory = 0.15
+	// hotLeast is the memory limit of a run below which what was imported ahead could take all of it.
+	hotLeast = 256 << 20
 )
 
 // habit is what is known of the imports of one program.
@@ -66,12 +68,13 @@ type hots struct {
 
 // RunHot acquires a worker for l, runs t, and releases it. Where p is known, imports are done already.
 func (p *Pool) RunHot(ctx context.Context, l runtimes.Launch, prog Program, t Task) (Result, error) {
-	if !p.hots.on || prog.Key == "" || prog.Preloader == nil || len(l.Template.Zygote) == 0 {
+	small := t.Limits.Memory > 0 && t.Limits.Memory < hotLeast
+	if !p.hots.on || small || prog.Key == "" || prog.Preloader == nil || len(l.Template.Zygote) == 0 {
 		return p.runOn(ctx, l, t)
 	}
 	use, state, patience := p.hots.look(prog.Key)
 	if state == hot {
-		w, err := p.acquireHot(ctx, use, patience)
+		w, err := p.acquireHot(ctx, use, prog.Key, patience)
 		if err != nil {
 			return Result{}, err
 		}
@@ -169,7 +172,7 @@ func (h *hots) giveUp(key string) {
 }
 
 // acquireHot takes an idle slot of use, or waits a little for one that is busy. Nil: there is none; one is being opened then.
-func (p *Pool) acquireHot(ctx context.Context, use runtimes.Launch, patience time.Duration) (*Worker, error) {
+func (p *Pool) acquireHot(ctx context.Context, use runtimes.Launch, key string, patience time.Duration) (*Worker, error) {
 	var late <-chan time.Time
 	for {
 		p.mu.Lock()
@@ -189,14 +192,14 @@ func (p *Pool) acquireHot(ctx context.Context, use runtimes.Launch, patience tim
 		}
 		if c.slots == 0 || len(c.turn) >= 4*c.slots {
 			p.mu.Unlock()
-			p.grow(use, "")
+			p.grow(use, key)
 			return nil, nil
 		}
 		w := make(chan struct{})
 		c.turn = append(c.turn, w)
 		if len(c.turn) > c.soon {
 			p.mu.Unlock()
-			p.grow(use, "") // more are wanted than there are
+			p.grow(use, key) // more are wanted than there are
 		} else {
 			p.mu.Unlock()
 		}
@@ -217,8 +220,8 @@ func (p *Pool) acquireHot(ctx context.Context, use runtimes.Launch, patience tim
 	}
 }
 
-// grow opens another slot of use in the background, if there is room and memory for it and none is being opened. key, if not empty,
-// is the program that wants the first.
+// grow opens another slot of use in the background, if there is room and memory for it and none is being opened. key is the
+// program that wants it; when it cannot be opened the program is not asked again.
 func (p *Pool) grow(use runtimes.Launch, key string) {
 	name := classKey(use)
 	p.hots.mu.Lock()
@@ -269,9 +272,7 @@ func (p *Pool) openHot(use runtimes.Launch, key string) {
 	if err != nil {
 		if p.ctx.Err() == nil {
 			p.cfg.Log.Info().Err(err).Strs("zygote", use.Template.Zygote).Msg("imports are not done ahead")
-			if key != "" {
-				p.hots.giveUp(key)
-			}
+			p.hots.giveUp(key)
 		}
 		return
 	}

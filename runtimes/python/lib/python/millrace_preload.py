@@ -41,7 +41,7 @@ def preload(names):
     finally:
         del os.environ[THREADS]
     _find_setters()
-    return names
+    return names if _survives() else []
 
 
 def _fit(names):
@@ -63,20 +63,18 @@ def _try(names):
     if child == 0:
         try:
             os.close(read)
-            _answer(write, *_import_all(names))
+            bad, why = _import_all(names, write)
+            os.write(write, ("=%s\n%s" % (bad or "", why)).encode("utf-8", "replace")[:4096])
         finally:
             os._exit(0)
     os.close(write)
     said = _read(read, child)
     os.waitpid(child, 0)
-    if not said:
-        return names[0], "the interpreter did not survive it"
-    bad, _, why = said.partition("\n")
+    begun, answered, end = said.partition("=")
+    if not answered:
+        return (begun.split() or names)[-1], "the interpreter did not survive it, or not soon enough"
+    bad, _, why = end.partition("\n")
     return bad or None, why
-
-
-def _answer(write, bad, why):
-    os.write(write, ("%s\n%s" % (bad or "", why)).encode("utf-8", "replace")[:4096])
 
 
 def _read(read, child):
@@ -88,8 +86,8 @@ def _read(read, child):
         return pipe.read().decode()
 
 
-def _import_all(names):
-    """Runs in the copy."""
+def _import_all(names, progress):
+    """Runs in the copy; it says what it begins with, for it may not come to say more."""
     said = os.memfd_create("said")
     os.dup2(said, 1)
     os.dup2(said, 2)
@@ -98,6 +96,7 @@ def _import_all(names):
     name = names[0]
     try:
         for name in names:
+            os.write(progress, name.encode() + b"\n")
             importlib.import_module(name)
             _compare(before, _state(said))
     except BaseException as error:
@@ -113,6 +112,8 @@ def _state(said):
         children = False
     umask = os.umask(0o022)
     os.umask(umask)
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
     return {
         "it starts threads": len(os.listdir("/proc/self/task")),
         "it opens files": sorted(os.listdir("/proc/self/fd")),
@@ -149,11 +150,20 @@ def _find_setters():
         except OSError:
             continue
         for prefix in ("", "scipy_"):
-            for suffix in ("", "64_", "_64", "_64_"):
+            for suffix in ("", "64_"):  # the names that end in _ and _64_ are for Fortran, and take a pointer
                 setter = getattr(library, prefix + "openblas_set_num_threads" + suffix, None)
                 if setter is not None:
                     setter.argtypes, setter.restype = [ctypes.c_int], None
                     setters.append(setter)
+
+
+def _survives():
+    """Whether a copy of this process can do what every job will do first."""
+    child = os.fork()
+    if child == 0:
+        set_threads()
+        os._exit(0)
+    return os.waitpid(child, 0)[1] == 0
 
 
 def set_threads():

@@ -1,0 +1,79 @@
+package python
+
+import (
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/millrace/millrace/runtimes"
+	"github.com/millrace/millrace/sandbox"
+)
+
+func TestPreload(t *testing.T) {
+	l := runtimes.Launch{Template: sandbox.Template{Zygote: []string{"/usr/bin/python3", "zygote.py"}}}
+	got, ok := New().Preload(l, []string{"pandas", "a.b_c"})
+	if !ok || !slices.Equal(got.Template.Zygote, []string{"/usr/bin/python3", "zygote.py", "--preload", "pandas,a.b_c"}) || len(l.Template.Zygote) != 2 {
+		t.Errorf("got %v, %v, from %v", got.Template.Zygote, ok, l.Template.Zygote)
+	}
+	for _, modules := range [][]string{nil, {"a,b"}, {"--once"}, {"a b"}, {".a"}, {"é"}, {strings.Repeat("a", maxPreloadText+1)}, make([]string, maxPreload+1)} {
+		if got, ok := New().Preload(l, modules); ok {
+			t.Errorf("%.60q: %v", modules, got.Template.Zygote)
+		}
+	}
+	if _, ok := New().Preload(runtimes.Launch{}, []string{"pandas"}); ok {
+		t.Error("there is no zygote to import anything")
+	}
+}
+
+// run runs Python code that sees the wrapper's modules and a module "good", and others that are not fit to be imported ahead.
+func run(t *testing.T, code string) string {
+	t.Helper()
+	tool, err := exec.LookPath("python3")
+	if err != nil {
+		t.Skip(err)
+	}
+	lib, err := filepath.Abs("lib/python")
+	if err != nil {
+		t.Fatal(err)
+	}
+	folder, err := filepath.Abs("testdata/preload")
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command(tool, "-I", "-S", "-B", "-c", "import sys; sys.path[:0] = sys.argv[1:]\n"+code, lib, folder).Output()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// What a script could notice is not imported ahead, and each time the rest is.
+func TestPreloadLeavesOut(t *testing.T) {
+	for _, name := range []string{"absent", "broken", "chatty", "threads", "socket_opener", "token_reader", "environ_reader", "environ_changer", "signal_setter", "mover", "forker", "crasher"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got := run(t, "import millrace_preload as p\nprint(p.preload(['good', '"+name+"', 'good.part']), '"+name+"' in sys.modules, 'good.part' in sys.modules)")
+			if got != "['good', 'good.part'] False True" {
+				t.Errorf("imported %s", got)
+			}
+		})
+	}
+}
+
+// A run tells of what the script itself imports, wherever it does so, and of nothing that those modules import in turn.
+func TestLearn(t *testing.T) {
+	const script = `"import good.part\nimport json\ntry:\n    import absent\nexcept ImportError: pass\ndef main():\n    from other import thing\n    return 1\n"`
+	code := `
+import json, millrace_job as job, millrace_learn
+def learn(source):
+    watch = millrace_learn.Watch(b'{"WM_X": "1"}')
+    job._run({83: source.encode(), 78: b"main", 86: b'{"WM_X": "1"}', 65: b"{}"}, finish=lambda: None)
+    return json.loads(watch.stop())["modules"]
+print(learn(` + script + `), learn("import os, third\nos.environ['A'] = 'b'\ndef main(): pass"))
+`
+	if got := run(t, code); got != "['good', 'good.part', 'other'] []" {
+		t.Errorf("learned %s", got)
+	}
+}

@@ -1,0 +1,2 @@
+import third
+thing = 1

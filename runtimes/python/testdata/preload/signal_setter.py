@@ -1,0 +1,2 @@
+import signal
+signal.signal(signal.SIGUSR1, lambda *a: None)
