@@ -22,6 +22,7 @@ type Worker struct {
 	entry  *entry
 	launch runtimes.Launch
 	ending *started // a process that has answered but not ended
+	leave  func()   // what left does; nil: nothing
 }
 
 // Task is one run.
@@ -31,6 +32,7 @@ type Task struct {
 	Limits  sandbox.Limits  // zero fields: defaults
 	Binder  runtimes.Binder // nil when the call goes by frames
 	Learn   bool            // ask which modules the run imports
+	Visit   *Visit          // nil: nothing is known of what it contacts
 	// OnOutput and OnStream get output and result-stream chunks as they come; the slice is valid during the call.
 	OnOutput func([]byte)
 	OnStream func([]byte)
@@ -62,12 +64,14 @@ func (w *Worker) Release() {
 	e, l := w.entry, w.launch
 	w.entry = nil
 	if w.ending == nil {
+		w.left()
 		w.pool.release(e, l)
 		return
 	}
 	w.pool.coming(e.class, 1)
 	w.pool.work.Go(func() {
 		w.pool.end(w.ending)
+		w.left()
 		w.pool.release(e, l)
 		w.pool.coming(e.class, -1)
 	})
@@ -99,6 +103,7 @@ func (r *run) stopped() string {
 // A cancelled ctx kills the process and is reported as StoppedCanceled.
 func (w *Worker) Run(ctx context.Context, t Task) (Result, error) {
 	r := &run{w: w, t: t, limits: t.Limits.WithDefaults()}
+	w.visit(t.Visit)
 	if err := r.begin(ctx); err != nil {
 		return Result{}, err
 	}
@@ -117,8 +122,7 @@ func (w *Worker) Run(ctx context.Context, t Task) (Result, error) {
 	unwatch := context.AfterFunc(ctx, func() { r.stop(StoppedCanceled) })
 	defer unwatch()
 
-	var work sync.WaitGroup
-	work.Go(r.readOutput)
+	out := r.followOutput()
 	if len(request) > 0 {
 		if len(request) <= 16<<10 {
 			_, _ = r.proc.Conn().Write(request)
@@ -129,15 +133,15 @@ func (w *Worker) Run(ctx context.Context, t Task) (Result, error) {
 	reply := r.readReplies()
 	exit, ended := r.early(ctx, reply)
 	if s, ok := r.proc.(sandbox.Settler); ok && ended && r.stopped() == "" {
-		s.Settle() // nobody needs to wait for the kernel to take the process apart
-		work.Wait()
+		out.settled(s) // nobody needs to wait for the kernel to take the process apart
 		if r.stopped() == "" {
 			w.ending = r.s
 			return r.judge(reply, exit), nil
 		}
 	}
+	out.begin()
 	exit, err = r.proc.Wait(context.WithoutCancel(ctx))
-	work.Wait()
+	out.wait()
 	if err != nil && r.stopped() == "" && reply.Value == nil && reply.Failure == nil {
 		return Result{}, fmt.Errorf("the sandbox broke while the job ran: %w", err)
 	}
