@@ -3,6 +3,8 @@ package engine
 import (
 	"bytes"
 	"encoding/json"
+
+	"github.com/millrace/millrace/sandbox"
 )
 
 // Options are the fields of Script.Extra that change how a version runs; every other one is only kept. They are read once, when a
@@ -44,6 +46,9 @@ func ParseOptions(extra map[string]json.RawMessage) (o Options, err error) {
 	}
 	if err := o.Limits.Check(); err != nil {
 		return Options{}, err
+	}
+	if _, err := sandbox.ParseAllows(o.Allow); err != nil {
+		return Options{}, &Error{Code: Invalid, Op: "script.options", Path: "network_allow", Msg: err.Error()}
 	}
 	return o, nil
 }

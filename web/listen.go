@@ -11,17 +11,22 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/millrace/millrace/engine"
 )
 
 // conn is one accepted connection. It knows who is at the other end of a Unix socket, and it can close in a way that
 // lets the client read the last answer although it is still sending.
 type conn struct {
 	net.Conn
-	uid    uint32
-	known  bool
-	linger bool // set by the connection's own goroutine before it closes
-	all    *connections
-	once   sync.Once
+	uid   uint32
+	known bool
+	// visitor is the job in the slot that the connection comes from, if visits.
+	visitor engine.Visitor
+	visits  bool
+	linger  bool // set by the connection's own goroutine before it closes
+	all     *connections
+	once    sync.Once
 }
 
 // PeerUID implements session.Peer.

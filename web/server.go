@@ -66,6 +66,7 @@ type Server struct {
 	lock     *socketLock        // written by Start
 	unhook   func() bool        // written by Start
 	serving  sync.WaitGroup     // the accept loops
+	stopping chan struct{}      // closed when Stop begins
 	stopOnce sync.Once
 	stopErr  error
 }
@@ -89,7 +90,7 @@ func New(cfg Config) (*Server, error) {
 		giveUp()
 		return nil, err
 	}
-	s := &Server{cfg: cfg, api: a, giveUp: giveUp, conns: &connections{open: map[*conn]struct{}{}}}
+	s := &Server{cfg: cfg, api: a, giveUp: giveUp, conns: &connections{open: map[*conn]struct{}{}}, stopping: make(chan struct{})}
 	handler, err := s.routes()
 	if err != nil {
 		giveUp()
@@ -188,6 +189,7 @@ const lastWords = time.Second
 
 func (s *Server) stop(ctx context.Context) error {
 	defer s.giveUp()
+	close(s.stopping)
 	if s.unhook == nil {
 		return nil
 	}

@@ -13,23 +13,33 @@ import (
 
 	"github.com/millrace/millrace/sandbox"
 	"github.com/millrace/millrace/sandbox/direct"
+	"github.com/millrace/millrace/sandbox/nsjail"
 	"github.com/millrace/millrace/sandbox/slot"
 )
 
 // startSandbox connects to the jail that started this process, starts a rootless one, or, if that was asked for, runs jobs
 // without walls. It never falls back to fewer walls than it says.
 func (d *daemon) startSandbox(ctx context.Context, lib string) error {
-	if d.cfg.isolation == "none" {
+	if d.cfg.isolation != "full" { // then the helper that may have started this process is not needed
 		if f, ok, err := slot.Inherited(); err == nil && ok {
 			_ = f.Close()
 		}
+	}
+	switch d.cfg.isolation {
+	case "none":
 		dir := filepath.Join(d.cfg.data, "direct")
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return fmt.Errorf("make work folder: %w", err)
 		}
 		d.isolator = direct.New(dir)
-	} else {
-		box, err := connectJail(ctx, d.cfg, lib, d.log.With().Str("part", "sandbox").Logger())
+	case "nsjail":
+		box, err := openNsjail(d.cfg, lib)
+		if err != nil {
+			return fmt.Errorf("no sandbox: %w", err)
+		}
+		d.isolator = box
+	default:
+		box, err := connectJail(ctx, d.cfg, lib, slot.Options{Log: d.log.With().Str("part", "sandbox").Logger(), API: d.guest})
 		if err != nil {
 			return fmt.Errorf("no sandbox: %w (millrace doctor says more; --isolation=none runs jobs without walls)", err)
 		}
@@ -58,20 +68,29 @@ func (d *daemon) startSandbox(ctx context.Context, lib string) error {
 	return nil
 }
 
+// openNsjail runs jobs by the nsjail of this host.
+func openNsjail(c config, lib string) (*nsjail.Isolator, error) {
+	path, err := nsjail.Detect()
+	if err != nil {
+		return nil, err
+	}
+	return nsjail.New(nsjail.Config{Path: path, Forker: filepath.Join(lib, "forker"), State: filepath.Join(c.data, "nsjail")})
+}
+
 // connectJail uses the inherited socket of a root helper, or spawns a helper with this process's own rights.
-func connectJail(ctx context.Context, c config, lib string, log zerolog.Logger) (*slot.Isolator, error) {
+func connectJail(ctx context.Context, c config, lib string, o slot.Options) (*slot.Isolator, error) {
 	f, ok, err := slot.Inherited()
 	if err != nil {
 		return nil, err
 	}
 	if ok {
-		return slot.FromFile(ctx, f, slot.Options{Log: log})
+		return slot.FromFile(ctx, f, o)
 	}
 	jail, err := jailPath()
 	if err != nil {
 		return nil, err
 	}
-	return slot.Spawn(ctx, slot.Helper{Path: jail, Lib: lib, Cache: filepath.Join(c.data, "cache"), Allow: toolRoots()}, slot.Options{Log: log})
+	return slot.Spawn(ctx, slot.Helper{Path: jail, Lib: lib, Cache: filepath.Join(c.data, "cache"), Allow: toolRoots()}, o)
 }
 
 // toolRoots lists folders outside of /usr and the product's own that slots may be shown read-only: where the environment says
@@ -132,7 +151,7 @@ func strength(ctx context.Context) (sandbox.Strength, error) {
 		return sandbox.Strength{}, err
 	}
 	defer func() { _ = os.RemoveAll(data) }()
-	box, err := connectJail(ctx, config{data: data}, lib, zerolog.Nop())
+	box, err := connectJail(ctx, config{data: data}, lib, slot.Options{Log: zerolog.Nop()})
 	if err != nil {
 		return sandbox.Strength{}, err
 	}

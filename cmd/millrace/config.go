@@ -23,6 +23,7 @@ type config struct {
 	databaseURL string
 	workspace   string
 	isolation   string
+	network     networkConfig
 	log         string
 	slots       int
 	dedicated   int // processes that are kept for dedicated scripts
@@ -63,7 +64,9 @@ func parseConfig(args []string, env func(string) string, out io.Writer) (config,
 	fs.StringVar(&c.listen, "listen", or("listen", "127.0.0.1:8000"), "TCP `address` of the HTTP API")
 	fs.StringVar(&c.databaseURL, "database-url", or("database-url", ""), "PostgreSQL 15 to 18 to use, as a `URL`; empty: a private one in the data folder")
 	fs.StringVar(&c.workspace, "workspace", or("workspace", "main"), "workspace that is made at the first start")
-	fs.StringVar(&c.isolation, "isolation", or("isolation", "full"), "`full` (namespaces, cgroups, seccomp) or none (no walls at all: only for code you trust)")
+	fs.StringVar(&c.isolation, "isolation", or("isolation", "full"), "`full` (namespaces, cgroups, seccomp), nsjail (the same walls by nsjail, no cgroups, slower) or none (no walls at all: only for code you trust)")
+	fs.StringVar(&c.network.standard, "network-default", or("network-default", networkAuto), "`network` of jobs that do not say: none, egress, host, or auto (egress where the host can, else host)")
+	fs.StringVar(&c.network.egress, "egress", or("egress", egressRefuse), "what becomes of jobs that want network egress where the host has none: `refuse` them, or give them the network of the host")
 	fs.StringVar(&c.log, "log", or("log", "console"), "`json` or console")
 	slots := or("slots", "0")
 	fs.StringVar(&slots, "slots", slots, "jobs in sandboxes at the same time; 0: from the host's cores and memory")
@@ -125,9 +128,10 @@ func (c *config) check(n numbers) error {
 	if c.retention, err = strconv.Atoi(retention); err != nil || c.retention < 1 {
 		errs = append(errs, fmt.Errorf("--retention-days %q: give a number of days, at least 1", retention))
 	}
-	if c.isolation != "full" && c.isolation != "none" {
-		errs = append(errs, fmt.Errorf("--isolation %q: use full or none", c.isolation))
+	if c.isolation != "full" && c.isolation != "nsjail" && c.isolation != "none" {
+		errs = append(errs, fmt.Errorf("--isolation %q: use full, nsjail or none", c.isolation))
 	}
+	errs = append(errs, c.network.check())
 	if c.log != "json" && c.log != "console" {
 		errs = append(errs, fmt.Errorf("--log %q: use json or console", c.log))
 	}

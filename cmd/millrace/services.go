@@ -21,7 +21,6 @@ import (
 	"github.com/millrace/millrace/engine/trigger/schedule"
 	"github.com/millrace/millrace/runtimes"
 	"github.com/millrace/millrace/runtimes/build"
-	"github.com/millrace/millrace/sandbox"
 )
 
 // services are the parts with goroutines of their own.
@@ -123,7 +122,7 @@ func (d *daemon) prewarm(ctx context.Context) {
 		if e.Err != nil || ctx.Err() != nil {
 			continue
 		}
-		l, err := e.Launch(e.Host, runtimes.Program{Workspace: d.cfg.workspace, Language: e.Info().Name, Network: sandbox.NetworkHost}, runtimes.Artifact{})
+		l, err := e.Launch(e.Host, runtimes.Program{Workspace: d.cfg.workspace, Language: e.Info().Name, Network: d.nets.Default}, runtimes.Artifact{})
 		if err != nil {
 			continue // its programs cannot be launched before they are built
 		}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -46,6 +47,8 @@ type daemon struct {
 	pg       *pgserver.Server // nil with --database-url
 	db       *store.DB
 	server   *web.Server
+	guests   atomic.Pointer[web.Server] // server, for calls from inside of slots
+	nets     execute.Networks
 	jobs     *jobs.Jobs
 	dispatch *dispatch.Dispatcher
 	pool     *pool.Pool
@@ -164,6 +167,12 @@ func (d *daemon) startEngine(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
+	contacts, err := d.startContacts(ctx)
+	if err != nil {
+		return err
+	}
+	d.nets = d.networks()
+	d.nets.Contacts = contacts
 	out := &output{}
 	metrics := metric.New(cli.Version, metric.Gauges{
 		Slots:         func() int { n, _ := d.dispatch.Stats(); return n },
@@ -175,7 +184,7 @@ func (d *daemon) startEngine(ctx context.Context) error {
 	devices, gated := d.gpus(part("gpu"))
 	executor := execute.New(execute.Config{
 		Scripts: scripts, Logs: out, Live: logs, Bus: signals, Prepare: prepare.New(d.registry, builder), Pool: d.pool,
-		Env: execute.Env(d.baseURL(), gate.JobToken), Defaults: d.cfg.limits, MaxLimits: d.cfg.maxLimits, GPUs: devices,
+		Env: execute.Env(d.baseURL(), gate.JobToken), Defaults: d.cfg.limits, MaxLimits: d.cfg.maxLimits, GPUs: devices, Networks: d.nets,
 		Log: part("execute"),
 	})
 	taken := d.tags()
@@ -199,7 +208,7 @@ func (d *daemon) startEngine(ctx context.Context) error {
 		return err
 	}
 	d.jobs = jobs.New(jobs.Config{
-		Queue: q, Scripts: scripts, Gate: gate, Registry: d.registry, Bus: signals, Live: logs, Network: string(sandbox.NetworkHost),
+		Queue: q, Scripts: scripts, Gate: gate, Registry: d.registry, Bus: signals, Live: logs, Network: string(d.nets.Default), Contacts: contacts,
 		Others: q.Others, GPUs: devices, Log: part("jobs"),
 	})
 	deployed := deploy.New(scripts, gate, d.jobs, d.registry)
@@ -219,5 +228,6 @@ func (d *daemon) startEngine(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	d.guests.Store(d.server)
 	return d.startServices(ctx, services{gate: gate, scripts: scripts, queue: q, schedules: schedules, batches: many, maintain: upkeep, builder: builder})
 }

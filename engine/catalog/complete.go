@@ -101,8 +101,10 @@ func (c *Catalog) checkFields(n *engine.Script) error {
 	if n.Timeout < 0 {
 		return invalid(engine.Invalid, "timeout is negative")
 	}
-	if n.Network != "" && n.Network != string(sandbox.NetworkNone) && n.Network != string(sandbox.NetworkHost) {
-		return invalid(engine.Invalid, "network %q is not one of none, host", n.Network)
+	switch sandbox.Network(n.Network) {
+	case "", sandbox.NetworkNone, sandbox.NetworkEgress, sandbox.NetworkHost:
+	default:
+		return invalid(engine.Invalid, "network %q is not one of none, egress, host", n.Network)
 	}
 	if err := checkDocuments(n); err != nil {
 		return err

@@ -50,6 +50,7 @@ type Config struct {
 	// for; zero fields: any amount.
 	Defaults  sandbox.Limits
 	MaxLimits engine.LimitOptions
+	Networks  Networks
 	GPUs      *gpu.Devices // nil: jobs get none
 	Log       zerolog.Logger
 }
@@ -165,7 +166,8 @@ type program struct {
 	share  *pool.Share // nil: it is not dedicated
 	limit  time.Duration
 	want   engine.LimitOptions
-	gpus   int // how many it needs
+	allow  []string // nil: no allow-list
+	gpus   int      // how many it needs
 }
 
 // find returns the code of j.
@@ -182,7 +184,7 @@ func (x *Executor) find(ctx context.Context, j *engine.Job) (program, error) {
 			return p, &runtimes.Failure{Name: "DependencyError", Message: s.LockError}
 		}
 		p.Language, p.Source, p.lock, p.schema, p.limit = s.Language, s.Content, s.Lock, s.Schema, s.Timeout
-		p.env, p.want, p.share = scriptEnv(s), s.Options.Limits, share(s, j)
+		p.env, p.want, p.share, p.allow = scriptEnv(s), s.Options.Limits, share(s, j), s.Options.Allow
 		p.gpus = s.Options.GPU
 		if s.Network != "" {
 			p.Network = sandbox.Network(s.Network)
@@ -191,9 +193,6 @@ func (x *Executor) find(ctx context.Context, j *engine.Job) (program, error) {
 	if j.Network != "" {
 		p.Network = sandbox.Network(j.Network)
 	}
-	if p.Network == "" {
-		p.Network = sandbox.NetworkHost
-	}
 	return p, nil
 }
 
@@ -201,6 +200,9 @@ func (x *Executor) find(ctx context.Context, j *engine.Job) (program, error) {
 func (x *Executor) code(ctx context.Context, j *engine.Job, sink *sink, out *engine.Outcome) error {
 	p, err := x.find(ctx, j)
 	if err != nil {
+		return err
+	}
+	if err := x.cfg.Networks.reach(&p); err != nil {
 		return err
 	}
 	limits, err := x.limits(p, j)
@@ -216,13 +218,18 @@ func (x *Executor) code(ctx context.Context, j *engine.Job, sink *sink, out *eng
 			return err
 		}
 	}
+	if p.allow != nil {
+		ready = ready.Allowing(p.allow)
+	}
 	env := x.cfg.Env(j)
+	x.cfg.Networks.address(p.Network, env)
+	token := env["WM_TOKEN"]
 	for k, v := range p.env {
 		env[k] = v
 	}
 	task := pool.Task{
 		Program: ready.Program, Call: runtimes.Call{Args: j.Args, Env: env}, Limits: limits, Binder: ready.Entry.Binder,
-		OnOutput: sink.output, OnStream: sink.stream,
+		OnOutput: sink.output, OnStream: sink.stream, Visit: x.cfg.Networks.visit(p.Network, j, token),
 	}
 	var res pool.Result
 	if p.gpus > 0 {
@@ -247,6 +254,7 @@ func (x *Executor) dependencies(ctx context.Context, j *engine.Job, sink *sink, 
 	if err != nil {
 		return err
 	}
+	_ = x.cfg.Networks.reach(&p) // where it could not run it can be prepared all the same
 	entry, err := x.cfg.Prepare.Entry(p.Language)
 	if err != nil {
 		return err

@@ -37,6 +37,11 @@ type Scripts interface {
 	ByHash(ctx context.Context, ws string, h engine.Hash) (*engine.Script, error)
 }
 
+// contacts knows what jobs contacted.
+type contacts interface {
+	Of(ctx context.Context, job uuid.UUID, ended bool) ([]engine.Contact, error)
+}
+
 // Gate decides who may do what.
 type Gate interface {
 	Can(p engine.Principal, verb, ws, path string) error
@@ -50,7 +55,8 @@ type Config struct {
 	Registry *runtimes.Registry
 	Bus      *bus.Bus
 	Live     *live.Logs
-	Network  string // what a job without a network of its own gets
+	Network  string   // what a job without a network of its own gets
+	Contacts contacts // nil: nothing is known of what jobs contact
 	// Others tells how many other daemons share the queue; nil: it is not known. Only they end jobs without a signal here.
 	Others func() int
 	GPUs   *gpu.Devices // nil: jobs get none on this host
@@ -217,10 +223,10 @@ func checkArgs(args *json.RawMessage) error {
 
 func checkNetwork(n string) error {
 	switch n {
-	case "", "none", "host":
+	case "", "none", "egress", "host":
 		return nil
 	}
-	return &engine.Error{Code: engine.Invalid, Op: "job.run", Path: n, Msg: "not a network mode", Hint: "use none or host"}
+	return &engine.Error{Code: engine.Invalid, Op: "job.run", Path: n, Msg: "not a network mode", Hint: "use none, egress or host"}
 }
 
 // Wait blocks until the job is completed; it returns ctx's error when ctx ends first.

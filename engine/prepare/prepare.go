@@ -29,6 +29,13 @@ type Prepared struct {
 	Key     string // of what it was made from
 }
 
+// Allowing is p with an allow-list of what may be contacted.
+func (p *Prepared) Allowing(list []string) *Prepared {
+	c := *p
+	c.Launch.Template.Allow = list
+	return &c
+}
+
 // Preparer is safe for concurrent use.
 type Preparer struct {
 	registry *runtimes.Registry

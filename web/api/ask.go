@@ -28,6 +28,8 @@ type Jobs interface {
 	Watch(ctx context.Context, p engine.Principal, ws string, id uuid.UUID) (<-chan struct{}, func(), error)
 	Cancel(ctx context.Context, p engine.Principal, ws string, id uuid.UUID, reason string) error
 	Why(ctx context.Context, p engine.Principal, ws string, id uuid.UUID) (*engine.Why, error)
+	// Contacts is what the job's runs asked for on the network; of a completed job it is complete.
+	Contacts(ctx context.Context, p engine.Principal, ws string, id uuid.UUID) ([]engine.Contact, error)
 	Counts(ctx context.Context, p engine.Principal, ws string) (queued, running int64, err error)
 	Workers(ctx context.Context) ([]engine.WorkerView, error)
 }

@@ -31,6 +31,8 @@ func (h *API) jobRoutes() []Route {
 		{Method: "GET", Path: u + "completed/get_result_maybe/{id}", Name: "getCompletedJobResultMaybe", Group: "jobs", Access: User,
 			Params:  []Param{started},
 			Summary: "Whether a job is completed, and its result if it is", Answer: JSONOf(wire.Maybe{}), Handle: h.getResultMaybe},
+		{Method: "GET", Path: u + "get_contacts/{id}", Name: "getJobContacts", Group: "jobs", Access: User,
+			Summary: "What a job contacted: names it asked for, addresses, and whether they were refused", Answer: JSONOf([]engine.Contact{}), Handle: h.getContacts},
 		{Method: "POST", Path: u + "queue/cancel/{id}", Name: "cancelQueuedJob", Group: "jobs", Access: User, Body: JSONOf(wire.CancelBody{}),
 			Summary: "Cancels a queued or running job", Answer: TextOf("the job's id"), Handle: h.cancelJob},
 		{Method: "GET", Path: "/api/w/{workspace}/jobs/why/{id}", Name: "whyJob", Group: "jobs", Access: User,
@@ -183,6 +185,21 @@ func (h *API) cancelJob(a *Ask) error {
 	}
 	Text(a.RequestCtx, fasthttp.StatusOK, id.String())
 	return nil
+}
+
+func (h *API) getContacts(a *Ask) error {
+	id, err := a.jobID()
+	if err != nil {
+		return err
+	}
+	list, err := h.jobs.Contacts(a.Base, a.Who, a.Workspace, id)
+	if err != nil {
+		return err
+	}
+	if list == nil {
+		list = []engine.Contact{}
+	}
+	return JSON(a.RequestCtx, list)
 }
 
 func (h *API) whyJob(a *Ask) error {

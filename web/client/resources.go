@@ -21,6 +21,15 @@ func (c *Client) Why(ctx context.Context, id uuid.UUID) (*engine.Why, error) {
 	return &w, nil
 }
 
+// Contacts says what a job contacted.
+func (c *Client) Contacts(ctx context.Context, id uuid.UUID) ([]engine.Contact, error) {
+	var list []engine.Contact
+	if err := c.get(ctx, c.here("/jobs_u/get_contacts/"+id.String()), nil, &list); err != nil {
+		return nil, err
+	}
+	return list, nil
+}
+
 // QueueCount returns how many jobs are queued or running.
 func (c *Client) QueueCount(ctx context.Context) (*wire.Count, error) {
 	var n wire.Count

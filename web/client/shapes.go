@@ -34,6 +34,7 @@ type (
 	RerunCount   = engine.RerunCount
 	Token        = engine.Token
 	Why          = engine.Why
+	Contact      = engine.Contact
 	Workspace    = engine.Workspace
 
 	ScheduleWithJobs = wire.ScheduleWithJobs

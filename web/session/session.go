@@ -5,6 +5,7 @@
 //	Authorization: Bearer SECRET
 //	?token=SECRET                  (webhooks that cannot set headers)
 //	Cookie: token=SECRET           (ignored on requests that a foreign site started)
+//	the job that runs in the slot, on a connection from inside of one
 //	the peer's uid, on the Unix socket
 package session
 
@@ -31,6 +32,11 @@ type Peer interface {
 	PeerUID() (uid uint32, known bool)
 }
 
+// Guest is implemented by connections that come from inside of a slot: only the job that runs there can have made them.
+type Guest interface {
+	Visitor() (v engine.Visitor, known bool)
+}
+
 // Resolver finds the Principal of a request. It holds no state and is safe for concurrent use.
 type Resolver struct {
 	auth Authenticator
@@ -44,6 +50,12 @@ func (r *Resolver) Who(base context.Context, ctx *fasthttp.RequestCtx) (engine.P
 	if secret := secretOf(ctx); secret != "" {
 		p, err := r.auth.Authenticate(base, secret)
 		return p, refused(err)
+	}
+	if guest, ok := ctx.Conn().(Guest); ok {
+		if v, known := guest.Visitor(); known {
+			p, err := r.auth.Authenticate(base, v.Token)
+			return p, refused(err)
+		}
 	}
 	if peer, ok := ctx.Conn().(Peer); ok {
 		if uid, known := peer.PeerUID(); known {

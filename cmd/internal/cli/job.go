@@ -75,7 +75,7 @@ var jobGet = command{
 				return c.jsonOr(err, j)
 			}
 			c.describe(j)
-			return nil
+			return c.describeContacts(ctx, cl, id)
 		}, "ID")
 	},
 }

@@ -44,7 +44,7 @@ func newRun(c *call) func(context.Context) error {
 	c.flags.StringVar(&f.data, "d", "{}", "arguments as a JSON `object`; @FILE reads a file, - standard input")
 	c.flags.BoolVar(&f.async, "async", false, "print the job's id and do not wait")
 	c.flags.StringVar(&f.language, "language", "", "`language` of FILE when its ending does not tell")
-	c.flags.StringVar(&f.network, "network", "", "`none` or host, for FILE")
+	c.flags.StringVar(&f.network, "network", "", "`none`, egress or host, for FILE")
 	c.flags.StringVar(&f.tag, "tag", "", "`tag` of the workers to use")
 	c.flags.DurationVar(&f.timeout, "timeout", 0, "end the job after this `time`, in whole seconds")
 	c.flags.IntVar(&f.priority, "priority", 0, "higher runs first")

@@ -32,7 +32,7 @@ func newScriptPush(c *call) func(context.Context) error {
 	c.flags.StringVar(&s.Description, "description", "", "`text` about it")
 	c.flags.StringVar(&s.Message, "message", "", "`text` about this version")
 	c.flags.StringVar(&s.Tag, "tag", "", "`tag` of the workers that run it")
-	c.flags.StringVar(&s.Network, "network", "", "`none` or host")
+	c.flags.StringVar(&s.Network, "network", "", "`none`, egress or host; none given: what the daemon's --network-default says")
 	c.flags.DurationVar(&timeout, "timeout", 0, "end its jobs after this `time`, in whole seconds")
 	return func(ctx context.Context) error {
 		if err := c.want("FILE", "PATH"); err != nil {
