@@ -4,10 +4,8 @@ import (
 	"errors"
 	"io"
 	"net"
-	"runtime"
 	"sync"
 	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -23,11 +21,14 @@ type tie struct {
 	conn net.Conn
 	raw  syscall.RawConn // nil: conn is no socket, in tests
 	mu   sync.Mutex
-	held bool // by Read; only the goroutine that reads answers
+	took sync.Cond // on mu: answers have been dealt with
+	over bool      // nobody reads answers any more; guarded by mu
+	held bool      // by Read; only the goroutine that reads answers
 }
 
 func newTie(conn net.Conn) *tie {
 	t := &tie{conn: conn}
+	t.took.L = &t.mu
 	if c, ok := conn.(syscall.Conn); ok {
 		t.raw, _ = c.SyscallConn() // an error: the connection is closed, and says so when it is read
 	}
@@ -62,23 +63,25 @@ func (t *tie) Read(p []byte) (n int, err error) {
 func (t *tie) release() {
 	if t.held {
 		t.held = false
+		t.took.Broadcast()
 		t.mu.Unlock()
 	}
 }
 
+// end says that nobody reads answers any more.
+func (t *tie) end() {
+	t.release()
+	t.mu.Lock()
+	t.over = true
+	t.took.Broadcast()
+	t.mu.Unlock()
+}
+
 // level takes mu when no answer waits to be read.
 func (t *tie) level() {
-	for tries := 0; ; tries++ {
-		t.mu.Lock()
-		if !t.waits() {
-			return
-		}
-		t.mu.Unlock()
-		if tries < 10 {
-			runtime.Gosched()
-		} else {
-			time.Sleep(50 * time.Microsecond)
-		}
+	t.mu.Lock()
+	for !t.over && t.waits() {
+		t.took.Wait()
 	}
 }
 

@@ -78,8 +78,8 @@ func (s *shift) work() error {
 	trouble := s.greet()
 	if trouble == nil {
 		trouble = s.readAnswers()
-		s.tie.release()
 	}
+	s.tie.end()
 	s.end(proc, trouble, &reading)
 	return nil
 }

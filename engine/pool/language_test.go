@@ -98,11 +98,11 @@ func (s *script) run(ctx context.Context, t *testing.T, args string, env map[str
 
 // languages are those whose scripts can be dedicated; each has the same script in its own words: what it does is its argument.
 var languages = []struct {
-	name   string
+	key    string // of the argument that says what to do
 	new    func() runtimes.Runtime
 	source string
 }{
-	{"python", func() runtimes.Runtime { return python.New() }, `
+	{"do", func() runtimes.Runtime { return python.New() }, `
 import os, sys, signal, threading, atexit, subprocess, tempfile, time
 count = 0
 kept = []
@@ -139,7 +139,7 @@ def main(do: str, n: int = 0):
     if do == "memory": kept.append(bytearray(1 << 30)); return "?"
 start = os.getcwd()
 `},
-	{"bun", func() runtimes.Runtime { return bun.New() }, `
+	{"act", func() runtimes.Runtime { return bun.New() }, `
 import { execSync } from "node:child_process";
 import { writeSync } from "node:fs";
 let count = 0;
@@ -177,14 +177,10 @@ export async function main(act: string, n: number = 0): Promise<any> {
 
 func each(t *testing.T, f func(*testing.T, *script, func(do string, n int) string)) {
 	for _, l := range languages {
-		t.Run(l.name, func(t *testing.T) {
+		t.Run(l.new().Info().Name, func(t *testing.T) {
 			t.Parallel()
 			s := open(t, pool.Dedicated{Max: 4}).script(t, l.new(), l.source)
-			key := "do"
-			if l.name == "bun" {
-				key = "act"
-			}
-			f(t, s, func(do string, n int) string { return fmt.Sprintf(`{%q: %q, "n": %d}`, key, do, n) })
+			f(t, s, func(do string, n int) string { return fmt.Sprintf(`{%q: %q, "n": %d}`, l.key, do, n) })
 		})
 	}
 }
