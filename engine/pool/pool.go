@@ -146,17 +146,32 @@ func startsAhead(l runtimes.Launch) bool {
 	return l.Exec == "" && (l.Warm || len(l.Template.Zygote) > 0)
 }
 
-// take finds an idle entry of c, the readiest first.
-func (c *class) take() *entry {
-	best := -1
+// settled is how long after its slot's release a process that was started ahead has surely got ready: the forker tells only that
+// it is there, and a job that is handed over at once would wait for the rest.
+const settled = 5 * time.Millisecond
+
+// take finds an idle entry of c: of those that are ready and settled the last used, so that the others can grow old; else the one
+// whose process has had the most time.
+func (c *class) take() *entry { return c.takeAt(time.Now()) }
+
+func (c *class) takeAt(now time.Time) *entry {
+	best, rank := -1, -1
 	for i := len(c.idle) - 1; i >= 0; i-- {
-		e := c.idle[i]
-		if e.next != nil && isClosed(e.ready) {
-			best = i
+		e, r := c.idle[i], 0
+		switch {
+		case e.next == nil:
+		case !isClosed(e.ready):
+			r = 1
+		case now.Sub(e.used) < settled:
+			r = 2
+		default:
+			best, rank = i, 3
+		}
+		if rank == 3 {
 			break
 		}
-		if best < 0 || (e.next != nil && c.idle[best].next == nil) {
-			best = i
+		if r > rank || r == rank && r > 0 {
+			best, rank = i, r
 		}
 	}
 	if best < 0 {
