@@ -18,6 +18,8 @@ const (
 	KindPreview      JobKind = "preview"      // source sent with the request
 	KindDependencies JobKind = "dependencies" // resolves and builds a script's dependencies at deploy
 	KindNoop         JobKind = "noop"         // does nothing; measures the queue
+	KindFlow         JobKind = "flow"         // a deployed flow
+	KindFlowPreview  JobKind = "flowpreview"  // a flow sent with the request, and the iterations and branches of any
 )
 
 // JobState is where a job is in its life:
@@ -52,6 +54,8 @@ type Job struct {
 	ScheduledFor   time.Time // zero: now
 	Timeout        time.Duration
 	Parent         *uuid.UUID
+	Step           string // the module of the parent's flow that it runs, or is an item of; "": none
+	Item           int32  // which item
 	CreatedBy      string // username
 	Email          string
 	PermissionedAs string // "u/ann" or "g/team"
@@ -74,6 +78,7 @@ type Claim struct {
 	Attempt int32
 	Started time.Time
 	Gate    int32 // the limit it counts for; 0: none
+	Broken  error // why it cannot be run, if that is known already
 }
 
 // Outcome is how an attempt ended. Exactly one is written for a job.

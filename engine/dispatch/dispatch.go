@@ -7,7 +7,8 @@
 //
 // Slots are counted in lanes: "process" for jobs that need a sandbox, as many as the host's cores and memory bear, "native" for
 // those that run inside the daemon, and "dedicated" for runs of scripts whose process is kept: those wait for each other in front of
-// that process, so there are many, to keep it fed while outcomes are stored. Counters are atomic because TryReserve is called by every request; the loop alone claims.
+// that process, so there are many, to keep it fed while outcomes are stored. Counters are atomic because TryReserve is called by
+// every request; the loop alone claims.
 package dispatch
 
 import (
@@ -45,8 +46,17 @@ type Executor interface {
 	Finished(c *engine.Claim, o *engine.Outcome)
 }
 
+// Flows carries on with flows; runner.Runner does.
+type Flows interface {
+	// Begin makes a run of a flow's own job, which is nobody's then.
+	Begin(ctx context.Context, c *engine.Claim) error
+	// Finish stores the outcome of a step's job with what the flow does next; next is a job of it for a slot that takes tags.
+	Finish(ctx context.Context, c *engine.Claim, o engine.Outcome, tags []string) (accepted bool, next *engine.Claim, err error)
+}
+
 // Config describes a dispatcher.
 type Config struct {
+	Flows        Flows // nil: jobs of flows are not taken
 	Executor     Executor
 	ProcessSlots int // jobs in sandboxes at the same time
 	NativeSlots  int // jobs inside the daemon at the same time; zero: 1024
@@ -313,6 +323,9 @@ func (d *Dispatcher) job(l *lane, c *engine.Claim) {
 	defer d.jobs.Done()
 	defer func(first uuid.UUID) { d.release(l, first) }(c.Job.ID) // of a gated lane there is no other
 	for c != nil {
+		if d.begun(c) {
+			return
+		}
 		out, done := d.execute(c)
 		if !done {
 			if err := d.queue.HandBack(context.Background(), []*engine.Claim{c}); err != nil {
@@ -352,7 +365,9 @@ func (d *Dispatcher) finish(l *lane, c *engine.Claim, out engine.Outcome) (next 
 		var accepted bool
 		var err error
 		out.Patient = out.Patient && l.free.Load() > l.size/2 // otherwise somebody waits for the slot
-		if l.gate == nil && l.backlog.Load() && d.taking.Load() {
+		if d.cfg.Flows != nil && c.Job.Step != "" {
+			accepted, next, err = d.ofFlow(ctx, l, c, out)
+		} else if l.gate == nil && l.backlog.Load() && d.taking.Load() {
 			accepted, next, err = d.queue.FinishAndClaim(ctx, out, l.tags)
 		} else {
 			accepted, err = d.queue.Finish(ctx, out)

@@ -14,6 +14,7 @@ type op struct {
 	insert *store.JobInsert
 	finish *store.JobFinish
 	claim  *ask
+	flow   *store.FlowOp
 	seats  *seats // of an insert that may have to wait
 	// patient: it may wait for others to share a flush with
 	patient bool
@@ -32,6 +33,9 @@ type ask struct {
 func (o *op) bytes() int {
 	if o.insert != nil {
 		return len(o.insert.Job.Args) + len(o.insert.Job.Source)
+	}
+	if o.flow != nil {
+		return flowBytes(o.flow)
 	}
 	return len(o.finish.Result) + len(o.finish.LogTail)
 }
@@ -155,6 +159,10 @@ func (w *writer) flush(ops []*op) error {
 			b.Inserts = append(b.Inserts, o.insert)
 			continue
 		}
+		if o.flow != nil {
+			b.Flows = append(b.Flows, o.flow)
+			continue
+		}
 		b.Finishes = append(b.Finishes, o.finish)
 		// One claim a flush, for those who want the same tags; to claim here is a chance, not a promise.
 		if o.claim != nil && (len(asks) == 0 || sameTags(asks[0].tags, o.claim.tags)) {
@@ -198,6 +206,9 @@ func (w *writer) settle(ops []*op) {
 		if i := o.insert; i != nil && i.Inserted && i.Worker == 0 && i.Gate == 0 {
 			w.q.lanes.left(i.Job, w.took > slack)
 			w.q.news.queued(i.Job)
+		}
+		if o.flow != nil && o.flow.Done {
+			w.q.leftByFlow(o.flow, w.took > slack)
 		}
 	}
 	if w.q.news.any() {

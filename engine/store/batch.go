@@ -253,8 +253,11 @@ func (db *DB) inOrder(ctx context.Context, fn func(tx pgx.Tx) error) error {
 func stateNumbers(states []engine.JobState) (out []int16) {
 	for _, s := range states {
 		out = append(out, stateNumber(s))
-		if s == engine.StateQueued {
+		switch s {
+		case engine.StateQueued:
 			out = append(out, stateBlocked)
+		case engine.StateRunning:
+			out = append(out, stateRun)
 		}
 	}
 	return out

@@ -9,6 +9,7 @@ import (
 
 // Object ids of the types that travel as parameters of the hot statements.
 const (
+	oidBool        = 16
 	oidBytea       = 17
 	oidInt8        = 20
 	oidInt2        = 21
@@ -21,7 +22,7 @@ const (
 
 // arrayOf maps an element type to its array type.
 var arrayOf = map[uint32]uint32{
-	oidBytea: 1001, oidInt8: 1016, oidInt2: 1005, oidInt4: 1007, oidText: 1009, oidJSON: 199, oidTimestamptz: 1185, oidUUID: 2951,
+	oidBool: 1000, oidBytea: 1001, oidInt8: 1016, oidInt2: 1005, oidInt4: 1007, oidText: 1009, oidJSON: 199, oidTimestamptz: 1185, oidUUID: 2951,
 }
 
 // arrayHeader is what comes before the elements: dimensions, null flag, element type, length, lower bound.
@@ -91,6 +92,15 @@ func (c *column) uuidOrNull(id *uuid.UUID) {
 	c.uuid(*id)
 }
 
+func (c *column) bool(v bool) {
+	c.size(1)
+	b := byte(0)
+	if v {
+		b = 1
+	}
+	c.buf = append(c.buf, b)
+}
+
 func (c *column) int2(v int16) {
 	c.size(2)
 	c.buf = binary.BigEndian.AppendUint16(c.buf, uint16(v))
@@ -99,6 +109,14 @@ func (c *column) int2(v int16) {
 func (c *column) int4(v int32) {
 	c.size(4)
 	c.buf = binary.BigEndian.AppendUint32(c.buf, uint32(v))
+}
+
+func (c *column) int4OrNull(v *int32) {
+	if v == nil {
+		c.null()
+		return
+	}
+	c.int4(*v)
 }
 
 func (c *column) int8(v int64) {

@@ -18,10 +18,12 @@ const (
 	stateFailure
 	stateCanceled
 	stateBlocked // waits for its limit; to the outside it is queued
+	stateRun     // a run of a flow, held by no worker; to the outside it is running
 )
 
 var stateNames = []engine.JobState{
 	engine.StateQueued, engine.StateRunning, engine.StateSuccess, engine.StateFailure, engine.StateCanceled, engine.StateQueued,
+	engine.StateRunning,
 }
 
 func stateNumber(s engine.JobState) int16 {
@@ -42,7 +44,7 @@ func stateName(n int64) engine.JobState {
 
 // withColumns fills the parts that statements share: {job}, {view}, {count} and {free}.
 func withColumns(s string) string {
-	return strings.NewReplacer("{job}", q("JobColumns"), "{view}", q("JobViewColumns"), "{count}", q("BatchCount"), "{free}", q("GateFree")).Replace(s)
+	return strings.NewReplacer("{job}", q("JobColumns"), "{view}", q("JobViewColumns"), "{count}", q("BatchCount"), "{free}", q("GateFree"), "{held}", q("FlowHeld")).Replace(s)
 }
 
 // JobInsert is one job on its way into the database.
@@ -140,7 +142,7 @@ func addJob(c []column, i *JobInsert) {
 }
 
 // jobColumns is how many values readJob takes.
-const jobColumns = 24
+const jobColumns = 26
 
 // readJob makes a job of the values of {job} and the arguments' blob.
 func readJob(v [][]byte) *engine.Job {
@@ -149,14 +151,15 @@ func readJob(v [][]byte) *engine.Job {
 		Timeout: time.Duration(readInt(v[4])) * time.Millisecond, Parent: readUUIDOrNil(v[5]), Priority: int16(readInt(v[6])),
 		Workspace: string(v[7]), Kind: engine.JobKind(v[8]), Tag: string(v[9]), Path: string(v[10]), CreatedBy: string(v[11]),
 		Email: string(v[12]), PermissionedAs: string(v[13]), Language: string(v[14]), Network: string(v[15]), Trigger: string(v[16]),
-		TriggerPath: string(v[17]), IdempotencyKey: string(v[18]), Source: string(v[19]), Batch: readUUIDOrNil(v[21]), Args: readBytes(v[22]),
+		TriggerPath: string(v[17]), IdempotencyKey: string(v[18]), Source: string(v[19]), Batch: readUUIDOrNil(v[21]),
+		Step: string(v[22]), Item: int32(readInt(v[23])), Args: readBytes(v[24]),
 	}
 	if v[20] != nil {
 		s := string(v[20])
 		j.Lock = &s
 	}
 	if j.Args == nil {
-		j.Args = readBytes(v[23])
+		j.Args = readBytes(v[25])
 	}
 	return j
 }

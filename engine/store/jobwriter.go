@@ -15,6 +15,7 @@ import (
 type JobBatch struct {
 	Inserts  []*JobInsert
 	Finishes []*JobFinish
+	Flows    []*FlowOp  // each of another flow
 	Gates    *GateBatch // nil: no job of the batch has a limit
 	Claim    *JobClaim  // nil: none
 }
@@ -31,12 +32,13 @@ type JobWriter struct {
 	ends  [2]*rows // plain, full
 	lanes *rows
 	gates *gateRows
+	flows *flowRows
 }
 
 // NewJobWriter returns a writer that is not connected yet.
 func (db *DB) NewJobWriter() *JobWriter {
 	return &JobWriter{
-		db: db, lanes: newRows(laneTypes), gates: newGateRows(), ends: [2]*rows{newRows(plainFinishTypes), newRows(finishTypes)},
+		db: db, lanes: newRows(laneTypes), gates: newGateRows(), flows: newFlowRows(), ends: [2]*rows{newRows(plainFinishTypes), newRows(finishTypes)},
 		jobs: [4]*rows{newRows(plainJobTypes), newRows(plainJobTypes), newRows(jobTypes), newRows(jobTypes)},
 	}
 }
@@ -133,6 +135,9 @@ func (w *JobWriter) Flush(b *JobBatch) error {
 		send("JobInsertKeyed", w.jobs[3].scalars(), markInserted([]*JobInsert{i}))
 	}
 	w.finish(b.Finishes, send)
+	if len(b.Flows) > 0 {
+		w.flows.send(b.Flows, send)
+	}
 	if b.Gates != nil {
 		w.gates.send(b.Gates, send)
 	}

@@ -12,7 +12,9 @@ import (
 )
 
 // partitioned are the tables in partitions by job id, and the name of the id's column.
-var partitioned = []struct{ table, key string }{{"job", "id"}, {"done", "id"}, {"job_log", "job_id"}, {"contact", "job_id"}}
+var partitioned = []struct{ table, key string }{
+	{"job", "id"}, {"done", "id"}, {"job_log", "job_id"}, {"contact", "job_id"}, {"flow_run", "id"}, {"flow_step", "run"},
+}
 
 // partitionLock keeps processes from making partitions at the same time.
 const partitionLock = migrateLock + 1

@@ -58,6 +58,8 @@ insert into schedule (workspace, path, summary, description, cron, cron_version,
 	catch_up_limit, grace_ms, calendars, handlers, permissioned_as, email, edited_by, next_at)
 	select 'main', 'u/ann/s' || i, '', '', '* * * * *', '', 'UTC', true, 'u/ann/x', false, '', '', '', 1, 1, '{}', '{}', '', '', '', now() + i * interval '1 minute'
 	from generate_series(1, 200) i;
+insert into flow_run (id, root, def, place, state) select tid(1000000 + 1000 * i), tid(1), tid(1), '', '{}' from generate_series(1, 500) i;
+insert into flow_step (run, n, module, ok, skipped) select tid(1000000 + 1000 * i), 0, 'a', true, false from generate_series(1, 500) i;
 insert into tick (workspace, path, at, state) select 'main', 'u/ann/s' || 1 + i % 200, now() - i * interval '1 minute', 'done' from generate_series(1, 20000) i;
 analyze`
 
@@ -263,7 +265,7 @@ func TestPlansOfAnEmptyQueue(t *testing.T) {
 		run(t, c, fmt.Sprintf("set %s = %s", k, v))
 	}
 	var full []string
-	for _, table := range []string{"job", "gate", "debounce"} {
+	for _, table := range []string{"job", "gate", "debounce", "flow"} {
 		for name, w := range tables[table] {
 			if !w.hot || w.why != "" {
 				continue
@@ -281,7 +283,7 @@ func TestPlansOfAnEmptyQueue(t *testing.T) {
 		}
 	}
 	run(t, c, strings.ReplaceAll(rowsOfQ, "N", "300000"))
-	for _, table := range []string{"job", "gate", "debounce"} {
+	for _, table := range []string{"job", "gate", "debounce", "flow"} {
 		for name, w := range tables[table] {
 			if !slices.Contains(full, name) {
 				continue

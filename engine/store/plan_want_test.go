@@ -26,7 +26,31 @@ const (
 // tables are those whose statements are looked at.
 var tables = map[string]map[string]want{
 	"job": merge(jobWrites, jobReads), "output": outputWants, "contact": contactWants, "worker": workerWants, "spec": specWants, "gate": gateWants,
-	"debounce": debounceWants, "batch": batchWants, "schedule": scheduleWants, "partition": partitionWants,
+	"debounce": debounceWants, "flow": flowWants, "batch": batchWants, "schedule": scheduleWants, "partition": partitionWants,
+}
+
+// flowWants: 200 runs of flows, each with a job that runs.
+var flowWants = map[string]want{
+	"FlowBegin": {hot: true, args: `tids(4000000, 200)`},
+	"FlowAdvance": {hot: true, rows: 2000, args: `running(200), fill(200, 0), fill(200, 0::int8), fill(200, '{}'::json),
+		running(200), fill(200, 0::int8), fill(200, 1), fill(200, 1)`},
+	"FlowRuns": {hot: true, args: `tids(4000000, 200), running(200), fill(200, 0::int8), running(200), running(200), fill(200, ''::text), fill(200, '{}'::json)`},
+	"FlowFinish": {hot: true, via: "q_pkey", rows: 2000, args: `running(200), running(200), fill(200, 0::int8), fill(200, 1), fill(200, 1), fill(200, 2::int2), fill(200, 0::int8),
+		fill(200, 0::int8), fill(200, '{}'::json), fill(200, 0::int8), fill(200, null::bytea), fill(200, null::text), fill(200, null::text), fill(200, null::bytea)`},
+	"FlowPark": {hot: true, via: "q_pkey", rows: 2000, args: `running(200), running(200), fill(200, 0::int8), times(200)`},
+	"FlowJobs": {hot: true, args: `tids(4000000, 200), times(200), times(200), fill(200, 1), fill(200, 'main'::text),
+		fill(200, '{}'::json), fill(200, 0::int2), fill(200, 'noop'::text), running(200), fill(200, null::text), fill(200, null::text), fill(200, null::bytea),
+		fill(200, 1), fill(200, 1::int2), fill(200, 'a'::text), fill(200, 1), running(200), fill(200, 0::int8), fill(200, null::timestamptz)`},
+	"FlowSteps": {hot: true, args: `running(200), running(200), fill(200, 0::int8), fill(200, 1), fill(200, 'a'::text), fill(200, null::int4), fill(200, true),
+		fill(200, false), fill(200, null::uuid), fill(200, '{}'::json)`},
+	"FlowHeld":     {why: partOf},
+	"FlowGet":      {hot: true, args: `tid(1001000)`},
+	"FlowStepsOf":  {hot: true, args: `tid(1001000)`},
+	"FlowItems":    {hot: true, args: `tid(1001000), 'a'`},
+	"FlowResult":   {hot: true, args: `tid(777)`},
+	"FlowDue":      {hot: true, args: `200`},
+	"FlowNextDue":  {hot: true},
+	"FlowChildren": {hot: true, args: `tid(1001000)`},
 }
 
 func merge(a, b map[string]want) map[string]want {

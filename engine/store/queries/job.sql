@@ -2,7 +2,7 @@
 
 -- name: JobColumns
 j.id, j.created_at, j.scheduled_for, s.script, s.timeout_ms, j.parent, s.prio, j.workspace, s.kind, s.tag, s.path, s.created_by,
-s.email, s.permissioned_as, s.language, s.network, s.trigger, s.trigger_path, j.idempotency_key, j.source, j.lock, j.batch, j.args
+s.email, s.permissioned_as, s.language, s.network, s.trigger, s.trigger_path, j.idempotency_key, j.source, j.lock, j.batch, j.step, j.item, j.args
 
 -- name: JobViewColumns
 coalesce(d.state, q.state), coalesce(d.worker, q.worker), coalesce(d.attempt, q.attempt), coalesce(d.started_at, q.started_at),
@@ -271,11 +271,11 @@ limit $15 offset $16;
 ) j
 
 -- name: JobCounts
-select count(*) filter (where q.state <> 1), count(*) filter (where q.state = 1)
+select count(*) filter (where q.state in (0, 5)), count(*) filter (where q.state in (1, 6))
 from q join spec s on s.id = q.spec where s.workspace = $1;
 
 -- name: JobTagCounts
-select tag, count(*) filter (where state <> 1), count(*) filter (where state = 1) from q group by tag order by tag;
+select tag, count(*) filter (where state in (0, 5)), count(*) filter (where state in (1, 6)) from q group by tag order by tag;
 
 -- name: JobAhead
 select q.state, q.scheduled_for, q.scheduled_for > now(), q.tag, q.attempt,

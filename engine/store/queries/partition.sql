@@ -18,5 +18,9 @@ with old as (
     delete from job_log_default where job_id in (select id from old)
 ), contacts as (
     delete from contact_default where job_id in (select id from old)
+), runs as (
+    delete from flow_run_default where id in (select id from old)
+), steps as (
+    delete from flow_step_default where run in (select id from old)
 )
 delete from job_default where id in (select id from old);

@@ -1,0 +1,115 @@
+// Package runner carries out what package flow decides: it turns events (a job of a step has ended, a time has come) into operations
+// of the store, in which the end of a step and the birth of the next are one commit.
+//
+// A flow is kept in memory by whoever carries out its events, and read back from the database when it is not there: after a restart,
+// or when another process had its last event. Every operation names the revision of the runs it was computed from; when somebody else
+// was faster it is not done, what is in memory is forgotten, and the events are looked at again.
+//
+// Events of one flow that come while an operation is under way are carried out together by the next one, so that thousands of
+// branches that end at the same time share a few commits. Nothing of a flow that waits is held by a worker.
+//
+//	Begin      a claimed job of a flow becomes a run
+//	Finish     the outcome of a step's job
+//	Cancel     the end from outside
+//	loop       runs whose time has come
+package runner
+
+import (
+	"context"
+	"encoding/json"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/rs/zerolog"
+
+	"github.com/millrace/millrace/engine"
+	"github.com/millrace/millrace/engine/expr"
+	"github.com/millrace/millrace/engine/flow/format"
+	"github.com/millrace/millrace/engine/store"
+)
+
+// Queue is what the runner needs of the queue.
+type Queue interface {
+	Flow(ctx context.Context, o *store.FlowOp) ([]*engine.Claim, error)
+	FlowJob(ctx context.Context, j *engine.Job, direct bool) (*store.FlowJob, error)
+	FlowEnd(ctx context.Context, o engine.Outcome) (*store.JobFinish, error)
+	Deliver(c *engine.Claim)
+	FlowRelease(tag string)
+	Cancel(ctx context.Context, ws string, id uuid.UUID, by, reason string) error
+}
+
+// Store is what the runner reads.
+type Store interface {
+	FlowGet(ctx context.Context, id uuid.UUID) (*store.FlowRun, error)
+	FlowSteps(ctx context.Context, run uuid.UUID) ([]store.FlowStep, error)
+	FlowItems(ctx context.Context, run uuid.UUID, module string) ([]store.FlowItem, error)
+	FlowResult(ctx context.Context, id uuid.UUID) (engine.JobState, json.RawMessage, error)
+	FlowDue(ctx context.Context, limit int) ([]uuid.UUID, error)
+	FlowNextDue(ctx context.Context) (time.Duration, bool, error)
+	FlowChildren(ctx context.Context, run uuid.UUID) ([]store.FlowChild, error)
+}
+
+// Catalog finds what flows name.
+type Catalog interface {
+	// Flow is a deployed flow; version 0: the latest.
+	Flow(ctx context.Context, ws, path string, version engine.Hash) (*format.Flow, engine.Hash, error)
+	// Step fills in what a step's job runs: kind, path, version, language, tag.
+	Step(ctx context.Context, j *engine.Job, step format.Body) error
+}
+
+// Values are the variables and resources that expressions ask for; nil: there is no such thing.
+type Values interface {
+	Variable(ctx context.Context, j *engine.Job, path string) (json.RawMessage, error)
+	Resource(ctx context.Context, j *engine.Job, path string) (json.RawMessage, error)
+}
+
+// Config wires a Runner.
+type Config struct {
+	Queue   Queue
+	Store   Store
+	Catalog Catalog
+	Values  Values
+	Expr    *expr.Evaluator
+	// Ended is told of runs that have ended, for those who wait for them.
+	Ended func(j *engine.Job, o engine.Outcome)
+	Poll  time.Duration // how often runs that are due are looked for, at least; 1 s
+	Log   zerolog.Logger
+}
+
+// Runner is safe for concurrent use.
+type Runner struct {
+	cfg Config
+
+	mu    sync.Mutex
+	flows map[uuid.UUID]*line     // by the outermost run; guarded by mu
+	roots map[uuid.UUID]uuid.UUID // of the runs in memory; guarded by mu
+
+	wake     chan struct{} // something is due sooner than was known
+	stop     context.CancelFunc
+	services sync.WaitGroup
+}
+
+// New returns a Runner.
+func New(cfg Config) *Runner {
+	if cfg.Poll == 0 {
+		cfg.Poll = time.Second
+	}
+	return &Runner{cfg: cfg, flows: map[uuid.UUID]*line{}, roots: map[uuid.UUID]uuid.UUID{}, wake: make(chan struct{}, 1)}
+}
+
+// Start begins to look for runs that are due.
+func (r *Runner) Start(context.Context) error {
+	ctx, stop := context.WithCancel(context.Background())
+	r.stop = stop
+	r.services.Go(func() { r.loop(ctx) })
+	return nil
+}
+
+// Stop ends that; safe unstarted.
+func (r *Runner) Stop() {
+	if r.stop != nil {
+		r.stop()
+		r.services.Wait()
+	}
+}

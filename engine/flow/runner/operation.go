@@ -1,0 +1,386 @@
+package runner
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/millrace/millrace/engine"
+	"github.com/millrace/millrace/engine/flow"
+	"github.com/millrace/millrace/engine/store"
+)
+
+// operation is one store.FlowOp while it is computed.
+type operation struct {
+	runner  *Runner
+	ctx     context.Context
+	line    *line
+	op      *store.FlowOp
+	todo    []todo
+	touched map[uuid.UUID]*run // stored runs that have changed
+	born    []*run
+	over    []*run
+	ended   map[uuid.UUID]engine.Outcome // by this operation: nobody can read them yet
+	slot    []string                     // tags of jobs that a slot of these events could take at once
+	stops   []uuid.UUID                  // runs whose jobs are to be canceled
+}
+
+type todo struct {
+	run  *run
+	what flow.Event
+}
+
+// event takes in what has happened.
+func (o *operation) event(e *event) error {
+	if e.begin != nil {
+		return o.begin(e)
+	}
+	x, err := o.runner.load(o.ctx, o.line, e.run)
+	if err != nil {
+		return err
+	}
+	if c, ok := e.what.(flow.Canceled); ok {
+		x.canceled = c
+	}
+	if e.end == nil {
+		return o.step(x, e.what)
+	}
+	out := *e.end
+	f, err := o.runner.cfg.Queue.FlowEnd(o.ctx, out)
+	if err != nil {
+		return err
+	}
+	o.op.Ends = append(o.op.Ends, f)
+	out = f.Outcome // as it is stored: a result that cannot be stored is a failure
+	o.ended[out.ID] = out
+	ref := flow.Ref{Job: out.ID}
+	o.touched[x.job.ID] = x
+	if m := x.flow.Working(x.state); x.state.Phase != flow.Running || m == nil || m.ID != e.job.Step {
+		return nil // the flow went on, or ended, without it
+	}
+	x.know(out.ID, out.Result)
+	if x.state.Items != nil {
+		x.items[e.job.Item] = ref
+	}
+	o.slot = append(o.slot, e.slot...)
+	return o.step(x, flow.Ended{Item: int(e.job.Item), OK: out.State == engine.StateSuccess, Result: ref})
+}
+
+// begin makes a run of a flow's own job.
+func (o *operation) begin(e *event) error {
+	c := e.begin
+	x := newRun(c.Job, c.Job.ID, c.Job.ID, "")
+	x.stored = true // by the operation itself, before it is advanced
+	if err := o.runner.define(o.ctx, x); err != nil {
+		return err
+	}
+	o.line.runs[x.job.ID] = x
+	o.runner.remember(x)
+	o.op.Begins = append(o.op.Begins, store.FlowAttempt{ID: c.Job.ID, Worker: c.Worker, Attempt: c.Attempt})
+	o.touched[x.job.ID] = x
+	return o.step(x, flow.Begin{})
+}
+
+func newRun(j *engine.Job, root, def uuid.UUID, place string) *run {
+	return &run{job: j, root: root, def: def, place: place, state: flow.Run{Phase: flow.Ready}, results: map[string]flow.Ref{},
+		lists: map[string][]json.RawMessage{}, items: map[int32]flow.Ref{}, known: map[uuid.UUID]json.RawMessage{}}
+}
+
+// step lets the flow decide, and notes what is to be done.
+func (o *operation) step(x *run, e flow.Event) error {
+	x.at = time.Now()
+	v := &eval{operation: o, run: x}
+	state, effects := flow.Step(x.flow, x.state, e, v)
+	if v.err != nil {
+		return v.err
+	}
+	if len(effects) == 0 && sameState(state, x.state) {
+		return nil
+	}
+	x.state = state
+	if x.stored {
+		o.touched[x.job.ID] = x
+	}
+	for _, e := range effects {
+		if err := o.effect(x, e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func sameState(a, b flow.Run) bool {
+	x, errX := json.Marshal(a)
+	y, errY := json.Marshal(b)
+	return errX == nil && errY == nil && string(x) == string(y)
+}
+
+func (o *operation) effect(x *run, e flow.Effect) error {
+	switch e := e.(type) {
+	case flow.Start:
+		return o.start(x, e)
+	case flow.List:
+		var list []json.RawMessage
+		if err := json.Unmarshal(e.Values, &list); err != nil {
+			return err
+		}
+		x.lists[e.Module.ID] = list
+		clear(x.items)
+		item := int32(listItem)
+		o.row(x, store.FlowStep{Module: e.Module.ID, Item: &item, OK: true, Value: e.Values})
+	case flow.RecordItem:
+		ref, err := o.inline(x, e.Result)
+		if err != nil {
+			return err
+		}
+		item := int32(e.Item)
+		x.items[item] = ref
+		o.row(x, stepRow(e.Module.ID, &item, e.OK, false, ref))
+	case flow.Record:
+		ref, err := o.inline(x, e.Result)
+		if err != nil {
+			return err
+		}
+		o.row(x, stepRow(e.Module.ID, nil, e.OK, e.Skipped, ref))
+		x.record(e.Module.ID, ref)
+	case flow.Stop:
+		o.stops = append(o.stops, x.job.ID)
+	case flow.End:
+		return o.end(x, e)
+	case flow.Wait, flow.Gate, flow.Answer: // the time is in the state
+	}
+	return nil
+}
+
+func stepRow(module string, item *int32, ok, skipped bool, ref flow.Ref) store.FlowStep {
+	s := store.FlowStep{Module: module, Item: item, OK: ok, Skipped: skipped, Value: ref.Value}
+	if ref.Job != uuid.Nil {
+		s.Job, s.Value = &ref.Job, nil
+	}
+	return s
+}
+
+func (o *operation) row(x *run, s store.FlowStep) {
+	s.Run, s.N = x.job.ID, x.steps
+	x.steps++
+	o.op.Steps = append(o.op.Steps, s)
+}
+
+// inline makes a reference that others can follow once the state has moved on: arguments and collected items become values.
+func (o *operation) inline(x *run, ref flow.Ref) (flow.Ref, error) {
+	if !ref.Args && ref.Items == "" {
+		return ref, nil
+	}
+	if ref.Items != "" && len(x.items) == 0 {
+		if done, ok := x.results[ref.Items]; ok {
+			return done, nil
+		}
+	}
+	v, err := o.value(x, ref)
+	return flow.Ref{Value: v}, err
+}
+
+// end is the end of a run, which is an event for the run that it is an item of.
+func (o *operation) end(x *run, e flow.End) error {
+	result, err := o.value(x, e.Result)
+	if err != nil {
+		return err
+	}
+	out := engine.Outcome{ID: x.job.ID, Attempt: 1, State: engine.StateFailure, Result: result}
+	switch {
+	case e.OK:
+		out.State = engine.StateSuccess
+	case e.Canceled:
+		out.State, out.CanceledBy, out.Reason = engine.StateCanceled, x.canceled.By, x.canceled.Reason
+	}
+	f, err := o.runner.cfg.Queue.FlowEnd(o.ctx, out)
+	if err != nil {
+		return err
+	}
+	o.op.Over = append(o.op.Over, f)
+	o.ended[out.ID] = f.Outcome
+	o.over = append(o.over, x)
+	if x.parent == nil {
+		return nil
+	}
+	ref := flow.Ref{Job: x.job.ID}
+	x.parent.know(x.job.ID, f.Result)
+	if x.parent.state.Items != nil {
+		x.parent.items[x.item] = ref
+	}
+	// Later, and not now: the parent may be about to start its next items.
+	o.todo = append(o.todo, todo{x.parent, flow.Ended{Item: int(x.item), OK: f.State == engine.StateSuccess, Result: ref, Stopped: e.Stopped}})
+	return nil
+}
+
+// write completes the operation with the states that the runs have come to.
+func (o *operation) write() error {
+	for _, x := range o.touched {
+		state, err := json.Marshal(x.state)
+		if err != nil {
+			return err
+		}
+		o.op.Runs = append(o.op.Runs, store.FlowState{ID: x.job.ID, Rev: x.rev, State: state})
+		begun := slices.ContainsFunc(o.op.Begins, func(b store.FlowAttempt) bool { return b.ID == x.job.ID })
+		if x.state.Phase != flow.Over && (begun || !x.parked.Equal(x.state.Until)) {
+			o.op.Parks = append(o.op.Parks, store.FlowPark{ID: x.job.ID, Due: x.state.Until})
+		}
+	}
+	for _, x := range o.born {
+		state, err := json.Marshal(x.state)
+		if err != nil {
+			return err
+		}
+		o.op.New = append(o.op.New, store.FlowNew{ID: x.job.ID, Root: x.root, Def: x.def, Place: x.place, State: state})
+	}
+	for _, j := range o.op.Jobs {
+		if j.Run {
+			for _, x := range o.born {
+				if x.job == j.Job {
+					j.Due = x.state.Until
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// abandon gives back what was reserved for jobs that will not be born.
+func (o *operation) abandon() {
+	for _, j := range o.op.Jobs {
+		if j.Worker != 0 {
+			o.runner.cfg.Queue.FlowRelease(j.Job.Tag)
+		}
+	}
+}
+
+// committed takes over what is true now, and starts what is ours.
+func (o *operation) committed(events []*event, claims []*engine.Claim) {
+	r := o.runner
+	sooner := false
+	for _, x := range o.touched {
+		x.rev++
+		sooner = sooner || !x.state.Until.IsZero()
+		x.parked = x.state.Until
+	}
+	for _, x := range o.born {
+		x.stored, x.rev, x.parked = true, 0, x.state.Until
+		sooner = sooner || !x.state.Until.IsZero()
+	}
+	for _, x := range o.over {
+		delete(o.line.runs, x.job.ID)
+		r.forget(x)
+		if r.cfg.Ended != nil {
+			r.cfg.Ended(x.job, o.ended[x.job.ID])
+		}
+	}
+	for _, e := range events {
+		e.accepted = true
+		if i := slices.IndexFunc(claims, func(c *engine.Claim) bool { return slices.Contains(e.slot, c.Job.Tag) }); i >= 0 {
+			e.next = claims[i]
+			claims = slices.Delete(claims, i, i+1)
+		}
+	}
+	for _, c := range claims {
+		r.cfg.Queue.Deliver(c)
+	}
+	if sooner {
+		select {
+		case r.wake <- struct{}{}:
+		default:
+		}
+	}
+	for _, id := range o.stops {
+		go r.stopJobs(context.WithoutCancel(o.ctx), id)
+	}
+}
+
+// value fetches the JSON that a reference stands for.
+func (o *operation) value(x *run, ref flow.Ref) (json.RawMessage, error) {
+	switch {
+	case ref.Args:
+		return x.input(), nil
+	case ref.Items != "":
+		if len(x.items) == 0 {
+			if done, ok := x.results[ref.Items]; ok {
+				return o.value(x, done)
+			}
+		}
+		return o.collect(x, ref.Items)
+	case ref.Job != uuid.Nil:
+		return o.result(x, ref.Job)
+	case ref.Value == nil:
+		return json.RawMessage("null"), nil
+	}
+	return ref.Value, nil
+}
+
+// result is that of a job or a run.
+func (o *operation) result(x *run, id uuid.UUID) (json.RawMessage, error) {
+	if out, ok := o.ended[id]; ok {
+		return orNull(out.Result), nil
+	}
+	for at := x; at != nil; at = at.parent {
+		if v, ok := at.known[id]; ok {
+			return orNull(v), nil
+		}
+	}
+	_, v, err := o.runner.cfg.Store.FlowResult(o.ctx, id)
+	if store.IsNotFound(err) {
+		return nil, engine.Errorf(engine.NotFound, "flow.result", "the result of job %s has been deleted", id)
+	}
+	if err != nil {
+		return nil, err
+	}
+	x.know(id, v)
+	return orNull(v), nil
+}
+
+// collect makes a list of the results of the module at work.
+func (o *operation) collect(x *run, module string) (json.RawMessage, error) {
+	numbers := make([]int32, 0, len(x.items))
+	far := 0
+	for n, ref := range x.items {
+		numbers = append(numbers, n)
+		if ref.Job != uuid.Nil && x.known[ref.Job] == nil {
+			far++
+		}
+	}
+	slices.Sort(numbers)
+	stored := map[uuid.UUID]json.RawMessage{}
+	if far > 1 {
+		items, err := o.runner.cfg.Store.FlowItems(o.ctx, x.job.ID, module)
+		if err != nil {
+			return nil, err
+		}
+		for _, i := range items {
+			stored[i.Job] = orNull(i.Result)
+		}
+	}
+	out := []byte{'['}
+	for i, n := range numbers {
+		if i > 0 {
+			out = append(out, ',')
+		}
+		ref := x.items[n]
+		v, ok := stored[ref.Job]
+		if !ok {
+			var err error
+			if v, err = o.value(x, ref); err != nil {
+				return nil, err
+			}
+		}
+		out = append(out, v...)
+	}
+	return append(out, ']'), nil
+}
+
+func orNull(v json.RawMessage) json.RawMessage {
+	if len(v) == 0 {
+		return json.RawMessage("null")
+	}
+	return v
+}

@@ -1,0 +1,151 @@
+package runner
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/millrace/millrace/engine"
+	"github.com/millrace/millrace/engine/flow"
+	"github.com/millrace/millrace/engine/store"
+)
+
+// Is tells whether a job is a flow of its own, which Begin begins.
+func Is(j *engine.Job) bool { return j.Kind == engine.KindFlow || j.Kind == engine.KindFlowPreview }
+
+// Begin makes a run of a flow's job that this process has claimed. It is nobody's then, until it ends. A flow that cannot be begun
+// is an error; the job is the caller's to finish.
+func (r *Runner) Begin(ctx context.Context, c *engine.Claim) error {
+	e := &event{run: c.Job.ID, begin: c}
+	r.handle(ctx, c.Job.ID, e)
+	return e.err
+}
+
+// Finish stores the outcome of a step's job, with what the flow does next. next is a job of it that the caller's slot, which takes jobs
+// with the tags of slot, is to run now. An error of code NotFound: the job's flow is not there any more, and the outcome is not stored.
+func (r *Runner) Finish(ctx context.Context, c *engine.Claim, out engine.Outcome, slot []string) (accepted bool, next *engine.Claim, err error) {
+	root, err := r.root(ctx, *c.Job.Parent)
+	if err != nil {
+		return false, nil, err
+	}
+	e := &event{run: *c.Job.Parent, end: &out, job: c.Job, slot: slot}
+	r.handle(ctx, root, e)
+	return e.accepted, e.next, e.err
+}
+
+// Cancel ends a run from outside; what it has started is canceled.
+func (r *Runner) Cancel(ctx context.Context, id uuid.UUID, by, reason string) error {
+	return r.tell(ctx, id, flow.Canceled{By: by, Reason: reason})
+}
+
+// Vote answers a run that waits for approval.
+func (r *Runner) Vote(ctx context.Context, id uuid.UUID, v flow.Vote) error {
+	return r.tell(ctx, id, v)
+}
+
+func (r *Runner) tell(ctx context.Context, id uuid.UUID, what flow.Event) error {
+	root, err := r.root(ctx, id)
+	if err != nil {
+		return err
+	}
+	e := &event{run: id, what: what}
+	r.handle(ctx, root, e)
+	return e.err
+}
+
+// root is the outermost run of the flow that id is a run of.
+func (r *Runner) root(ctx context.Context, id uuid.UUID) (uuid.UUID, error) {
+	r.mu.Lock()
+	root, ok := r.roots[id]
+	r.mu.Unlock()
+	if ok {
+		return root, nil
+	}
+	x, err := r.cfg.Store.FlowGet(ctx, id)
+	if store.IsNotFound(err) {
+		return uuid.Nil, engine.Errorf(engine.NotFound, "flow.step", "there is no run %s", id)
+	}
+	if err != nil {
+		return uuid.Nil, err
+	}
+	return x.Root, nil
+}
+
+func (r *Runner) remember(x *run) {
+	r.mu.Lock()
+	r.roots[x.job.ID] = x.root
+	r.mu.Unlock()
+}
+
+func (r *Runner) forget(x *run) {
+	r.mu.Lock()
+	delete(r.roots, x.job.ID)
+	r.mu.Unlock()
+}
+
+// stopJobs cancels what a run that has ended had started. What it misses ends by itself, and changes nothing.
+func (r *Runner) stopJobs(ctx context.Context, id uuid.UUID) {
+	x, err := r.cfg.Store.FlowGet(ctx, id)
+	if err != nil {
+		r.cfg.Log.Warn().Err(err).Stringer("run", id).Msg("cancel the jobs of a run")
+		return
+	}
+	var state flow.Run
+	_ = json.Unmarshal(x.State, &state) // it is only asked who canceled it
+	children, err := r.cfg.Store.FlowChildren(ctx, id)
+	if err != nil {
+		r.cfg.Log.Warn().Err(err).Stringer("run", id).Msg("cancel the jobs of a run")
+		return
+	}
+	for _, c := range children {
+		if c.Run {
+			err = r.Cancel(ctx, c.ID, "flow", "its flow was canceled")
+		} else {
+			err = r.cfg.Queue.Cancel(ctx, x.Job.Workspace, c.ID, "flow", "its flow was canceled")
+		}
+		if err != nil && engine.CodeOf(err) != engine.NotFound && engine.CodeOf(err) != engine.Conflict {
+			r.cfg.Log.Warn().Err(err).Stringer("job", c.ID).Msg("cancel a job of a run")
+		}
+	}
+}
+
+// dueAtOnce is how many runs are looked for at a time.
+const dueAtOnce = 200
+
+// loop wakes runs whose time has come.
+func (r *Runner) loop(ctx context.Context) {
+	for {
+		wait := r.due(ctx)
+		t := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+			t.Stop()
+			return
+		case <-r.wake:
+			t.Stop()
+		case <-t.C:
+		}
+	}
+}
+
+// due carries out what is due, and says how long the next one can wait.
+func (r *Runner) due(ctx context.Context) time.Duration {
+	ids, err := r.cfg.Store.FlowDue(ctx, dueAtOnce)
+	for _, id := range ids {
+		if err := r.tell(ctx, id, flow.Due{}); err != nil && ctx.Err() == nil {
+			r.cfg.Log.Warn().Err(err).Stringer("run", id).Msg("wake a run; will try again")
+		}
+	}
+	if err == nil && len(ids) < dueAtOnce {
+		in, ok, nErr := r.cfg.Store.FlowNextDue(ctx)
+		if err = nErr; err == nil && ok {
+			return min(max(in+time.Millisecond, time.Millisecond), r.cfg.Poll)
+		}
+	}
+	if err != nil && ctx.Err() == nil {
+		r.cfg.Log.Warn().Err(err).Msg("look for runs that are due; will try again")
+	}
+	return r.cfg.Poll
+}

@@ -1,0 +1,191 @@
+package runner
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/millrace/millrace/engine"
+	"github.com/millrace/millrace/engine/flow"
+	"github.com/millrace/millrace/engine/flow/format"
+)
+
+// start makes the job of a step, or a run and whatever that begins with.
+func (o *operation) start(x *run, e flow.Start) error {
+	if e.Step == nil {
+		return o.inner(x, e)
+	}
+	if sub, ok := e.Step.Value.(*format.SubFlow); ok {
+		return o.sub(x, e, sub)
+	}
+	args, err := json.Marshal(e.Args)
+	if err != nil {
+		return err
+	}
+	j := o.child(x, e)
+	j.Args, j.Timeout = args, e.Timeout
+	if e.Step.Priority != 0 {
+		j.Priority = int16(e.Step.Priority)
+	}
+	if err := o.runner.cfg.Catalog.Step(o.ctx, j, e.Step.Value); err != nil {
+		if engine.CodeOf(err) == engine.Unavailable {
+			return err
+		}
+		return o.unborn(x, e, err)
+	}
+	f, err := o.runner.cfg.Queue.FlowJob(o.ctx, j, true)
+	if err != nil {
+		if engine.CodeOf(err) == engine.Unavailable {
+			return err
+		}
+		return o.unborn(x, e, err)
+	}
+	item := j.Item
+	f.Item = &item
+	o.op.Jobs = append(o.op.Jobs, f)
+	return nil
+}
+
+// unborn is the failure of a step that could not become a job: a script that is not there any more, arguments that are too large.
+func (o *operation) unborn(x *run, e flow.Start, err error) error {
+	result, mErr := json.Marshal(map[string]any{"error": map[string]any{"name": "StepError", "message": err.Error(), "step_id": e.Step.ID}})
+	if mErr != nil {
+		return mErr
+	}
+	ref := flow.Ref{Value: result}
+	if x.state.Items != nil {
+		item := int32(e.Item)
+		x.items[item] = ref
+		o.row(x, stepRow(e.Module.ID, &item, false, false, ref))
+	}
+	o.todo = append(o.todo, todo{x, flow.Ended{Item: e.Item, Result: ref}})
+	return nil
+}
+
+// child is a job within x: of the same people, asked for in the same way.
+func (o *operation) child(x *run, e flow.Start) *engine.Job {
+	p := x.job
+	return &engine.Job{Workspace: p.Workspace, Parent: &p.ID, Step: e.Module.ID, Item: int32(e.Item), CreatedBy: p.CreatedBy, Email: p.Email,
+		PermissionedAs: p.PermissionedAs, Trigger: p.Trigger, TriggerPath: p.TriggerPath, Priority: p.Priority, CreatedAt: time.Now(),
+		Args: json.RawMessage("{}")}
+}
+
+// inner begins a run of an iteration or a branch.
+func (o *operation) inner(x *run, e flow.Start) error {
+	j := o.child(x, e)
+	j.Kind, j.Path, j.Tag = engine.KindFlowPreview, x.job.Path, x.job.Tag
+	if e.Iter != nil {
+		args, err := json.Marshal(map[string]*flow.Iter{"iter": e.Iter})
+		if err != nil {
+			return err
+		}
+		j.Args = args
+	}
+	place := e.Module.ID + "/" + e.Place
+	if x.place != "" && x.def != x.job.ID {
+		place = x.place + "/" + place
+	}
+	return o.bear(x, e, j, x.def, place)
+}
+
+// sub begins the run of a flow that a step names.
+func (o *operation) sub(x *run, e flow.Start, b *format.SubFlow) error {
+	f, version, err := o.runner.cfg.Catalog.Flow(o.ctx, x.job.Workspace, b.Path, 0)
+	if err != nil {
+		if engine.CodeOf(err) == engine.Unavailable {
+			return err
+		}
+		return o.unborn(x, e, err)
+	}
+	for at, deep := x, 0; at != nil; at, deep = at.parent, deep+1 {
+		if deep > mostDeep {
+			return o.unborn(x, e, engine.Errorf(engine.Invalid, "flow.step", "flows are nested more than %d deep: does %s run itself?", mostDeep, b.Path))
+		}
+	}
+	j := o.child(x, e)
+	j.Kind, j.Path, j.Hash, j.Tag, j.Trigger = engine.KindFlow, b.Path, version, pick(f.Tag, x.job.Tag), "flow"
+	if j.Args, err = json.Marshal(e.Args); err != nil {
+		return err
+	}
+	return o.bear(x, e, j, uuid.Nil, "")
+}
+
+// mostDeep is how deep runs may be nested.
+const mostDeep = 200
+
+// bear makes a run within x, and begins it; def Nil: it is a whole flow.
+func (o *operation) bear(x *run, e flow.Start, j *engine.Job, def uuid.UUID, place string) error {
+	f, err := o.runner.cfg.Queue.FlowJob(o.ctx, j, false)
+	if err != nil {
+		return err
+	}
+	if def == uuid.Nil {
+		def = j.ID
+	}
+	f.Run = true
+	item := j.Item
+	f.Item = &item
+	c := newRun(j, x.root, def, place)
+	c.parent, c.item, c.iter = x, j.Item, e.Iter
+	if err := o.runner.define(o.ctx, c); err != nil {
+		return o.unborn(x, e, err)
+	}
+	o.line.runs[j.ID] = c
+	o.runner.remember(c)
+	o.born = append(o.born, c)
+	o.op.Jobs = append(o.op.Jobs, f)
+	o.todo = append(o.todo, todo{c, flow.Begin{}})
+	return nil
+}
+
+func pick(a, b string) string {
+	if a != "" {
+		return a
+	}
+	return b
+}
+
+// input is what flow_input is in a run: the arguments of its flow, and where it is in the loop around it.
+func (x *run) input() json.RawMessage {
+	args, iter := json.RawMessage("{}"), x.iter
+	for at := x; at != nil; at = at.parent {
+		if iter == nil {
+			iter = at.iter
+		}
+		if at.def == at.job.ID {
+			args = at.job.Args
+			if at.args != nil {
+				args = at.args
+			}
+			break
+		}
+	}
+	if iter == nil {
+		return orNull(args)
+	}
+	var m map[string]json.RawMessage
+	if json.Unmarshal(args, &m) != nil || m == nil {
+		m = map[string]json.RawMessage{}
+	}
+	b, err := json.Marshal(iter)
+	if err != nil {
+		return args
+	}
+	m["iter"] = b
+	if b, err = json.Marshal(m); err != nil {
+		return args
+	}
+	return b
+}
+
+// iteration reads back what inner wrote.
+func iteration(j *engine.Job) *flow.Iter {
+	var args struct {
+		Iter *flow.Iter `json:"iter"`
+	}
+	if json.Unmarshal(j.Args, &args) != nil {
+		return nil
+	}
+	return args.Iter
+}
