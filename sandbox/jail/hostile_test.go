@@ -166,6 +166,7 @@ func FuzzServer(f *testing.F) {
 	f.Add([]byte("\x07{\"id\":1,\"op\":\"open\",\"template\":{}}"))
 	f.Add([]byte{1, 8, 3, 1, 1})
 	f.Add([]byte{0, 9, 0})
+	f.Add([]byte{1, 10, 10, 2, 1, 10})
 	f.Fuzz(func(t *testing.T, script []byte) {
 		if len(script) > 256 {
 			return
@@ -203,6 +204,8 @@ func FuzzServer(f *testing.F) {
 					r.Op = opHello
 				case 9:
 					data = make([]byte, maxMessage+1)
+				case 10:
+					r.Op, r.Permits = opPermit, &permits{List: []sandbox.Permit{{}, {}}, TTL: -1}
 				default:
 					r.Op, r.Slot = string(script), string(script)
 					rest = nil
