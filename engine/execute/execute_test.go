@@ -89,7 +89,7 @@ func setup(t *testing.T) *bundle {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := pool.New(pool.Config{Isolator: isolator, MaxSlots: 4, Log: zerolog.Nop()})
+	p, err := pool.New(pool.Config{Isolator: isolator, MaxSlots: 4, Dedicated: pool.Dedicated{Max: 2}, Log: zerolog.Nop()})
 	if err != nil {
 		t.Fatal(err)
 	}
