@@ -75,7 +75,7 @@ type JobFinish struct {
 	Accepted   bool   // set by a flush: the attempt still owned the job
 }
 
-// plain says that the outcome has nothing but what JobFinishMany stores.
+// plain says that the outcome has nothing but what JobFinishOne stores, which is what JobFinishMany does and usage.
 func (f *JobFinish) plain() bool {
 	return !f.Counts && f.CanceledBy == "" && f.Reason == "" && f.ResultBlob == nil
 }
@@ -167,7 +167,7 @@ func readJob(v [][]byte) *engine.Job {
 // The columns of an outcome as parameters, in the order of the finish statements.
 var (
 	plainFinishTypes = []uint32{oidUUID, oidInt2, oidInt8, oidInt8, oidJSON, oidInt8, oidBytea}
-	finishTypes      = append(slices.Clip(plainFinishTypes), oidInt4, oidInt4, oidText, oidText, oidBytea)
+	finishTypes      = append(slices.Clip(plainFinishTypes), oidInt4, oidInt4, oidText, oidText, oidBytea, oidJSON)
 )
 
 func addPlainFinish(c []column, f *JobFinish) {
@@ -195,6 +195,7 @@ func addFinish(c []column, f *JobFinish) {
 	c[9].textOrNull(f.CanceledBy)
 	c[10].textOrNull(f.Reason)
 	c[11].bytes(f.ResultBlob)
+	c[12].bytes(encodeUsage(f.Usage))
 }
 
 // The parameters of a claim.

@@ -50,7 +50,7 @@ var jobStatements = map[string][]uint32{
 	"JobInsertFull":  oids(jobTypes, true),
 	"JobInsertKeyed": oids(jobTypes, false),
 	"JobFinishMany":  oids(plainFinishTypes, true, oidInt4, oidInt4),
-	"JobFinishOne":   oids(plainFinishTypes, false, oidInt4, oidInt4),
+	"JobFinishOne":   oids(plainFinishTypes, false, oidInt4, oidInt4, oidJSON),
 	"JobFinishFull":  oids(finishTypes, true),
 	"JobClaim":       oids(laneTypes, true, oidInt8, oidInt4),
 }
@@ -185,8 +185,9 @@ func fullJobs(r *rows, list []*JobInsert) [][]byte {
 
 func (w *JobWriter) finish(list []*JobFinish, send sender) {
 	var plain, full []*JobFinish
+	alone := len(list) == 1
 	for _, f := range list {
-		if f.plain() && (len(plain) == 0 || (f.Worker == plain[0].Worker && f.Attempt == plain[0].Attempt)) {
+		if f.plain() && (f.Usage == nil || alone) && (len(plain) == 0 || (f.Worker == plain[0].Worker && f.Attempt == plain[0].Attempt)) {
 			plain = append(plain, f)
 		} else {
 			full = append(full, f)
@@ -199,7 +200,7 @@ func (w *JobWriter) finish(list []*JobFinish, send sender) {
 		}
 		worker, attempt := int4(plain[0].Worker), int4(plain[0].Attempt)
 		if len(plain) == 1 {
-			send("JobFinishOne", append(w.ends[0].scalars(), worker, attempt), markAccepted(plain))
+			send("JobFinishOne", append(w.ends[0].scalars(), worker, attempt, encodeUsage(plain[0].Usage)), markAccepted(plain))
 		} else {
 			send("JobFinishMany", append(w.ends[0].arrays(), worker, attempt), markAccepted(plain))
 		}

@@ -6,7 +6,8 @@ s.email, s.permissioned_as, s.language, s.network, s.trigger, s.trigger_path, j.
 
 -- name: JobViewColumns
 coalesce(d.state, q.state), coalesce(d.worker, q.worker), coalesce(d.attempt, q.attempt), coalesce(d.started_at, q.started_at),
-d.finished_at, d.cpu_us, d.memory_peak, coalesce(d.canceled_by, q.canceled_by), coalesce(d.cancel_reason, q.cancel_reason), w.name
+d.finished_at, d.cpu_us, d.memory_peak, coalesce(d.canceled_by, q.canceled_by), coalesce(d.cancel_reason, q.cancel_reason), w.name,
+d.usage
 
 -- name: JobInsertMany
 -- Of jobs that have just got their ids here: no other has them, and a statement that need not look is a tenth cheaper.
@@ -76,7 +77,7 @@ delete from idempotency where (workspace, key) in
     (select workspace, key from idempotency where created_at < now() - $1::interval limit 10000);
 
 -- name: JobFinishMany
--- Of attempts with one number, all of one worker. q is looked up by keys in an array, here and wherever it is written to, and not
+-- Of attempts with one number, all of one worker, of which nothing more is known than processor time and memory. q is looked up by keys in an array, here and wherever it is written to, and not
 -- joined: with the statistics of a moment when it was all but empty Postgres would read all of it, for every key, and would go on
 -- doing so when it is not empty any more.
 with d as (
@@ -93,8 +94,8 @@ returning id;
 with d as (
     delete from q where q.id = $1 and q.worker = $8 and q.attempt = $9 and q.state = 1 returning q.started_at
 )
-insert into done (id, started_at, finished_at, worker, attempt, state, cpu_us, memory_peak, result, log_off, log_tail)
-select $1, d.started_at, clock_timestamp(), $8, $9, $2, $3, $4, $5, $6, $7
+insert into done (id, started_at, finished_at, worker, attempt, state, cpu_us, memory_peak, result, log_off, log_tail, usage)
+select $1, d.started_at, clock_timestamp(), $8, $9, $2, $3, $4, $5, $6, $7, $10::json
 from d
 returning id;
 
@@ -107,9 +108,9 @@ with d as (
         ($2::int2[])[array_position($1, q.id)] as state
 ), {count}
 insert into done (id, started_at, finished_at, worker, attempt, state, cpu_us, memory_peak, result, log_off, log_tail, canceled_by,
-    cancel_reason, result_blob)
+    cancel_reason, result_blob, usage)
 select id, started_at, clock_timestamp(), worker, attempt, state, ($3::int8[])[n], ($4::int8[])[n], ($5::json[])[n], ($6::int8[])[n],
-    ($7::bytea[])[n], ($10::text[])[n], ($11::text[])[n], ($12::bytea[])[n]
+    ($7::bytea[])[n], ($10::text[])[n], ($11::text[])[n], ($12::bytea[])[n], ($13::json[])[n]
 from d
 returning id;
 
