@@ -27,6 +27,7 @@ type options struct {
 	state      string
 	cgroup     string
 	uidBase    int
+	gpuRoot    string
 	egress     egress
 	verbose    bool
 	program    []string
@@ -46,6 +47,7 @@ func parse(name string, args []string) (options, error) {
 	})
 	f.StringVar(&o.state, "state", defaultState(), "folder for this helper alone")
 	f.StringVar(&o.cgroup, "cgroup-parent", "", "control group below which slots get theirs (default /millrace)")
+	f.StringVar(&o.gpuRoot, "gpu-root", "/", "folder below which GPUs are looked for, as /proc, /dev and /sys show them; another one is for tests")
 	f.IntVar(&o.uidBase, "uid-base", oci.DefaultUIDBase, "first host user of slots")
 	o.egress.flags(f)
 	f.BoolVar(&o.verbose, "verbose", false, "log every request that is refused")
@@ -90,7 +92,7 @@ func host(o options, log zerolog.Logger) (*oci.Host, error) {
 	return oci.New(oci.Config{
 		State: o.state, Forker: filepath.Join(o.lib, "forker"),
 		Allow: append([]string{o.lib}, o.allow...), Cache: o.cache, OwnerUID: o.uid, OwnerGID: o.gid,
-		CgroupParent: o.cgroup, UIDBase: o.uidBase, Egress: o.egress.network, API: o.egress.api, Log: log,
+		CgroupParent: o.cgroup, UIDBase: o.uidBase, GPURoot: o.gpuRoot, Egress: o.egress.network, API: o.egress.api, Log: log,
 	})
 }
 
