@@ -107,14 +107,9 @@ func (d *daemon) ensureWorkspace(gate *auth.Auth) func(context.Context) error {
 	}
 }
 
-// ahead is how many slots of a language are kept ready. While one process is being replaced the next job finds another; one that
-// boots by itself takes longest to replace.
-func ahead(l runtimes.Launch) int {
-	if l.Warm {
-		return 3
-	}
-	return 2
-}
+// ahead is how many slots of a language are kept ready: while one runs a job and another is made ready for the next, a third has a
+// process that has had time to settle.
+const ahead = 3
 
 // prewarm opens slots for every language that needs nothing built, so that the first jobs find them ready.
 func (d *daemon) prewarm(ctx context.Context) {
@@ -129,7 +124,7 @@ func (d *daemon) prewarm(ctx context.Context) {
 		if len(l.Template.Zygote) > 0 {
 			l.Template.Tenant = d.cfg.workspace
 		}
-		if err := d.pool.Keep(ctx, l, ahead(l)); err != nil && ctx.Err() == nil {
+		if err := d.pool.Keep(ctx, l, ahead); err != nil && ctx.Err() == nil {
 			d.log.Warn().Err(err).Str("language", e.Info().Name).Msg("open a sandbox ahead")
 		}
 	}
