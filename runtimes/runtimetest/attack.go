@@ -59,6 +59,9 @@ func Attack(t *testing.T, rt runtimes.Runtime, o Options) {
 					a.attack(t, isolator, n, table)
 				})
 			}
+			if w.cases {
+				t.Run("cases", func(t *testing.T) { a.cases(t, isolator) })
+			}
 			ran = true
 		})
 	}
@@ -156,14 +159,16 @@ func (a *attacker) without(t *testing.T) string {
 }
 
 type walls struct {
-	name string
-	open func(t *testing.T) sandbox.Isolator
+	name  string
+	open  func(t *testing.T) sandbox.Isolator
+	cases bool // no other test runs the language's cases with it
 }
 
 func (a *attacker) isolators() []walls {
 	return []walls{
-		{"full", func(t *testing.T) sandbox.Isolator { return a.slots(t, 0) }},
-		{"rootless", func(t *testing.T) sandbox.Isolator { return a.slots(t, nobodys) }},
+		{name: "full", open: func(t *testing.T) sandbox.Isolator { return a.slots(t, 0) }},
+		{name: "rootless", open: func(t *testing.T) sandbox.Isolator { return a.slots(t, nobodys) }},
+		{name: "nsjail", open: func(t *testing.T) sandbox.Isolator { return jailed(t, a.lib) }, cases: true},
 	}
 }
 

@@ -22,8 +22,6 @@ import (
 	"path/filepath"
 	"sync"
 
-	"github.com/rs/zerolog"
-
 	"github.com/millrace/millrace/sandbox"
 	"github.com/millrace/millrace/sandbox/rootfs"
 	"github.com/millrace/millrace/sandbox/seccomp"
@@ -59,7 +57,6 @@ type Config struct {
 	Path   string // the program nsjail, as Detect finds it
 	Forker string // the static binary that starts processes, see sandbox/forker
 	State  string // a folder for this package alone; it is made if missing. Everybody must be able to search its path
-	Log    zerolog.Logger
 }
 
 // Host users of jobs where root starts nsjail: two for each slot, away from those that other parts take.
@@ -85,7 +82,8 @@ var _ sandbox.Isolator = (*Isolator)(nil)
 
 // New prepares the isolator.
 func New(c Config) (*Isolator, error) {
-	if err := os.MkdirAll(filepath.Join(c.State, "slots"), 0o755); err != nil {
+	// What a daemon that was killed left there is nobody's.
+	if err := errors.Join(os.RemoveAll(c.State), os.MkdirAll(filepath.Join(c.State, "slots"), 0o755)); err != nil {
 		return nil, fmt.Errorf("nsjail: %w", err)
 	}
 	if st, err := os.Stat(c.Forker); err != nil || !st.Mode().IsRegular() || st.Mode().Perm()&0o111 == 0 {
