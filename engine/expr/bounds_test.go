@@ -22,7 +22,7 @@ var hostile = []struct {
 	{`[1].map(function f(x) { for (;;) {} })`, []Reason{TooLong}},
 	{`await (async () => { for (;;) await 1 })()`, []Reason{TooLong, TooMuch}},
 	{`const a = []; for (;;) a.push(new Array(1000).fill(7))`, []Reason{TooMuch, TooLong}},
-	{`let s = "x"; for (;;) s += s`, []Reason{TooMuch, Thrown}},
+	{`let s = "x"; for (;;) s += s`, []Reason{TooMuch, Thrown, TooLong}},
 	{`const m = new Map(); for (let i = 0; ; i++) m.set(i, "value " + i)`, []Reason{TooMuch, TooLong}},
 	// One call that does not come back.
 	{`[].indexOf.call({length: 2 ** 53 - 1}, 1)`, []Reason{TooLong}},
@@ -75,6 +75,46 @@ func TestHostile(t *testing.T) {
 	for i := range 10 {
 		if got, err := e.Eval(context.Background(), fmt.Sprintf("let a = %d; a + 1", i), Values{}); err != nil || string(got) != fmt.Sprint(i+1) {
 			t.Errorf("afterwards: %s, %v", got, err)
+		}
+	}
+}
+
+// TestOrphan leaves a helper alone with an expression that no interrupt reaches: it ends itself.
+func TestOrphan(t *testing.T) {
+	h, err := startHelper(helperCommand())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(h.kill)
+	r := request{Source: `[].indexOf.call({length: 2 ** 53 - 1}, 1)`, Millis: 10, Memory: 1 << 20}
+	if err := h.sendJSON(frameRun, &r); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-h.ended:
+	case <-time.After(time.Minute):
+		t.Error("the helper still runs")
+	}
+}
+
+// TestDeep compiles, and runs where it is tame, what nests as deep as a source allows without brackets.
+func TestDeep(t *testing.T) {
+	e := New(Config{Helper: helperCommand()})
+	t.Cleanup(e.Close)
+	for _, part := range []string{"!", "- ", "~", "typeof ", "void ", "a=>", "async a=>", "1?", "1?2:", "1+", "1**", "1,", "flow_input.", "flow_input?.", "new ", "await ",
+		"a=", "if(1)", "if(1);else ", "do ", "a:", "a\n", "'x'+", "[0][", "a||", "a??", "for(;;)", "throw ", "return ", "class A extends ", "...", "yield ", "`", "/"} {
+		for _, n := range []int{700, maxSource} {
+			source := strings.Repeat(part, min(n, (maxSource-10)/len(part))) + "1"
+			p, err := Compile(source)
+			if err != nil || !p.Tame() {
+				continue // what matters is that it came back
+			}
+			if _, err := e.Run(context.Background(), p, scope()); err != nil {
+				var bad *Error
+				if !errors.As(err, &bad) {
+					t.Errorf("%s...: %v", part, err)
+				}
+			}
 		}
 	}
 }

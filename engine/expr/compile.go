@@ -3,6 +3,7 @@ package expr
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"regexp"
 	"strings"
 	"unicode/utf8"
@@ -27,6 +28,7 @@ type Program struct {
 	code   *goja.Program // a function of the names in params
 	params []string
 	before int // characters before the source on its first line
+	end    Pos // after the last character of the source
 	async  bool
 }
 
@@ -62,10 +64,12 @@ func compileForEngine(source string) (*Program, error) {
 	if strings.TrimSpace(text) == "" {
 		return nil, &Error{Reason: Syntax, Expr: source, Msg: "is empty"}
 	}
-	if depth := nesting(text); depth > maxNesting {
-		return nil, &Error{Reason: Syntax, Expr: source, Msg: fmt.Sprintf("nests more than %d deep", maxNesting)}
+	if msg := tooMuch(text); msg != "" {
+		return nil, &Error{Reason: Syntax, Expr: source, Msg: msg}
 	}
 	p.async = awaits.MatchString(text)
+	last := text[strings.LastIndexByte(text, '\n')+1:]
+	p.end = Pos{Line: strings.Count(text, "\n") + 1, Column: utf8.RuneCountInString(last) + 1}
 	var failure error
 	for i, w := range wrappers {
 		tree, body, err := p.parse(w.before, text, w.after)
@@ -123,6 +127,9 @@ func plausible(f *ast.FunctionLiteral, expression bool) bool {
 // compile finds out what the source reads and makes the program: the names become parameters, so that a program can run on an
 // engine that others use too, and the value of a last statement is returned.
 func (p *Program) compile(tree *ast.Program, f *ast.FunctionLiteral) error {
+	if deeper(reflect.ValueOf(f.Body), maxTree) { // an engine's compiler asks each node where it begins, which asks all below it
+		return &Error{Reason: Syntax, Expr: p.source, Msg: fmt.Sprintf("has more than %d operations in each other", maxTree)}
+	}
 	p.reads.function(f, func(i file.Idx) Pos { return p.pos(tree.File.Position(int(i) - tree.File.Base())) })
 	p.params = p.reads.roots()
 	p.tame = isTame(f, p.async)
@@ -148,8 +155,8 @@ func (p *Program) pos(at file.Position) Pos {
 		pos.Column -= p.before
 	}
 	pos.Column = max(pos.Column, 1)
-	if lines := strings.Split(strings.TrimRight(p.source, " \t\r\n"), "\n"); pos.Line > len(lines) { // in what was put around it
-		return Pos{Line: len(lines), Column: utf8.RuneCountInString(lines[len(lines)-1]) + 1}
+	if pos.Line > p.end.Line { // in what was put around it
+		return p.end
 	}
 	return pos
 }
@@ -169,6 +176,26 @@ func (p *Program) syntax(err error) error {
 	}
 	return e
 }
+
+// What a source may hold of things for which the parser's work grows with their square, or worse: it reports each label that
+// stands before another one of the same name, for instance.
+var maxParts = map[string]int{":": 800, "=>": 800}
+
+// tooMuch says why a source is not given to the parser; "" when it is.
+func tooMuch(text string) string {
+	if nesting(text) > maxNesting {
+		return fmt.Sprintf("nests more than %d deep", maxNesting)
+	}
+	for part, most := range maxParts {
+		if strings.Count(text, part) > most {
+			return fmt.Sprintf("has more than %d times %q: large values belong into static inputs", most, part)
+		}
+	}
+	return ""
+}
+
+// maxTree is how many operations, calls and members may hang in each other: a + b + ... + z is one such chain.
+const maxTree = 1000
 
 // maxNesting is how deep brackets may nest: far more than anybody writes, far less than a parser's stack bears.
 const maxNesting = 500

@@ -228,9 +228,9 @@ func (t *talk) died(ctx context.Context, cause error) error {
 	}
 	e := &Error{Expr: t.program.source}
 	switch text := t.stderr.String(); {
-	case t.left <= 0:
+	case t.left <= 0, strings.Contains(text, errTime.Error()):
 		e.Reason, e.Msg = TooLong, errTime.Error()
-	case strings.Contains(text, "out of memory"), strings.Contains(text, "cannot allocate"):
+	case strings.Contains(text, "out of memory"), strings.Contains(text, "cannot allocate"), strings.Contains(text, errMemory.Error()):
 		e.Reason, e.Msg = TooMuch, errMemory.Error()
 	case strings.Contains(text, "stack overflow"), strings.Contains(text, "stack exceeds"):
 		e.Reason, e.Msg = TooMuch, "nests too deep"

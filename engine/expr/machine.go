@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"reflect"
 	"strings"
+	"sync/atomic"
+	"time"
 
 	"github.com/dop251/goja"
 	"github.com/dop251/goja/parser"
@@ -16,6 +18,13 @@ type machine struct {
 	vm        *goja.Runtime
 	parse     goja.Callable
 	stringify goja.Callable
+	struck    atomic.Pointer[strike] // nil: it was not interrupted
+}
+
+// strike is an interrupt.
+type strike struct {
+	at  time.Time
+	why error
 }
 
 // callDepth is how deep functions may call each other.
@@ -46,7 +55,10 @@ var (
 )
 
 // interrupt makes a running program end with one of the reasons above.
-func (m *machine) interrupt(why error) { m.vm.Interrupt(why) }
+func (m *machine) interrupt(why error) {
+	m.struck.CompareAndSwap(nil, &strike{at: time.Now(), why: why})
+	m.vm.Interrupt(why)
+}
 
 // run is one evaluation.
 type run struct {

@@ -130,6 +130,16 @@ func visit(v reflect.Value, fn func(reflect.Value)) {
 	}
 }
 
+// deeper tells whether there are more than so many nodes in each other below v.
+func deeper(v reflect.Value, most int) bool {
+	if most < 0 {
+		return true
+	}
+	found := false
+	children(v, func(inner reflect.Value) { found = found || deeper(inner, most-1) })
+	return found
+}
+
 // declarations collects the names that are declared below v. A name that is declared anywhere is not taken for that of a scope
 // anywhere: what is declared and read in different places reads too little, which is a ReferenceError, not a wrong value.
 func (r *reads) declarations(v reflect.Value) {

@@ -129,7 +129,8 @@ func ask(c *conn, ref Ref) (json.RawMessage, error) {
 }
 
 // watchMemory interrupts an expression that collects more than it may, with a message that says so; what it does not see in time
-// meets the limit of the process.
+// meets the limit of the process. It also ends the process when an interrupt has no effect, which the evaluator does sooner,
+// if it still lives.
 func watchMemory(m *machine, most uint64, done <-chan struct{}) {
 	sample := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
 	metrics.Read(sample)
@@ -142,9 +143,15 @@ func watchMemory(m *machine, most uint64, done <-chan struct{}) {
 			return
 		case <-tick.C:
 		}
+		if s := m.struck.Load(); s != nil {
+			if time.Since(s.at) > 4*grace {
+				fmt.Fprintln(os.Stderr, s.why) // which is what the evaluator then says
+				_ = unix.Kill(unix.Getpid(), unix.SIGKILL)
+			}
+			continue
+		}
 		if metrics.Read(sample); sample[0].Value.Uint64() > before+most {
 			m.interrupt(errMemory)
-			return
 		}
 	}
 }
