@@ -31,7 +31,7 @@ func TestCreateRefused(t *testing.T) {
 		{"lock with NUL", func(s *engine.Script) { s.Lock = text("\x00") }, engine.Invalid, []string{"lock"}},
 		{"long tag", func(s *engine.Script) { s.Tag = strings.Repeat("x", 256) }, engine.TooLarge, []string{"tag"}},
 		{"timeout", func(s *engine.Script) { s.Timeout = -1 }, engine.Invalid, []string{"timeout"}},
-		{"network", func(s *engine.Script) { s.Network = "lan" }, engine.Invalid, []string{"none, host"}},
+		{"network", func(s *engine.Script) { s.Network = "lan" }, engine.Invalid, []string{"none, egress, host"}},
 		{"schema is no object", func(s *engine.Script) { s.Schema = json.RawMessage(`[1]`) }, engine.Invalid, []string{"schema"}},
 		{"schema is no JSON", func(s *engine.Script) { s.Schema = json.RawMessage(`{"a":1}}`) }, engine.Invalid, []string{"schema"}},
 		{"extra is no JSON", func(s *engine.Script) { s.Extra = map[string]json.RawMessage{"labels": json.RawMessage(`[`)} }, engine.Invalid, []string{`"labels"`}},

@@ -159,7 +159,7 @@ func TestRunRefuses(t *testing.T) {
 		"unknown language": {ann, engine.RunRequest{Workspace: "main", Source: "x", Language: "cobol"}, engine.Invalid, "it has mock"},
 		"list as args":     {ann, engine.RunRequest{Workspace: "main", Path: "f/a/b", Args: json.RawMessage(`[1]`)}, engine.Invalid, "JSON object"},
 		"broken args":      {ann, engine.RunRequest{Workspace: "main", Path: "f/a/b", Args: json.RawMessage(`{"a":`)}, engine.Invalid, "JSON object"},
-		"wrong network":    {ann, engine.RunRequest{Workspace: "main", Path: "f/a/b", Network: "moon"}, engine.Invalid, "none or host"},
+		"wrong network":    {ann, engine.RunRequest{Workspace: "main", Path: "f/a/b", Network: "moon"}, engine.Invalid, "egress or host"},
 	} {
 		_, err := s.Run(t.Context(), c.who, c.r)
 		if engine.CodeOf(err) != c.code || err == nil || !strings.Contains(err.Error(), c.text) {

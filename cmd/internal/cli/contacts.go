@@ -15,6 +15,9 @@ const shownContacts = 20
 // describeContacts prints what a job contacted, refused attempts under a name of their own.
 func (c *call) describeContacts(ctx context.Context, cl *client.Client, id uuid.UUID) error {
 	list, err := cl.Contacts(ctx, id)
+	if client.IsNotFound(err) {
+		return nil // the job was shown a moment ago: a daemon older than this command does not know
+	}
 	if err != nil {
 		return err
 	}
