@@ -78,9 +78,10 @@ type FlowPark struct {
 
 // The parameters of the statements of FlowOps, in their order. Most begin with what the row is of, the guard and the token.
 var (
-	flowGuard      = []uint32{oidUUID, oidUUID, oidInt8}
-	flowRunTypes   = append(slices.Clip(flowGuard), oidUUID, oidUUID, oidText, oidJSON)
-	flowEndTypes   = append(slices.Clip(flowGuard), oidInt4, oidInt4, oidInt2, oidInt8, oidInt8, oidJSON, oidInt8, oidBytea, oidText, oidText, oidBytea)
+	flowGuard    = []uint32{oidUUID, oidUUID, oidInt8}
+	flowRunTypes = append(slices.Clip(flowGuard), oidUUID, oidUUID, oidText, oidJSON)
+	flowEndTypes = append(slices.Clip(flowGuard), oidInt4, oidInt4, oidInt2, oidInt8, oidInt8, oidJSON, oidInt8, oidBytea, oidText, oidText, oidBytea,
+		oidJSON)
 	flowParkTypes  = append(slices.Clip(flowGuard), oidTimestamptz)
 	flowStateTypes = []uint32{oidUUID, oidInt4, oidInt8, oidJSON}
 	flowHeldTypes  = []uint32{oidUUID, oidInt8, oidInt4, oidInt4}
@@ -203,6 +204,7 @@ func addFlowEnd(c []column, f *JobFinish) {
 	c[11].textOrNull(f.CanceledBy)
 	c[12].textOrNull(f.Reason)
 	c[13].bytes(f.ResultBlob)
+	c[14].bytes(encodeUsage(f.Usage))
 }
 
 func addFlowStep(c []column, s FlowStep) {

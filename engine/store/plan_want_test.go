@@ -36,7 +36,7 @@ var flowWants = map[string]want{
 		running(200), fill(200, 0::int8), fill(200, 1), fill(200, 1)`},
 	"FlowRuns": {hot: true, args: `tids(4000000, 200), running(200), fill(200, 0::int8), running(200), running(200), fill(200, ''::text), fill(200, '{}'::json)`},
 	"FlowFinish": {hot: true, via: "q_pkey", rows: 2000, args: `running(200), running(200), fill(200, 0::int8), fill(200, 1), fill(200, 1), fill(200, 2::int2), fill(200, 0::int8),
-		fill(200, 0::int8), fill(200, '{}'::json), fill(200, 0::int8), fill(200, null::bytea), fill(200, null::text), fill(200, null::text), fill(200, null::bytea)`},
+		fill(200, 0::int8), fill(200, '{}'::json), fill(200, 0::int8), fill(200, null::bytea), fill(200, null::text), fill(200, null::text), fill(200, null::bytea), fill(200, '{}'::json)`},
 	"FlowPark": {hot: true, via: "q_pkey", rows: 2000, args: `running(200), running(200), fill(200, 0::int8), times(200)`},
 	"FlowJobs": {hot: true, args: `tids(4000000, 200), times(200), times(200), fill(200, 1), fill(200, 'main'::text),
 		fill(200, '{}'::json), fill(200, 0::int2), fill(200, 'noop'::text), running(200), fill(200, null::text), fill(200, null::text), fill(200, null::bytea),
