@@ -44,7 +44,9 @@ type shift struct {
 	writing bool   // somebody does
 	runs    int
 
-	used time.Duration // processor time up to the last answer; only the goroutine that reads answers
+	// Of the process up to the last answer; only the goroutine that reads answers.
+	used time.Duration // processor time
+	peak int64         // of memory
 }
 
 func newShift(l *line) *shift { return &shift{line: l} }
@@ -253,13 +255,6 @@ var errProtocol = &runtimes.Failure{Name: "ProtocolError", Message: "the job wro
 
 // answered ends the first turn and begins the next; false: it is not the one that was answered.
 func (s *shift) answered(number uint64, res Result) bool {
-	var usage sandbox.Usage
-	if m, ok := s.proc.(sandbox.Settler); ok {
-		usage = m.UsageNow()
-		total := usage.CPUUser
-		usage.CPUUser -= s.used
-		s.used = total
-	}
 	s.line.mu.Lock()
 	if len(s.sent) == 0 || s.sent[0].number != number {
 		s.line.mu.Unlock()
@@ -272,6 +267,7 @@ func (s *shift) answered(number uint64, res Result) bool {
 	s.unread -= t.size
 	s.runs++
 	s.line.used = time.Now()
+	usage := s.usage(s.line.used.Sub(t.begun))
 	if s.worn(usage) {
 		s.leaving = true
 	}
@@ -285,6 +281,30 @@ func (s *shift) answered(number uint64, res Result) bool {
 	s.line.mu.Unlock()
 	t.end(t.judge(res, sandbox.Exit{Usage: usage}), nil)
 	return true
+}
+
+// measureFrom is how long a run must take for its usage to be looked up, which takes longer than the shortest of runs. Of shorter
+// ones the duration stands for the processor time.
+const (
+	measureFrom  = time.Millisecond
+	measureEvery = 256 // all the same, for the sake of memory
+)
+
+// usage is that of the run that has just been answered.
+func (s *shift) usage(took time.Duration) sandbox.Usage {
+	m, ok := s.proc.(sandbox.Settler)
+	if !ok {
+		return sandbox.Usage{}
+	}
+	if took < measureFrom && s.runs%measureEvery != 0 {
+		s.used += took
+		return sandbox.Usage{CPUUser: took, MemoryPeak: s.peak}
+	}
+	u := m.UsageNow()
+	total := u.CPUUser + u.CPUSystem
+	u.CPUUser, u.CPUSystem = max(0, total-s.used), 0
+	s.used, s.peak = total, u.MemoryPeak
+	return u
 }
 
 // worn says whether the process should be replaced by a fresh one. line.mu is held.

@@ -3,8 +3,10 @@ package pool_test
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -29,24 +31,25 @@ type place struct {
 	lib   string
 }
 
-func open(t *testing.T, d pool.Dedicated) *place {
+func open(t testing.TB, d pool.Dedicated) *place {
 	t.Helper()
 	lib, err := filepath.Abs(filepath.Join(built, "lib"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	p := &place{lib: lib}
+	log := zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.WarnLevel)
 	var isolator sandbox.Isolator = direct.New(t.TempDir())
 	helper := filepath.Join(built, "bin/millrace-jail")
 	if _, err := os.Stat(helper); err == nil && os.Geteuid() == 0 && !testing.Short() {
-		real, err := slot.Spawn(t.Context(), slot.Helper{Path: helper, Lib: lib}, slot.Options{Log: zerolog.New(zerolog.NewTestWriter(t))})
+		real, err := slot.Spawn(t.Context(), slot.Helper{Path: helper, Lib: lib}, slot.Options{Log: log})
 		if err != nil {
 			t.Fatal(err)
 		}
 		isolator, p.walls = real, true
 	}
 	t.Cleanup(func() { _ = isolator.Close() })
-	if p.Pool, err = pool.New(pool.Config{Isolator: isolator, MaxSlots: 8, Dedicated: d, Log: zerolog.New(zerolog.NewTestWriter(t))}); err != nil {
+	if p.Pool, err = pool.New(pool.Config{Isolator: isolator, MaxSlots: 8, Dedicated: d, Log: log}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(p.Stop)
@@ -60,7 +63,7 @@ type script struct {
 	share  pool.Share
 }
 
-func (p *place) script(t *testing.T, r runtimes.Runtime, source string) *script {
+func (p *place) script(t testing.TB, r runtimes.Runtime, source string) *script {
 	t.Helper()
 	h, err := r.Detect(t.Context(), p.lib)
 	if err != nil {
@@ -300,5 +303,31 @@ func TestDedicatedBunOnly(t *testing.T) {
 		if got := s.run(t.Context(), t, fmt.Sprintf(`{"act": %q}`, c.do), nil).result; got != c.want {
 			t.Errorf("%s: got %s, want %s", c.do, got, c.want)
 		}
+	}
+}
+
+// BenchmarkDedicated is 64 callers of one process: what a dedicated script can do before queue and HTTP.
+func BenchmarkDedicated(b *testing.B) {
+	for _, l := range languages {
+		b.Run(l.new().Info().Name, func(b *testing.B) {
+			s := open(b, pool.Dedicated{Max: 1}).script(b, l.new(), l.source)
+			env := map[string]string{"PATH": "/usr/bin:/bin"}
+			for i := range 25 {
+				env[fmt.Sprintf("WM_VARIABLE_%d", i)] = "a value of some length"
+			}
+			b.ReportAllocs()
+			b.SetParallelism(64 / runtime.GOMAXPROCS(0))
+			b.RunParallel(func(pb *testing.PB) {
+				for n := 0; pb.Next(); n++ {
+					own := maps.Clone(env)
+					own["WM_JOB_ID"] = fmt.Sprint(n)
+					task := pool.Task{Call: runtimes.Call{Args: fmt.Appendf(nil, `{%q: "count"}`, l.key), Env: own}}
+					if res, ok, err := s.RunDedicated(b.Context(), s.launch, s.share, task); err != nil || !ok || res.Failure != nil {
+						b.Errorf("%+v, %v, %v", res.Failure, ok, err)
+						return
+					}
+				}
+			})
+		})
 	}
 }
