@@ -131,8 +131,13 @@ func checkDocuments(n *engine.Script) error {
 		return &engine.Error{Code: engine.TooLarge, Op: opCreate, Path: n.Path, Msg: "its further fields have more than 1 MiB"}
 	}
 	var err error
-	n.Options, err = engine.ParseOptions(n.Extra)
-	return err
+	if n.Options, err = engine.ParseOptions(n.Extra); err != nil {
+		return err
+	}
+	if n.Options.Allow != nil && n.Network == string(sandbox.NetworkHost) {
+		return &engine.Error{Code: engine.Invalid, Op: opCreate, Path: n.Path, Msg: "network_allow does not hold with network host", Hint: "use network egress"}
+	}
+	return nil
 }
 
 // checkText refuses what a text column cannot hold.

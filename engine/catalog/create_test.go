@@ -32,6 +32,12 @@ func TestCreateRefused(t *testing.T) {
 		{"long tag", func(s *engine.Script) { s.Tag = strings.Repeat("x", 256) }, engine.TooLarge, []string{"tag"}},
 		{"timeout", func(s *engine.Script) { s.Timeout = -1 }, engine.Invalid, []string{"timeout"}},
 		{"network", func(s *engine.Script) { s.Network = "lan" }, engine.Invalid, []string{"none, egress, host"}},
+		{"allow-list", func(s *engine.Script) {
+			s.Extra = map[string]json.RawMessage{"network_allow": json.RawMessage(`["example.org:443", "a b"]`)}
+		}, engine.Invalid, []string{"network_allow", `"a b"`}},
+		{"allow-list of the host's network", func(s *engine.Script) {
+			s.Network, s.Extra = "host", map[string]json.RawMessage{"network_allow": json.RawMessage(`[]`)}
+		}, engine.Invalid, []string{"network_allow", "egress"}},
 		{"schema is no object", func(s *engine.Script) { s.Schema = json.RawMessage(`[1]`) }, engine.Invalid, []string{"schema"}},
 		{"schema is no JSON", func(s *engine.Script) { s.Schema = json.RawMessage(`{"a":1}}`) }, engine.Invalid, []string{"schema"}},
 		{"extra is no JSON", func(s *engine.Script) { s.Extra = map[string]json.RawMessage{"labels": json.RawMessage(`[`)} }, engine.Invalid, []string{`"labels"`}},

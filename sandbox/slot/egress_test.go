@@ -200,6 +200,7 @@ func egressSlot(t *testing.T, i *Isolator) {
 			t.Errorf("%q is not in the record %v", want, got)
 		}
 	}
+	expect(t, s, "on nobody's behalf", contact("203.0.113.5", networktest.Port), networktest.Host)
 	n.Begin("second")
 	expect(t, s, "nothing", "echo idle", "idle")
 	if list := n.End(); len(list) != 0 {

@@ -43,6 +43,7 @@ func (i *Isolator) openServices(t sandbox.Template, o jail.Opened) (in *services
 		}
 	}
 	if in.link != 0 && i.watch != nil {
+		i.watch.sync() // what is told of the link's last slot is not this one's
 		i.watch.add(in.link, &in.contacts)
 	}
 	if api := o.Inside["api"]; api != nil && i.options.API != nil {
@@ -134,8 +135,9 @@ func (in *services) Answered(ctx context.Context, name string, list []netip.Addr
 	return nil
 }
 
-// Begin implements sandbox.Networked.
+// Begin implements sandbox.Networked. What was contacted on nobody's behalf, such as by an import that was done ahead, is forgotten.
 func (s *Slot) Begin(visitor any) {
+	s.contacted()
 	if s.services.door != nil {
 		s.services.door.begin(visitor)
 	}
@@ -146,6 +148,10 @@ func (s *Slot) End() []sandbox.Contact {
 	if s.services.door != nil {
 		s.services.door.end()
 	}
+	return s.contacted()
+}
+
+func (s *Slot) contacted() []sandbox.Contact {
 	if s.services.link == 0 {
 		return nil
 	}
