@@ -122,6 +122,9 @@ func (i *Isolator) Open(ctx context.Context, t sandbox.Template) (sandbox.Slot, 
 	if t.Network != sandbox.NetworkNone && t.Network != sandbox.NetworkHost {
 		return nil, fmt.Errorf("open slot: network %q cannot be had with nsjail: choose none or host, or start the daemon with --isolation=full", t.Network)
 	}
+	if len(t.Devices) > 0 {
+		return nil, errors.New("open slot: GPUs cannot be had with nsjail: start the daemon with --isolation=full")
+	}
 	filter, err := i.filter(t.Calls)
 	if err != nil {
 		return nil, fmt.Errorf("open slot: %w", err)
