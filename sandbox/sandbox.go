@@ -2,8 +2,8 @@
 //
 // A Template says what every process of a slot sees (root, mounts, network); a Slot is a place built from a Template in
 // which one process at a time runs; a Spec describes that process. This package holds the types only: the slots with walls
-// are in sandbox/slot, the plain processes of --isolation=none in sandbox/direct, and one conformance suite for both in
-// sandbox/sandboxtest.
+// are in sandbox/slot, those that nsjail makes in sandbox/nsjail, the plain processes of --isolation=none in sandbox/direct, and
+// one conformance and escape suite for all in sandbox/sandboxtest.
 //
 //	Isolator.Open(Template) -> Slot      slow (tens of ms), off a job's path
 //	Slot.Start(Spec)        -> Process   about a millisecond: clone, confine, exec
@@ -185,7 +185,7 @@ type Isolator interface {
 
 // Strength says how good an isolator's walls are on this host.
 type Strength struct {
-	Mode  string // "full", "rootless" or "none"
+	Mode  string // "full", "rootless", "nsjail" or "none"
 	Lacks []Lack // what full isolation would have and this has not
 }
 
