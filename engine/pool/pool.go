@@ -18,8 +18,10 @@ type Config struct {
 	Isolator sandbox.Isolator
 	// MaxSlots bounds the open slots, idle ones included. It must be at least the number of jobs that run at once.
 	MaxSlots int
-	// Recycle closes a slot after this many jobs; zero: 5000. A zygote's children share its address layout, so it is renewed.
+	// Recycle renews a slot after this many jobs; zero: 5000.
 	Recycle int
+	// MaxAge renews a slot that has been open for this long, when a job of it has ended; zero: 1 hour.
+	MaxAge time.Duration
 	// IdleAfter closes slots that nobody used for this long, except the last of a kept class; zero: 10 minutes.
 	IdleAfter time.Duration
 	// Dedicated bounds the processes that are kept for one script each. Each holds a slot.
@@ -63,6 +65,7 @@ type entry struct {
 	class *class
 	slot  sandbox.Slot
 	used  time.Time
+	since time.Time // when the slot was opened
 	jobs  int
 	walls sandbox.Limits // of its last process; zero: none yet
 	// next is the process started ahead; ready is closed when it waits for its request (or failed: next is nil then).
@@ -80,6 +83,9 @@ func New(cfg Config) (*Pool, error) {
 	}
 	if cfg.Recycle == 0 {
 		cfg.Recycle = 5000
+	}
+	if cfg.MaxAge == 0 {
+		cfg.MaxAge = time.Hour
 	}
 	if cfg.IdleAfter == 0 {
 		cfg.IdleAfter = 10 * time.Minute
@@ -339,7 +345,7 @@ func (p *Pool) openWorker(ctx context.Context, c *class, l runtimes.Launch) (*Wo
 		p.mu.Unlock()
 		return nil, err
 	}
-	return &Worker{pool: p, entry: &entry{class: c, slot: slot}, launch: l}, nil
+	return &Worker{pool: p, entry: &entry{class: c, slot: slot, since: time.Now()}, launch: l}, nil
 }
 
 // Keep opens n slots of l ahead and keeps as many when the class is idle. Errors of single slots are returned joined.
@@ -367,8 +373,12 @@ func (p *Pool) Keep(ctx context.Context, l runtimes.Launch, n int) error {
 func (p *Pool) release(e *entry, l runtimes.Launch) {
 	e.jobs++
 	e.used = time.Now()
-	if isClosed(e.slot.Done()) || e.jobs > p.cfg.Recycle {
+	if isClosed(e.slot.Done()) {
 		p.drop(e)
+		return
+	}
+	if p.worn(e) {
+		p.renew(e, l)
 		return
 	}
 	if _, holds := e.slot.(sandbox.Holder); e.next == nil && (holds || startsAhead(l)) {
