@@ -116,10 +116,11 @@ func (Runtime) Bind(l runtimes.Launch, p runtimes.Program, c runtimes.Call) (san
 		set = append(set, " "+quote(text)...)
 		at++
 	}
+	set = append(set, '\n')
 	spec.Files = slices.Clone(spec.Files)
 	for i, f := range spec.Files {
 		if f.Name == preludeFile {
-			spec.Files[i].Data = append(set, '\n')
+			spec.Files[i].Data = set
 		}
 	}
 	spec.Env = slices.Clone(spec.Env)
