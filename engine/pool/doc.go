@@ -8,5 +8,9 @@
 //
 //	Acquire -> Worker -> Run -> Release
 //
+// Each idle slot has its next process ready, where that can be: booted and waiting for a request (Bun), forked from its zygote and
+// confined (Python), or confined and held until it is told what program it is (Go, Bash). The next one is started when the last is gone
+// from the slot, never before. Slots that are worn, by count or by age, are renewed in the background; those that nobody uses are closed.
+//
 // Pool state is guarded by one mutex, held only to move entries between lists; slots are opened, started and closed outside.
 package pool
