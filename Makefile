@@ -74,6 +74,13 @@ test/postgres: | setup ## the queue and its SQL on a newer PostgreSQL, where one
 	$(GO) test -json -count=1 -timeout 10m $${exec:+-exec "$$exec"} -run "$$run" ./engine/store/... ./engine/queue/... | \
 	  $(GO) run ./cmd/internal/house/testsum -title "$$title"
 
+# An emulated processor is slow, so this is not a part of make test. Where the machine cannot be had, one test is skipped and says why.
+.PHONY: test/cgroup2
+test/cgroup2: | setup ## control groups and slots on version 2 of control groups, in an emulated machine
+	@if vm="$$(packaging/setup.sh --vm)"; then export MILLRACE_TEST_VM="$$vm"; \
+	elif [ $$? = 3 ]; then export MILLRACE_TEST_VM_MISSING="no emulated machine to be had here, see above"; else exit 1; fi; \
+	$(GO) test -json -count=1 -timeout 40m ./sandbox/cgroup/vmtest | $(GO) run ./cmd/internal/house/testsum -title "cgroup version 2"
+
 .PHONY: test/race
 test/race: | setup ## the unprivileged packages under the race detector
 	@CGO_ENABLED=1 $(GO) test -json -race -short -count=1 -timeout 15m $(RACE) | $(GO) run ./cmd/internal/house/testsum -title "race detector"

@@ -8,6 +8,8 @@
 #   packaging/setup.sh --newer-postgres
 #                                 put a newer PostgreSQL into .build/tools, for tests only, and print the folder of its
 #                                 binaries; exit 3 when it cannot be had
+#   packaging/setup.sh --vm       install qemu and put a stock kernel into .build/tools, for tests only, and print the folder
+#                                 of the kernel; exit 3 when they cannot be had
 #
 # MILLRACE_BUN, MILLRACE_UV and MILLRACE_PG_BINDIR (a folder) name binaries to use instead of installing them.
 set -euo pipefail
@@ -184,6 +186,34 @@ newer_postgres() {
   echo "$place/bin"
 }
 
+# vm_kernel gets what the emulated machine of sandbox/cgroup/vmtest needs. The kernel is unpacked, not installed.
+vm_kernel() {
+  local place=$PWD/.build/tools/vm package scratch
+  [[ $(uname -m) == x86_64 ]] || { say "the emulated machine is made for x86_64 only"; return 3; }
+  if ! command -v qemu-system-x86_64 >/dev/null || [[ ! -e $place/vmlinuz ]]; then
+    command -v apt-get dpkg-deb >/dev/null || { say "no apt-get to get qemu and a kernel with"; return 3; }
+    say "installing qemu and a kernel for tests (apt)"
+    as_root apt-get -qq -o Acquire::Retries=3 update >&2 || say "apt-get update had problems; trying with the lists there are"
+  fi
+  if ! command -v qemu-system-x86_64 >/dev/null; then
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -y -o Dpkg::Use-Pty=0 install --no-install-recommends qemu-system-x86 >/dev/null ||
+      { say "apt-get could not install qemu-system-x86"; return 3; }
+  fi
+  if [[ ! -e $place/vmlinuz ]]; then
+    package=$(apt-cache depends linux-image-cloud-amd64 2>/dev/null | sed -n 's/^ *Depends: \(linux-image-[^ ]*\)$/\1/p' | head -n 1)
+    [[ -n $package ]] || { say "the package lists have no kernel linux-image-cloud-amd64"; return 3; }
+    mkdir -p "${place%/*}"
+    scratch=$(mktemp -d "$place.XXXXXX")
+    trap 'rm -rf "$scratch"' RETURN
+    chmod 755 "$scratch"
+    (cd "$scratch" && apt-get -qq -o Acquire::Retries=3 -o APT::Sandbox::User=root download "$package" >&2) || { say "apt-get could not download $package"; return 3; }
+    dpkg-deb --fsys-tarfile "$scratch"/*.deb | tar -x -C "$scratch" --wildcards './boot/vmlinuz-*' || { say "$package holds no kernel"; return 3; }
+    mkdir -p "$place"
+    mv "$scratch"/boot/vmlinuz-* "$place/vmlinuz"
+  fi
+  echo "$place"
+}
+
 # others_may_enter: can a user without privileges get to this checkout? Root's home folder is closed to all others.
 others_may_enter() {
   local dir=$PWD
@@ -209,6 +239,7 @@ place_outside() {
 check_go
 if [[ -z $check && $EUID -eq 0 ]] && ! others_may_enter; then place_outside; fi
 if [[ ${1-} == --newer-postgres ]]; then newer_postgres; exit; fi
+if [[ ${1-} == --vm ]]; then vm_kernel; exit; fi
 missing=$(missing_packages | tr '\n' ' ')
 if [[ -n $check ]]; then
   need_bun && missing+="bun "
