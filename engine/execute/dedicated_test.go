@@ -32,3 +32,28 @@ func TestDedicated(t *testing.T) {
 		}
 	}
 }
+
+// BenchmarkDedicated is what a run of a dedicated script costs besides the queue and its process.
+func BenchmarkDedicated(b *testing.B) {
+	x := setup(b)
+	empty := ""
+	x.shelf.scripts[1] = &engine.Script{
+		Hash: 1, Path: "f/x", Language: "mock", Content: "param n integer\nreturn 1", Lock: &empty, Options: engine.Options{Dedicated: true},
+		Schema: json.RawMessage(`{"type":"object","properties":{"n":{"type":"integer"}},"required":["n"]}`),
+	}
+	x.cfg.Env = Env("http://127.0.0.1:8000", func(*engine.Job) string { return "token" })
+	b.ReportAllocs()
+	b.SetParallelism(32)
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			claim := preview("")
+			claim.Job.Kind, claim.Job.Hash, claim.Job.PermissionedAs = engine.KindScript, 1, "u/ann"
+			out, done := x.Execute(b.Context(), claim)
+			if !done || out.State != engine.StateSuccess {
+				b.Errorf("%v %s", done, out.Result)
+				return
+			}
+			x.Finished(claim, &out)
+		}
+	})
+}

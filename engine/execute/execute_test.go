@@ -76,7 +76,7 @@ type bundle struct {
 	bus   *bus.Bus
 }
 
-func setup(t *testing.T) *bundle {
+func setup(t testing.TB) *bundle {
 	t.Helper()
 	registry := runtimes.NewRegistry()
 	entry := registry.Register(mock.New())
