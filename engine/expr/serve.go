@@ -60,6 +60,9 @@ func Serve(in io.Reader, out io.Writer) error {
 // seen coming.
 func boundMemory(most int64) error {
 	debug.SetMemoryLimit(most * 3 / 4)
+	if !bounded {
+		return nil
+	}
 	var now unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_DATA, &now); err != nil {
 		return fmt.Errorf("serve expressions: bound memory: %w", err)
