@@ -41,7 +41,7 @@ func account(out *engine.Outcome, res pool.Result, l sandbox.Limits) {
 	out.CPU, out.MemoryPeak = u.CPUUser+u.CPUSystem, u.MemoryPeak
 	more := engine.Usage{
 		SystemMicros: u.CPUSystem.Microseconds(), ThrottledMicros: u.Throttled.Microseconds(), IORead: u.IORead, IOWritten: u.IOWritten,
-		Pids: u.PidsPeak, PidsRefused: u.PidsRefused, Limit: engine.LimitHit(res.Limit),
+		Pids: u.PidsPeak, PidsRefused: u.PidsRefused, Limit: res.Limit,
 	}
 	if u.OOMKills > 0 {
 		more.OOM = &engine.OOM{Used: min(u.MemoryPeak, l.Memory), Limit: l.Memory, Kills: u.OOMKills}
