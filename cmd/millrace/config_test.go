@@ -63,12 +63,12 @@ func TestTags(t *testing.T) {
 		max                        int
 		process, native, dedicated string
 	}{
-		{"default", 1, "dependency " + first, "noop", kept},
-		{"default", 0, "dependency " + first + " " + kept, "noop", ""},
+		{"default", 1, "dependency " + first, "flow noop", kept},
+		{"default", 0, "dependency " + first + " " + kept, "flow noop", ""},
 		{"gpu", 1, "gpu", "", ""},
-		{"noop", 1, "", "noop", ""},
+		{"noop", 1, "", "flow noop", ""},
 		{kept, 1, "", "", kept},
-		{"default, gpu,gpu", 1, "dependency gpu " + first, "noop", kept},
+		{"default, gpu,gpu", 1, "dependency gpu " + first, "flow noop", kept},
 	} {
 		d := &daemon{cfg: config{tags: c.flag, dedicated: c.max}, registry: reg, log: zerolog.Nop()}
 		got := d.tags()

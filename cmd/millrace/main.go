@@ -2,11 +2,20 @@
 package main
 
 import (
+	"fmt"
 	"os"
 
 	"github.com/millrace/millrace/cmd/internal/cli"
+	"github.com/millrace/millrace/engine/expr"
 )
 
 func main() {
+	if expr.IsHelper() {
+		if err := expr.Serve(os.Stdin, os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	os.Exit(cli.Main(os.Args[1:], cliConfig()))
 }

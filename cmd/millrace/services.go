@@ -15,6 +15,8 @@ import (
 	"github.com/millrace/millrace/engine/batches"
 	"github.com/millrace/millrace/engine/catalog"
 	"github.com/millrace/millrace/engine/execute"
+	"github.com/millrace/millrace/engine/flow/runner"
+	"github.com/millrace/millrace/engine/jobs"
 	"github.com/millrace/millrace/engine/maintain"
 	"github.com/millrace/millrace/engine/metric"
 	"github.com/millrace/millrace/engine/queue"
@@ -28,6 +30,7 @@ type services struct {
 	gate      *auth.Auth
 	scripts   *catalog.Catalog
 	queue     *queue.Queue
+	flows     *runner.Runner
 	schedules *schedule.Schedules
 	batches   *batches.Batches
 	maintain  *maintain.Service
@@ -45,6 +48,7 @@ func (d *daemon) startServices(ctx context.Context, s services) error {
 		{s.scripts.Start, func(context.Context) { s.scripts.Stop() }},
 		{d.pool.Start, func(context.Context) { d.pool.Stop() }},
 		{s.queue.Start, func(context.Context) { s.queue.Stop() }},
+		{s.flows.Start, func(context.Context) { s.flows.Stop() }},
 		{s.batches.Start, func(context.Context) { s.batches.Stop() }},
 		{s.maintain.Start, func(context.Context) { s.maintain.Stop() }},
 		{d.startWork(s.queue), d.stopWork},
@@ -169,7 +173,7 @@ func (d *daemon) tags() (out tags) {
 	add := func(t string) {
 		switch {
 		case t == "": // a language whose scripts cannot be dedicated
-		case t == noopTag:
+		case t == noopTag, t == jobs.FlowTag:
 			out.native = append(out.native, t)
 		case keeps[t]:
 			out.dedicated = append(out.dedicated, t)
@@ -184,6 +188,7 @@ func (d *daemon) tags() (out tags) {
 		}
 		add("dependency")
 		add(noopTag)
+		add(jobs.FlowTag)
 		for _, e := range d.registry.All() {
 			if e.Err == nil {
 				add(e.Info().Tag)

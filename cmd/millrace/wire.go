@@ -20,6 +20,7 @@ import (
 	"github.com/millrace/millrace/engine/deploy"
 	"github.com/millrace/millrace/engine/dispatch"
 	"github.com/millrace/millrace/engine/execute"
+	"github.com/millrace/millrace/engine/flow/runner"
 	"github.com/millrace/millrace/engine/jobs"
 	"github.com/millrace/millrace/engine/live"
 	"github.com/millrace/millrace/engine/maintain"
@@ -188,16 +189,17 @@ func (d *daemon) startEngine(ctx context.Context) error {
 		Log: part("execute"),
 	})
 	taken := d.tags()
+	flows := &flows{}
 	if d.dispatch, err = dispatch.New(dispatch.Config{
 		Executor: counted{executor, metrics}, ProcessSlots: slots, ProcessTags: taken.process, NativeTags: taken.native,
-		DedicatedTags: taken.dedicated, Gated: gated, Log: part("dispatch"),
+		DedicatedTags: taken.dedicated, Gated: gated, Flows: flows, Log: part("dispatch"),
 	}); err != nil {
 		return err
 	}
 	q, err := queue.New(queue.Config{
 		DB: d.db, Log: part("queue"), Slots: d.dispatch, OnCancel: d.dispatch.Cancel,
 		Version: cli.Version, Tags: d.dispatch.Tags(), Capacity: slots, Name: d.cfg.name, Lease: d.cfg.lease, Heartbeat: d.cfg.lease / 6,
-		MaxQueued: d.cfg.queueLimit,
+		MaxQueued: d.cfg.queueLimit, CancelRun: flows.cancel,
 	})
 	if err != nil {
 		return err
@@ -210,6 +212,9 @@ func (d *daemon) startEngine(ctx context.Context) error {
 	d.jobs = jobs.New(jobs.Config{
 		Queue: q, Scripts: scripts, Gate: gate, Registry: d.registry, Bus: signals, Live: logs, Network: string(d.nets.Default), Contacts: contacts,
 		Others: q.Others, GPUs: devices, Log: part("jobs"),
+	})
+	flows.Runner = runner.New(runner.Config{
+		Queue: q, Store: d.db, Catalog: d.jobs, Expr: d.expressions(), Ended: ended(signals), Log: part("flow"),
 	})
 	deployed := deploy.New(scripts, gate, d.jobs, d.registry)
 	deployed.Check = d.jobs.CheckDevices
@@ -229,5 +234,5 @@ func (d *daemon) startEngine(ctx context.Context) error {
 		return err
 	}
 	d.guests.Store(d.server)
-	return d.startServices(ctx, services{gate: gate, scripts: scripts, queue: q, schedules: schedules, batches: many, maintain: upkeep, builder: builder})
+	return d.startServices(ctx, services{gate: gate, scripts: scripts, queue: q, flows: flows.Runner, schedules: schedules, batches: many, maintain: upkeep, builder: builder})
 }

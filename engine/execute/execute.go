@@ -79,6 +79,10 @@ func (x *Executor) Execute(ctx context.Context, c *engine.Claim) (out engine.Out
 	j := c.Job
 	out = engine.Outcome{ID: j.ID, Worker: c.Worker, Attempt: c.Attempt, State: engine.StateSuccess}
 	defer func() { out.Patient = !j.Awaited && !x.cfg.Bus.Watched(j.ID) }()
+	if c.Broken != nil {
+		x.fail(&out, c.Broken)
+		return out, true
+	}
 	if j.Kind == engine.KindNoop {
 		out.Result = json.RawMessage("null")
 		return out, true

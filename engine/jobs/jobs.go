@@ -114,7 +114,7 @@ func (s *Jobs) build(ctx context.Context, p engine.Principal, r engine.RunReques
 			return nil, err
 		}
 	}
-	if j.Network == "" && j.Kind != engine.KindScript {
+	if j.Network == "" && j.Kind != engine.KindScript && j.Kind != engine.KindFlowPreview {
 		j.Network = s.cfg.Network
 	}
 	return j, nil
@@ -133,6 +133,8 @@ func (s *Jobs) target(ctx context.Context, r engine.RunRequest, j *engine.Job) e
 			j.Tag = "noop"
 		}
 		return nil
+	case j.Kind == engine.KindFlowPreview:
+		return s.flowTarget(ctx, r, j)
 	case r.Source != "":
 		j.Kind = engine.KindPreview
 		entry, err := s.language(r.Language)

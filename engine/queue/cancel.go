@@ -41,6 +41,9 @@ func (q *Queue) Cancel(ctx context.Context, ws string, id uuid.UUID, by, reason 
 		if v.FinishedAt != nil {
 			return &engine.Error{Code: engine.Conflict, Op: "job.cancel", Path: id.String(), Msg: "the job is completed already"}
 		}
+		if v.Worker == 0 && v.State == engine.StateRunning && q.cfg.CancelRun != nil {
+			return q.cfg.CancelRun(ctx, id, by, reason)
+		}
 	}
 	return &engine.Error{Code: engine.Conflict, Op: "job.cancel", Path: id.String(), Msg: "the job keeps changing hands", Hint: "try again"}
 }

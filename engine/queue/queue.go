@@ -61,6 +61,8 @@ type Config struct {
 	Slots Slots
 	// OnCancel kills a job that runs in this process; false: it does not run here. Nil: canceling waits for the job's end.
 	OnCancel func(id uuid.UUID, by, reason string) bool
+	// CancelRun ends the run of a flow, which no process runs. Nil: there are no flows here.
+	CancelRun func(ctx context.Context, id uuid.UUID, by, reason string) error
 
 	Heartbeat time.Duration // how often the lease is renewed; 5 s
 	Lease     time.Duration // without a heartbeat for so long, a worker is dead; 30 s

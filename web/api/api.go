@@ -138,6 +138,10 @@ func (h *API) runRoutes() []Route {
 			Summary: "Runs one version of a script and answers its result", Body: args, Answer: result, Handle: h.askAndWait(h.byHash)},
 		{Method: "GET", Path: j + "run_wait_result/h/{hash}", Name: "runWaitResultScriptByHashGet", Group: "run", Access: User, Params: get,
 			Summary: "The same with arguments in the query", Answer: result, Handle: h.askAndWait(h.byHash)},
+		{Method: "POST", Path: j + "run/preview_flow", Name: "runFlowPreview", Group: "run", Access: User, Params: runParams, Status: statusNew,
+			Summary: "Runs a flow that is not deployed", Body: JSONOf(wire.FlowPreview{}), Answer: id, Handle: h.ask(h.flowPreviewRequest)},
+		{Method: "POST", Path: j + "run_wait_result/preview_flow", Name: "runWaitResultFlowPreview", Group: "run", Access: User, Params: runParams,
+			Summary: "Runs a flow that is not deployed and answers its result", Body: JSONOf(wire.FlowPreview{}), Answer: result, Handle: h.askAndWait(h.flowPreviewRequest)},
 		{Method: "POST", Path: j + "run_wait_result/preview", Name: "runWaitResultScriptPreview", Group: "run", Access: User, Params: runParams,
 			Summary: "Runs source that is not deployed and answers its result", Body: JSONOf(wire.Preview{}), Answer: result, Handle: h.askAndWait(h.previewRequest)},
 	}

@@ -89,6 +89,26 @@ func (h *API) previewRequest(a *Ask) (engine.RunRequest, error) {
 	return r, err
 }
 
+func (h *API) flowPreviewRequest(a *Ask) (engine.RunRequest, error) {
+	r, err := h.runRequest(a)
+	if err != nil {
+		return r, err
+	}
+	var p wire.FlowPreview
+	if err := a.body(&p); err != nil {
+		return r, err
+	}
+	if len(p.Value) == 0 {
+		return r, invalid("a preview of a flow needs value")
+	}
+	if p.Tag != "" {
+		r.Tag = p.Tag
+	}
+	r.Kind, r.Source, r.Path = engine.KindFlowPreview, string(p.Value), p.Path
+	r.Args, err = jsonArgs(p.Args, false)
+	return r, err
+}
+
 func (h *API) noopRequest(a *Ask) (engine.RunRequest, error) {
 	r, err := h.runRequest(a)
 	if err != nil {

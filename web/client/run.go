@@ -15,11 +15,12 @@ import (
 	"github.com/millrace/millrace/web/wire"
 )
 
-// Run asks for a run. Exactly one of Path, Hash and Preview says of what.
+// Run asks for a run. Exactly one of Path, Hash, Preview and Flow says of what.
 type Run struct {
 	Path    string
-	Hash    string        // 16 hexadecimal digits
-	Preview *wire.Preview // its Args win over those below
+	Hash    string            // 16 hexadecimal digits
+	Preview *wire.Preview     // its Args win over those below
+	Flow    *wire.FlowPreview // likewise
 	Args    json.RawMessage
 
 	Tag            string
@@ -50,6 +51,16 @@ func (r Run) call(c *Client, verb string) (call, error) {
 			return call{}, fmt.Errorf("encode preview: %w", err)
 		}
 		k.path, k.body = c.here("/jobs/"+verb+"/preview"), b
+	case r.Flow != nil:
+		p := *r.Flow
+		if p.Args == nil {
+			p.Args = r.Args
+		}
+		b, err := json.Marshal(p)
+		if err != nil {
+			return call{}, fmt.Errorf("encode flow: %w", err)
+		}
+		k.path, k.body = c.here("/jobs/"+verb+"/preview_flow"), b
 	case r.Hash != "":
 		k.path = c.here("/jobs/" + verb + "/h/" + url.PathEscape(r.Hash))
 	case r.Path != "":

@@ -12,6 +12,7 @@ type (
 	Update       = wire.Update
 	Count        = wire.Count
 	Preview      = wire.Preview
+	FlowPreview  = wire.FlowPreview
 	Script       = wire.Script
 	NewScript    = wire.NewScript
 	LockText     = wire.LockText

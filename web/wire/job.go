@@ -97,6 +97,14 @@ type Update struct {
 	Error           string           `json:"error,omitempty"`
 }
 
+// FlowPreview asks for a run of a flow that is not deployed.
+type FlowPreview struct {
+	Value json.RawMessage `json:"value" doc:"what the flow does: an OpenFlow value"`
+	Path  string          `json:"path,omitempty" doc:"a name for the job"`
+	Args  json.RawMessage `json:"args,omitempty"`
+	Tag   string          `json:"tag,omitempty"`
+}
+
 // Preview is the body of a preview: source to run without deploying it.
 type Preview struct {
 	Content  string          `json:"content"`

@@ -15,6 +15,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/millrace/millrace/cmd/internal/push"
+	"github.com/millrace/millrace/engine/flow/format"
 	"github.com/millrace/millrace/web/client"
 )
 
@@ -22,11 +23,12 @@ var runCommand = command{
 	name: "run", usage: "PATH|HASH|FILE [-d JSON]", short: "run a script, show its log, print its result",
 	long: `
 PATH is a deployed script (u/ann/etl, f/demo/hello), HASH one version of it. A FILE on this host is run without being
-deployed. The log goes to standard error as it comes, the result as JSON to standard output; the exit status is 1 when the
+deployed, and so is the folder of a flow (f/demo/nightly__flow) with its flow.yaml and the scripts beside it. The log goes to standard error as it comes, the result as JSON to standard output; the exit status is 1 when the
 job fails. Ctrl-C cancels the job.
 
   millrace run f/demo/hello -d '{"times": 3}'
   millrace run hello.py -d @arguments.json
+  millrace run f/demo/nightly__flow
   some-program | millrace run f/demo/hello -d -`,
 	new: newRun,
 }
@@ -86,6 +88,9 @@ func (c *call) runOf(target string, f runFlags) (client.Run, error) {
 	st, err := os.Stat(target)
 	isFile := err == nil && st.Mode().IsRegular()
 	switch {
+	case err == nil && st.IsDir():
+		r.Flow, err = c.flowIn(target, f)
+		return r, err
 	case isFile:
 		r.Preview, err = c.preview(target, f)
 		return r, err
@@ -100,6 +105,26 @@ func (c *call) runOf(target string, f runFlags) (client.Run, error) {
 		return r, wrongUsage("--language and --network are for files; a deployed script has its own")
 	}
 	return r, nil
+}
+
+// flowIn reads the flow in a folder.
+func (c *call) flowIn(folder string, f runFlags) (*client.FlowPreview, error) {
+	if f.language != "" || f.network != "" {
+		return nil, wrongUsage("--language and --network are for files; the steps of a flow have their own")
+	}
+	flow, err := format.ReadFolder(os.DirFS(folder))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", folder, err)
+	}
+	value, err := json.Marshal(&flow.Value)
+	if err != nil {
+		return nil, err
+	}
+	path, _ := format.FolderPath(filepath.ToSlash(filepath.Clean(folder)))
+	if !strings.HasPrefix(path, "f/") && !strings.HasPrefix(path, "u/") {
+		path = ""
+	}
+	return &client.FlowPreview{Value: value, Path: path}, nil
 }
 
 func (c *call) preview(file string, f runFlags) (*client.Preview, error) {

@@ -1,0 +1,44 @@
+package main
+
+import (
+	"context"
+	"os"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/millrace/millrace/engine"
+	"github.com/millrace/millrace/engine/bus"
+	"github.com/millrace/millrace/engine/expr"
+	"github.com/millrace/millrace/engine/flow/runner"
+)
+
+// flows is the runner for the parts that are made before it.
+type flows struct{ *runner.Runner }
+
+func (f *flows) cancel(ctx context.Context, id uuid.UUID, by, reason string) error {
+	return f.Cancel(ctx, id, by, reason)
+}
+
+// expressions makes the evaluator of flows. What it must be able to kill runs in processes of this very binary.
+func (d *daemon) expressions() *expr.Evaluator {
+	cfg := expr.Config{}
+	if self, err := os.Executable(); err == nil {
+		cfg.Helper = []string{self}
+	} else {
+		d.log.Warn().Err(err).Msg("expressions of flows run inside of the daemon, where one that never ends cannot be stopped")
+	}
+	e := expr.New(cfg)
+	d.onStop(func(context.Context) { e.Close() })
+	return e
+}
+
+// ended tells those who wait of a run's end.
+func ended(signals *bus.Bus) func(*engine.Job, engine.Outcome) {
+	return func(j *engine.Job, o engine.Outcome) {
+		now := time.Now()
+		started := j.CreatedAt
+		signals.PublishDone(&engine.JobView{Job: *j, State: o.State, Attempt: o.Attempt, StartedAt: &started, FinishedAt: &now, Result: o.Result,
+			CanceledBy: o.CanceledBy, Reason: o.Reason})
+	}
+}

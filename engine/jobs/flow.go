@@ -1,0 +1,122 @@
+package jobs
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/millrace/millrace/engine"
+	"github.com/millrace/millrace/engine/flow/check"
+	"github.com/millrace/millrace/engine/flow/format"
+)
+
+// FlowTag is that of flows themselves: they begin inside a daemon, and their steps have tags of their own.
+const FlowTag = "flow"
+
+// flowTarget checks a flow that was sent with the request.
+func (s *Jobs) flowTarget(ctx context.Context, r engine.RunRequest, j *engine.Job) error {
+	if j.Tag == "" {
+		j.Tag = FlowTag
+	}
+	v, err := format.ParseValue([]byte(r.Source))
+	var problems format.Problems
+	if errors.As(err, &problems) {
+		return findings(check.Problems(problems))
+	}
+	if err != nil {
+		return engine.Errorf(engine.Invalid, "flow.run", "%v", err)
+	}
+	v.FillIDs()
+	found, err := check.Flow(ctx, &format.Flow{Value: *v}, check.Lookup{Path: r.Path, Script: s.stepScript(r.Workspace)})
+	if err != nil {
+		return err
+	}
+	text, err := v.MarshalJSON()
+	if err != nil {
+		return err
+	}
+	j.Source = string(text)
+	return findings(found)
+}
+
+// stepScript looks for the scripts that a flow names.
+func (s *Jobs) stepScript(ws string) func(ctx context.Context, path, hash string) (*check.Target, error) {
+	return func(ctx context.Context, path, hash string) (*check.Target, error) {
+		script, err := s.namedScript(ctx, ws, path, hash)
+		if engine.CodeOf(err) == engine.NotFound {
+			return nil, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		return &check.Target{Inputs: script.Schema}, nil
+	}
+}
+
+func (s *Jobs) namedScript(ctx context.Context, ws, path, hash string) (*engine.Script, error) {
+	if hash == "" {
+		return s.cfg.Scripts.Latest(ctx, ws, path)
+	}
+	h, err := engine.ParseHash(hash)
+	if err != nil {
+		return nil, err
+	}
+	return s.cfg.Scripts.ByHash(ctx, ws, h)
+}
+
+// findings makes one error of what is wrong with a flow; warnings are none.
+func findings(list []check.Finding) error {
+	var lines []string
+	for _, f := range list {
+		if f.Severity == check.Error {
+			lines = append(lines, f.String())
+		}
+	}
+	if lines == nil {
+		return nil
+	}
+	return &engine.Error{Code: engine.Invalid, Op: "flow.run", Msg: strings.Join(lines, "\n")}
+}
+
+// Step says what the job of a flow's step runs. The job runs as its flow does, so it needs the right to run what it names.
+func (s *Jobs) Step(ctx context.Context, j *engine.Job, step format.Body) error {
+	r := engine.RunRequest{Workspace: j.Workspace}
+	switch b := step.(type) {
+	case *format.RawScript:
+		r.Source, r.Language, j.Tag = b.Content, b.Language, b.Tag
+		j.Source, j.Language = b.Content, b.Language
+		if b.Lock != "" {
+			j.Lock = &b.Lock
+		}
+		if b.ConcurrentLimit > 0 {
+			return engine.Errorf(engine.Invalid, "flow.step", "a limit of concurrency is not kept for scripts that are written in a flow; deploy the script")
+		}
+	case *format.Script:
+		script, err := s.namedScript(ctx, j.Workspace, b.Path, b.Hash)
+		if err != nil {
+			return err
+		}
+		r.Path, r.Hash, j.Tag = b.Path, script.Hash, b.TagOverride
+	default:
+		return engine.Errorf(engine.Invalid, "flow.step", "modules of the kind %s are no jobs", step.Kind())
+	}
+	owner := engine.Principal{Username: strings.TrimPrefix(j.PermissionedAs, "u/"), Email: j.Email, Workspace: j.Workspace, Via: "job"}
+	if err := s.cfg.Gate.Can(owner, "run", j.Workspace, r.Path); err != nil {
+		return err
+	}
+	if err := s.target(ctx, r, j); err != nil {
+		return err
+	}
+	if j.Limit != nil || j.Debounce != nil {
+		return &engine.Error{Code: engine.Invalid, Op: "flow.step", Path: r.Path, Msg: "the script has a limit of concurrency or is debounced, which steps of flows cannot keep yet"}
+	}
+	if j.Network == "" && j.Kind != engine.KindScript {
+		j.Network = s.cfg.Network
+	}
+	return nil
+}
+
+// Flow implements runner.Catalog: no flow can be deployed yet, so there is none by that name.
+func (s *Jobs) Flow(_ context.Context, _, path string, _ engine.Hash) (*format.Flow, engine.Hash, error) {
+	return nil, 0, &engine.Error{Code: engine.NotFound, Op: "flow.get", Path: path, Msg: "there is no such flow"}
+}
