@@ -37,7 +37,7 @@ func TestWrongFlagsSayWhatWouldBeRight(t *testing.T) {
 		{"--drain", "x", "such as 30s"},
 		{"--queue-limit", "-1", "0 for any number"},
 		{"--retention-days", "0", "at least 1"},
-		{"--isolation", "some", "full or none"},
+		{"--isolation", "some", "full, nsjail or none"},
 		{"--log", "xml", "json or console"},
 	} {
 		_, err := parse(t, nil, c.flag, c.value)
@@ -66,7 +66,7 @@ func TestTags(t *testing.T) {
 		{"default", 1, "dependency " + first, "flow noop", kept},
 		{"default", 0, "dependency " + first + " " + kept, "flow noop", ""},
 		{"gpu", 1, "gpu", "", ""},
-		{"noop", 1, "", "flow noop", ""},
+		{"noop", 1, "", "noop", ""},
 		{kept, 1, "", "", kept},
 		{"default, gpu,gpu", 1, "dependency gpu " + first, "flow noop", kept},
 	} {
