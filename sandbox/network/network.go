@@ -188,7 +188,7 @@ func (e *Egress) takeNumber() error {
 
 // removeLinks removes links of a helper that is gone, where slots of it are still ending.
 func removeLinks(number int) error {
-	links, err := netlink.LinkList()
+	links, err := whole(netlink.LinkList)
 	if err != nil {
 		return fmt.Errorf("list links: %w", err)
 	}
@@ -201,6 +201,16 @@ func removeLinks(number int) error {
 		}
 	}
 	return nil
+}
+
+// whole lists something of the kernel's again while others change it under the listing, which then may lack something.
+func whole[T any](list func() ([]T, error)) (out []T, err error) {
+	for range 20 {
+		if out, err = list(); !errors.Is(err, netlink.ErrDumpInterrupted) {
+			return out, err
+		}
+	}
+	return out, err
 }
 
 func linkName(helper int, place string) string {

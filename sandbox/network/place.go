@@ -205,7 +205,7 @@ func addr(a netip.Addr) *netlink.Addr {
 
 // uplinkMTU is that of the link to the default route: a larger one would lose packets where fragments are. 0: the kernel's choice.
 func uplinkMTU() int {
-	routes, err := netlink.RouteList(nil, unix.AF_INET)
+	routes, err := whole(func() ([]netlink.Route, error) { return netlink.RouteList(nil, unix.AF_INET) })
 	if err != nil {
 		return 0
 	}

@@ -14,7 +14,7 @@ import (
 func NoNetwork(t *testing.T, open Open) {
 	b := setup(t, open)
 	b.need(sandbox.LackWalls)
-	if r := b.run(b.probe("interfaces")); r.Code != 1 {
+	if r := b.run(b.probe("interfaces")); !strings.HasPrefix(r.Output, "interfaces 1 ") {
 		t.Errorf("there is an interface besides lo: %+v", r)
 	}
 	if r := b.run(bash("exec 4<>/dev/tcp/192.0.2.1/80")); !strings.Contains(r.Output, "unreachable") {
