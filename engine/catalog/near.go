@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/millrace/millrace/engine"
+	"github.com/millrace/millrace/engine/near"
 )
 
 // unknown is the error for a path that stands for nothing, with paths that may be meant.
@@ -16,8 +17,8 @@ func (c *Catalog) unknown(ctx context.Context, ws, path string) error {
 	if err != nil {
 		return e // the hint is not worth another error
 	}
-	if near := nearest(path, paths, 3); len(near) > 0 {
-		e.Hint = "did you mean " + strings.Join(near, ", ") + "?"
+	if meant := nearest(path, paths, 3); len(meant) > 0 {
+		e.Hint = "did you mean " + strings.Join(meant, ", ") + "?"
 	}
 	return e
 }
@@ -29,22 +30,22 @@ func noScript(ws, path string) *engine.Error {
 
 // nearest returns up to n of paths that may have been meant by path, the nearest first.
 func nearest(path string, paths []string, n int) []string {
-	type near struct {
+	type candidate struct {
 		path string
 		far  int
 	}
-	var found []near
+	var found []candidate
 	name, limit := last(path), max(2, len(path)/4)
 	for _, p := range paths {
-		far := distance(path, p, limit)
+		far := near.Distance(path, p, limit)
 		if far > limit && last(p) == name {
 			far = limit // the right name in another folder
 		}
 		if far <= limit {
-			found = append(found, near{p, far})
+			found = append(found, candidate{p, far})
 		}
 	}
-	slices.SortStableFunc(found, func(a, b near) int { return cmp.Or(cmp.Compare(a.far, b.far), cmp.Compare(a.path, b.path)) })
+	slices.SortStableFunc(found, func(a, b candidate) int { return cmp.Or(cmp.Compare(a.far, b.far), cmp.Compare(a.path, b.path)) })
 	var out []string
 	for _, f := range found[:min(n, len(found))] {
 		out = append(out, f.path)
@@ -53,27 +54,3 @@ func nearest(path string, paths []string, n int) []string {
 }
 
 func last(p string) string { return p[strings.LastIndexByte(p, '/')+1:] }
-
-// distance is the number of edits from a to b, or something above limit.
-func distance(a, b string, limit int) int {
-	if d := len(a) - len(b); d > limit || -d > limit || len(a) > 255 {
-		return limit + 1
-	}
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			edit := diagonal
-			if a[i] != b[j] {
-				edit++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(edit, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
-}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/millrace/millrace/engine/expr"
 	"github.com/millrace/millrace/engine/flow/format"
+	"github.com/millrace/millrace/engine/near"
 )
 
 // expression judges an expression by its text; nil when it is none.
@@ -137,7 +138,7 @@ func nearest(name string, all []string) string {
 		return ""
 	}
 	for _, other := range all {
-		if d := edits(strings.ToLower(name), strings.ToLower(other), distance); d < distance {
+		if d := near.Distance(strings.ToLower(name), strings.ToLower(other), distance-1); d < distance {
 			best, distance = other, d
 		}
 	}
@@ -145,28 +146,4 @@ func nearest(name string, all []string) string {
 		return ""
 	}
 	return "did you mean " + best + "?"
-}
-
-// edits counts the changes of one letter from a to b, as far as there are fewer than most.
-func edits(a, b string, most int) int {
-	if len(a)-len(b) >= most || len(b)-len(a) >= most || len(a) > 100 || len(b) > 100 {
-		return most
-	}
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }
