@@ -28,7 +28,7 @@ func (q *Queue) Flow(ctx context.Context, o *store.FlowOp) (claims []*engine.Cla
 		switch {
 		case j.Worker == 0:
 		case err != nil || !o.Done:
-			q.cfg.Slots.Release(j.Job.Tag)
+			q.FlowRelease(j)
 		default:
 			c := &engine.Claim{Job: j.Job, Worker: j.Worker, Attempt: 1, Started: time.Now()}
 			if q.hold(c) {
@@ -39,17 +39,22 @@ func (q *Queue) Flow(ctx context.Context, o *store.FlowOp) (claims []*engine.Cla
 	return claims, err
 }
 
-// FlowJob makes a job ready to be born in a FlowOp; it gets an id. direct: in this process, if a slot is free.
-func (q *Queue) FlowJob(ctx context.Context, j *engine.Job, direct bool) (*store.FlowJob, error) {
+// FlowJob makes a job ready to be born in a FlowOp; it gets an id.
+func (q *Queue) FlowJob(ctx context.Context, j *engine.Job) (*store.FlowJob, error) {
 	i, err := q.prepare(ctx, j)
 	if err != nil {
 		return nil, err
 	}
-	f := &store.FlowJob{JobInsert: *i, Step: j.Step}
-	if me := q.worker.Load(); direct && me != 0 && q.cfg.Slots != nil && !j.ScheduledFor.After(q.now()) && q.cfg.Slots.TryReserve(j.Tag) {
-		f.Worker = me
+	return &store.FlowJob{JobInsert: *i, Step: j.Step}, nil
+}
+
+// FlowHere has a job be born running in this process: in the slot that is the caller's own already, or in one that is free.
+func (q *Queue) FlowHere(f *store.FlowJob, own bool) {
+	me := q.worker.Load()
+	if me == 0 || q.cfg.Slots == nil || !own && !q.cfg.Slots.TryReserve(f.Job.Tag) {
+		return
 	}
-	return f, nil
+	f.Worker, f.Own = me, own
 }
 
 // FlowEnd makes an outcome ready to be stored by a FlowOp.
@@ -61,8 +66,12 @@ func (q *Queue) FlowEnd(ctx context.Context, o engine.Outcome) (*store.JobFinish
 	return op.finish, nil
 }
 
-// FlowRelease gives a slot back that FlowJob took for a job that will not be born.
-func (q *Queue) FlowRelease(tag string) { q.cfg.Slots.Release(tag) }
+// FlowRelease gives a slot back that FlowHere took for a job that will not be born.
+func (q *Queue) FlowRelease(f *store.FlowJob) {
+	if f.Worker != 0 && !f.Own {
+		q.cfg.Slots.Release(f.Job.Tag)
+	}
+}
 
 // Deliver starts a job of a FlowOp that is this process's.
 func (q *Queue) Deliver(c *engine.Claim) { q.cfg.Slots.Deliver(c) }

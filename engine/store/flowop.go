@@ -56,6 +56,7 @@ type FlowJob struct {
 	Item *int32    // of a loop or branches
 	Run  bool      // it is one of FlowOp.New, and no worker gets it
 	Due  time.Time // of a run: when it goes on by itself; zero: never
+	Own  bool      // of a job that is born running: in the slot of a job that ends in the same operation. Not kept
 }
 
 // FlowStep is the end of a module, or of an item that never was a job.

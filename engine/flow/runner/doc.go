@@ -32,10 +32,11 @@ import (
 // Queue is what the runner needs of the queue.
 type Queue interface {
 	Flow(ctx context.Context, o *store.FlowOp) ([]*engine.Claim, error)
-	FlowJob(ctx context.Context, j *engine.Job, direct bool) (*store.FlowJob, error)
+	FlowJob(ctx context.Context, j *engine.Job) (*store.FlowJob, error)
+	FlowHere(f *store.FlowJob, own bool)
+	FlowRelease(f *store.FlowJob)
 	FlowEnd(ctx context.Context, o engine.Outcome) (*store.JobFinish, error)
 	Deliver(c *engine.Claim)
-	FlowRelease(tag string)
 	Cancel(ctx context.Context, ws string, id uuid.UUID, by, reason string) error
 }
 

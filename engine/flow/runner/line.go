@@ -141,7 +141,8 @@ func (r *Runner) refused(ctx context.Context, e *event) bool {
 
 // try computes and stores one operation.
 func (r *Runner) try(ctx context.Context, l *line, events []*event) (bool, error) {
-	o := &operation{runner: r, ctx: ctx, line: l, op: store.NewFlowOp(), touched: map[uuid.UUID]*run{}, ended: map[uuid.UUID]engine.Outcome{}}
+	o := &operation{runner: r, ctx: ctx, line: l, op: store.NewFlowOp(), touched: map[uuid.UUID]*run{}, ended: map[uuid.UUID]engine.Outcome{},
+		owned: map[uuid.UUID]*event{}}
 	for _, e := range events {
 		if err := o.event(e); err != nil {
 			o.abandon()

@@ -24,7 +24,8 @@ type operation struct {
 	born    []*run
 	over    []*run
 	ended   map[uuid.UUID]engine.Outcome // by this operation: nobody can read them yet
-	slot    []string                     // tags of jobs that a slot of these events could take at once
+	slots   []*event                     // whose slot can take another job
+	owned   map[uuid.UUID]*event         // in whose slot a job is to run
 	stops   []uuid.UUID                  // runs whose jobs are to be canceled
 }
 
@@ -65,7 +66,9 @@ func (o *operation) event(e *event) error {
 	if x.state.Items != nil {
 		x.items[e.job.Item] = ref
 	}
-	o.slot = append(o.slot, e.slot...)
+	if len(e.slot) > 0 {
+		o.slots = append(o.slots, e)
+	}
 	return o.step(x, flow.Ended{Item: int(e.job.Item), OK: out.State == engine.StateSuccess, Result: ref})
 }
 
@@ -251,9 +254,7 @@ func (o *operation) write() error {
 // abandon gives back what was reserved for jobs that will not be born.
 func (o *operation) abandon() {
 	for _, j := range o.op.Jobs {
-		if j.Worker != 0 {
-			o.runner.cfg.Queue.FlowRelease(j.Job.Tag)
-		}
+		o.runner.cfg.Queue.FlowRelease(j)
 	}
 }
 
@@ -279,13 +280,13 @@ func (o *operation) committed(events []*event, claims []*engine.Claim) {
 	}
 	for _, e := range events {
 		e.accepted = true
-		if i := slices.IndexFunc(claims, func(c *engine.Claim) bool { return slices.Contains(e.slot, c.Job.Tag) }); i >= 0 {
-			e.next = claims[i]
-			claims = slices.Delete(claims, i, i+1)
-		}
 	}
 	for _, c := range claims {
-		r.cfg.Queue.Deliver(c)
+		if e := o.owned[c.Job.ID]; e != nil {
+			e.next = c
+		} else {
+			r.cfg.Queue.Deliver(c)
+		}
 	}
 	if sooner {
 		select {

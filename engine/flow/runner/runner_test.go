@@ -168,9 +168,19 @@ func (b *box) run(value, args string) engine.Outcome {
 	}
 }
 
-// empty fails when anything is left in the queue.
+// empty fails when anything is left in the queue, or a slot is taken by nobody.
 func (b *box) empty() {
 	b.t.Helper()
+	limit := time.After(20 * time.Second)
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for slots, free := b.work.Stats(); free != slots; _, free = b.work.Stats() { // the last job gives its slot back after its outcome
+		select {
+		case <-tick.C:
+		case <-limit:
+			b.t.Fatalf("%d of %d slots are free", free, slots)
+		}
+	}
 	var n int
 	storetest.Row(b.t, b.db, "select count(*) from q", &n)
 	if n != 0 {

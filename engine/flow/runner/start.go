@@ -2,6 +2,7 @@ package runner
 
 import (
 	"encoding/json"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -34,12 +35,17 @@ func (o *operation) start(x *run, e flow.Start) error {
 		}
 		return o.unborn(x, e, err)
 	}
-	f, err := o.runner.cfg.Queue.FlowJob(o.ctx, j, true)
+	f, err := o.runner.cfg.Queue.FlowJob(o.ctx, j)
 	if err != nil {
 		if engine.CodeOf(err) == engine.Unavailable {
 			return err
 		}
 		return o.unborn(x, e, err)
+	}
+	own := slices.IndexFunc(o.slots, func(e *event) bool { return slices.Contains(e.slot, j.Tag) })
+	if o.runner.cfg.Queue.FlowHere(f, own >= 0); own >= 0 && f.Worker != 0 { // the job's that has just ended
+		o.owned[j.ID] = o.slots[own]
+		o.slots = slices.Delete(o.slots, own, own+1)
 	}
 	item := j.Item
 	f.Item = &item
@@ -116,7 +122,7 @@ const mostDeep = 200
 
 // bear makes a run within x, and begins it; def Nil: it is a whole flow.
 func (o *operation) bear(x *run, e flow.Start, j *engine.Job, def uuid.UUID, place string) error {
-	f, err := o.runner.cfg.Queue.FlowJob(o.ctx, j, false)
+	f, err := o.runner.cfg.Queue.FlowJob(o.ctx, j)
 	if err != nil {
 		return err
 	}
