@@ -5,8 +5,6 @@ import (
 	"os"
 	"time"
 
-	"github.com/google/uuid"
-
 	"github.com/millrace/millrace/engine"
 	"github.com/millrace/millrace/engine/bus"
 	"github.com/millrace/millrace/engine/expr"
@@ -15,10 +13,6 @@ import (
 
 // flows is the runner for the parts that are made before it.
 type flows struct{ *runner.Runner }
-
-func (f *flows) cancel(ctx context.Context, id uuid.UUID, by, reason string) error {
-	return f.Cancel(ctx, id, by, reason)
-}
 
 // expressions makes the evaluator of flows. What it must be able to kill runs in processes of this very binary.
 func (d *daemon) expressions() *expr.Evaluator {

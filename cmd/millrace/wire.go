@@ -199,7 +199,7 @@ func (d *daemon) startEngine(ctx context.Context) error {
 	q, err := queue.New(queue.Config{
 		DB: d.db, Log: part("queue"), Slots: d.dispatch, OnCancel: d.dispatch.Cancel,
 		Version: cli.Version, Tags: d.dispatch.Tags(), Capacity: slots, Name: d.cfg.name, Lease: d.cfg.lease, Heartbeat: d.cfg.lease / 6,
-		MaxQueued: d.cfg.queueLimit, CancelRun: flows.cancel,
+		MaxQueued: d.cfg.queueLimit, Flows: flows,
 	})
 	if err != nil {
 		return err

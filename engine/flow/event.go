@@ -18,6 +18,7 @@ type Ended struct {
 	Item    int  // of a loop or branches; 0 otherwise
 	OK      bool // it did not fail
 	Result  Ref
+	Final   bool // it is not tried again: somebody canceled it
 	Stopped bool // an item was ended by a stop_after_if of its own: the loop ends with it
 }
 

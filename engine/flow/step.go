@@ -44,6 +44,7 @@ type stepper struct {
 	eval     Eval
 	effects  []Effect
 	recorded map[string]Ref    // by this call
+	final    bool              // the attempt that has ended is the last
 	filling  bool              // more is at work
 	list     []json.RawMessage // that the loop at work runs over, when it was begun by this call
 }
@@ -124,9 +125,9 @@ func (s *stepper) next() {
 
 // complete is the end of the module's work, or of an attempt at it.
 func (s *stepper) complete(ok bool, result Ref) {
-	m := s.module()
-	s.run.Items = nil
-	if !ok && s.retry(m, result) {
+	m, final := s.module(), s.final
+	s.run.Items, s.final = nil, false
+	if !ok && !final && s.retry(m, result) {
 		return
 	}
 	if s.run.At == AtFailure {

@@ -239,6 +239,7 @@ func loops(m *format.Module) bool {
 func (s *stepper) ended(e Ended) {
 	m, it := s.module(), s.run.Items
 	if it == nil {
+		s.final = e.Final
 		s.complete(e.OK, e.Result)
 		return
 	}

@@ -41,8 +41,15 @@ func (q *Queue) Cancel(ctx context.Context, ws string, id uuid.UUID, by, reason 
 		if v.FinishedAt != nil {
 			return &engine.Error{Code: engine.Conflict, Op: "job.cancel", Path: id.String(), Msg: "the job is completed already"}
 		}
-		if v.Worker == 0 && v.State == engine.StateRunning && q.cfg.CancelRun != nil {
-			return q.cfg.CancelRun(ctx, id, by, reason)
+		switch {
+		case q.cfg.Flows == nil || v.Worker != 0:
+		case v.State == engine.StateRunning:
+			return wrap(q.cfg.Flows.Cancel(ctx, id, by, reason))
+		case v.Step != "":
+			done, err := q.endStep(ctx, &v.Job, store.FlowAttempt{ID: id, Attempt: v.Attempt}, by, reason)
+			if err != nil || done {
+				return wrap(err)
+			}
 		}
 	}
 	return &engine.Error{Code: engine.Conflict, Op: "job.cancel", Path: id.String(), Msg: "the job keeps changing hands", Hint: "try again"}

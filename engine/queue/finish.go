@@ -122,6 +122,9 @@ func (q *Queue) handBack(ctx context.Context, claims []*engine.Claim) error {
 		return err
 	}
 	q.admit(ctx, ended)
+	if err := q.endCanceledSteps(ctx, claims); err != nil {
+		return err
+	}
 	for _, c := range claims {
 		q.lanes.again(c.Job.Tag, c.Job.Priority)
 	}

@@ -116,6 +116,9 @@ func (q *Queue) rescue(ctx context.Context) {
 		q.cfg.Log.Warn().Err(err).Msg("rescue jobs; will try again")
 	}
 	q.admit(ctx, r.Gates)
+	if err := q.endLostSteps(ctx); err != nil && ctx.Err() == nil {
+		q.cfg.Log.Warn().Err(err).Msg("end steps of workers that are gone; will try again")
+	}
 	if r.Requeued == 0 && len(r.Ended) == 0 {
 		return
 	}

@@ -49,6 +49,14 @@ type Slots interface {
 	Deliver(c *engine.Claim)
 }
 
+// Flows carries on with flows; runner.Runner does.
+type Flows interface {
+	// Cancel ends a run, which no process runs.
+	Cancel(ctx context.Context, id uuid.UUID, by, reason string) error
+	// End stores the outcome of a step that no process runs, with what its flow does next. False: it is somebody's, or over.
+	End(ctx context.Context, j *engine.Job, o engine.Outcome) (bool, error)
+}
+
 // Config describes a queue. Zero durations and sizes mean the default.
 type Config struct {
 	DB       *store.DB
@@ -61,8 +69,7 @@ type Config struct {
 	Slots Slots
 	// OnCancel kills a job that runs in this process; false: it does not run here. Nil: canceling waits for the job's end.
 	OnCancel func(id uuid.UUID, by, reason string) bool
-	// CancelRun ends the run of a flow, which no process runs. Nil: there are no flows here.
-	CancelRun func(ctx context.Context, id uuid.UUID, by, reason string) error
+	Flows    Flows // nil: there are no flows here
 
 	Heartbeat time.Duration // how often the lease is renewed; 5 s
 	Lease     time.Duration // without a heartbeat for so long, a worker is dead; 30 s

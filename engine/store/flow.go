@@ -126,6 +126,39 @@ func (db *DB) FlowResult(ctx context.Context, id uuid.UUID) (state engine.JobSta
 	return state, result, nil
 }
 
+// FlowHolds tells whether an attempt is still its worker's, or, with worker 0, that of a queued job.
+func (db *DB) FlowHolds(ctx context.Context, a FlowAttempt) (bool, error) {
+	return db.exists(ctx, "look up attempt", "FlowHolds", [16]byte(a.ID), a.Worker, a.Attempt)
+}
+
+// StepOver is a step of a flow that nobody runs and nobody will.
+type StepOver struct {
+	FlowAttempt
+	Job        *engine.Job
+	CanceledBy string // "": it was lost too often
+	Reason     string
+}
+
+// JobStepsOver lists such steps whose worker is gone; lost is how often one may lose it.
+func (db *DB) JobStepsOver(ctx context.Context, lost int) ([]StepOver, error) {
+	rows, err := db.pool.Query(ctx, withColumns(q("JobStepsOver")), lost)
+	if err != nil {
+		return nil, fmt.Errorf("list lost steps: %w", err)
+	}
+	defer rows.Close()
+	var out []StepOver
+	for rows.Next() {
+		v := rows.RawValues()
+		j, v := readJob(v), v[jobColumns:]
+		out = append(out, StepOver{FlowAttempt: FlowAttempt{ID: j.ID, Worker: int32(readInt(v[0])), Attempt: int32(readInt(v[1]))}, Job: j,
+			CanceledBy: string(v[2]), Reason: string(v[3])})
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("list lost steps: %w", err)
+	}
+	return out, nil
+}
+
 // FlowDue lists up to limit runs whose time has come.
 func (db *DB) FlowDue(ctx context.Context, limit int) ([]uuid.UUID, error) {
 	ids, err := jobIDs(ctx, db.quick, "FlowDue", limit)

@@ -169,16 +169,17 @@ func (d *decoder) object(v reflect.Value, n *node, field string) {
 
 func (d *decoder) members(v reflect.Value, n *node) {
 	l := layoutOf(v.Type())
-	seen := make([]bool, len(l.fields))
+	given, seen := make([]bool, len(l.fields)), make([]bool, len(l.fields)) // a list that is null is given, and missing all the same
 	for _, m := range n.members {
 		i, known := l.byName[m.name]
 		if !known {
 			continue
 		}
-		if seen[i] {
+		if given[i] {
 			d.problem(m.pos, m.name, "is given twice", "remove one of the two")
 		}
-		seen[i] = true
+		given[i] = true
+		seen[i] = m.value.kind != nullNode || !l.fields[i].required || v.FieldByIndex(l.fields[i].index).Kind() != reflect.Slice
 		d.value(v.FieldByIndex(l.fields[i].index), m.value, m.name)
 	}
 	for i, f := range l.fields {

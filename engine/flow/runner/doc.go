@@ -1,8 +1,8 @@
 // Package runner carries out what package flow decides: it turns events (a job of a step has ended, a time has come) into operations
 // of the store, in which the end of a step and the birth of the next are one commit.
 //
-// A flow is kept in memory by whoever carries out its events, and read back from the database when it is not there: after a restart,
-// or when another process had its last event. Every operation names the revision of the runs it was computed from; when somebody else
+// A flow is kept in memory by whoever carries out its events while it has jobs at work, and read back from the database when it is not
+// there: after a wait, a restart, or when it has not been heard of for a while, because another process has its events. Every operation names the revision of the runs it was computed from; when somebody else
 // was faster it is not done, what is in memory is forgotten, and the events are looked at again.
 //
 // Events of one flow that come while an operation is under way are carried out together by the next one, so that thousands of
@@ -10,6 +10,7 @@
 //
 //	Begin      a claimed job of a flow becomes a run
 //	Finish     the outcome of a step's job
+//	End        that of a step which no process runs: canceled while it was queued, or lost too often
 //	Cancel     the end from outside
 //	loop       runs whose time has come
 package runner
@@ -48,6 +49,7 @@ type Store interface {
 	FlowResult(ctx context.Context, id uuid.UUID) (engine.JobState, json.RawMessage, error)
 	FlowDue(ctx context.Context, limit int) ([]uuid.UUID, error)
 	FlowNextDue(ctx context.Context) (time.Duration, bool, error)
+	FlowHolds(ctx context.Context, a store.FlowAttempt) (bool, error)
 	FlowChildren(ctx context.Context, run uuid.UUID) ([]store.FlowChild, error)
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -36,6 +37,7 @@ type line struct {
 	root  uuid.UUID
 	inbox []*event           // guarded by Runner.mu
 	busy  bool               // guarded by Runner.mu
+	used  time.Time          // when its last event was carried out; guarded by Runner.mu
 	runs  map[uuid.UUID]*run // of who is at work
 }
 
@@ -71,9 +73,9 @@ func (r *Runner) work(ctx context.Context, l *line, mine *event) {
 		batch := slices.Clone(l.inbox[:n])
 		l.inbox = l.inbox[n:]
 		if n == 0 {
-			l.busy = false
-			if len(l.runs) == 0 {
-				delete(r.flows, l.root)
+			l.busy, l.used = false, time.Now()
+			if l.waits() {
+				r.drop(l)
 			}
 			r.mu.Unlock()
 			return
@@ -92,6 +94,48 @@ func (r *Runner) work(ctx context.Context, l *line, mine *event) {
 				go r.work(ctx, l, nil)
 				return
 			}
+		}
+	}
+}
+
+// waits tells whether no job of the flow is at work: it ended, or waits for a time or for somebody. Called by who is at work.
+func (l *line) waits() bool {
+	for _, x := range l.runs {
+		if x.state.Phase == flow.Running && (x.state.Items == nil || !l.hasItem(x)) {
+			return false
+		}
+	}
+	return true
+}
+
+// hasItem tells whether what x waits for is a run in memory, which speaks for it.
+func (l *line) hasItem(x *run) bool {
+	for _, c := range l.runs {
+		if c.parent == x {
+			return true
+		}
+	}
+	return false
+}
+
+// drop forgets a flow that nobody is at; it is read again when it is needed. Called with mu held.
+func (r *Runner) drop(l *line) {
+	for id := range l.runs {
+		delete(r.roots, id)
+	}
+	delete(r.flows, l.root)
+}
+
+// forgetAfter is how long a flow is kept that is not heard of: its jobs take long, or another process has its events.
+const forgetAfter = time.Minute
+
+// sweep forgets the flows that were not heard of for a while.
+func (r *Runner) sweep(now time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, l := range r.flows {
+		if !l.busy && now.Sub(l.used) > forgetAfter {
+			r.drop(l)
 		}
 	}
 }
@@ -131,9 +175,13 @@ func (r *Runner) batch(ctx context.Context, l *line, events []*event) {
 
 // refused finds out whether an outcome is not this attempt's any more.
 func (r *Runner) refused(ctx context.Context, e *event) bool {
+	held, err := r.cfg.Store.FlowHolds(ctx, store.FlowAttempt{ID: e.end.ID, Worker: e.end.Worker, Attempt: e.end.Attempt})
+	if err != nil || held {
+		return false
+	}
 	state, result, err := r.cfg.Store.FlowResult(ctx, e.end.ID)
 	if err != nil {
-		return false // it has no outcome yet
+		return store.IsNotFound(err) // another attempt has not ended yet
 	}
 	e.accepted = state == e.end.State && string(result) == string(e.end.Result) // an earlier try of this very outcome
 	return true
@@ -197,9 +245,11 @@ func (r *Runner) load(ctx context.Context, l *line, id uuid.UUID) (*run, error) 
 	}
 	x.parked = x.state.Until
 	if err := r.define(ctx, x); err != nil {
-		return nil, err
-	}
-	if err := r.recall(ctx, x); err != nil {
+		if engine.CodeOf(err) == engine.Unavailable || ctx.Err() != nil {
+			return nil, err
+		}
+		x.broken, x.flow = err, flow.Inner(nil)
+	} else if err := r.recall(ctx, x); err != nil {
 		return nil, err
 	}
 	l.runs[id] = x

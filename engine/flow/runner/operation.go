@@ -59,6 +59,9 @@ func (o *operation) event(e *event) error {
 	o.ended[out.ID] = out
 	ref := flow.Ref{Job: out.ID}
 	o.touched[x.job.ID] = x
+	if x.broken != nil {
+		return o.step(x, flow.Due{})
+	}
 	if m := x.flow.Working(x.state); x.state.Phase != flow.Running || m == nil || m.ID != e.job.Step {
 		return nil // the flow went on, or ended, without it
 	}
@@ -69,7 +72,8 @@ func (o *operation) event(e *event) error {
 	if len(e.slot) > 0 {
 		o.slots = append(o.slots, e)
 	}
-	return o.step(x, flow.Ended{Item: int(e.job.Item), OK: out.State == engine.StateSuccess, Result: ref})
+	return o.step(x, flow.Ended{Item: int(e.job.Item), OK: out.State == engine.StateSuccess, Final: out.State == engine.StateCanceled,
+		Result: ref})
 }
 
 // begin makes a run of a flow's own job.
@@ -94,7 +98,18 @@ func newRun(j *engine.Job, root, def uuid.UUID, place string) *run {
 
 // step lets the flow decide, and notes what is to be done.
 func (o *operation) step(x *run, e flow.Event) error {
+	if x.broken != nil { // nobody can say what it does: it ends
+		if x.state.Phase != flow.Over {
+			x.state = flow.Run{At: x.state.At, Phase: flow.Over}
+			o.touched[x.job.ID] = x
+			return o.end(x, flow.End{Result: flow.Ref{Value: brokenResult(x.broken)}})
+		}
+		return nil
+	}
 	x.at = time.Now()
+	if _, due := e.(flow.Due); due && x.parked.Equal(x.state.Until) && x.at.Before(x.parked) {
+		x.at = x.parked // by the database's clock it is time, whatever ours says
+	}
 	v := &eval{operation: o, run: x}
 	state, effects := flow.Step(x.flow, x.state, e, v)
 	if v.err != nil {

@@ -30,6 +30,7 @@ type run struct {
 	parked    time.Time  // until when, by its row in q
 	at        time.Time  // of the event at hand
 	canceled  flow.Canceled
+	broken    error // its definition cannot be read any more
 
 	value *format.Value // of the whole flow that def names
 	flow  *flow.Def
@@ -153,4 +154,13 @@ func places(m *format.Module) (out []listOf) {
 		}
 	}
 	return out
+}
+
+// brokenResult is the failure of a run that cannot be read any more.
+func brokenResult(err error) json.RawMessage {
+	b, mErr := json.Marshal(map[string]any{"error": map[string]string{"name": "FlowError", "message": err.Error()}})
+	if mErr != nil {
+		return json.RawMessage(`{"error":{"name":"FlowError","message":"the flow cannot be read any more"}}`)
+	}
+	return b
 }

@@ -35,6 +35,12 @@ func (r *Runner) Finish(ctx context.Context, c *engine.Claim, out engine.Outcome
 	return e.accepted, e.next, e.err
 }
 
+// End stores the outcome of a step that no process runs. False: it is somebody's, or over.
+func (r *Runner) End(ctx context.Context, j *engine.Job, out engine.Outcome) (bool, error) {
+	accepted, _, err := r.Finish(ctx, &engine.Claim{Job: j, Worker: out.Worker, Attempt: out.Attempt}, out, nil)
+	return accepted, err
+}
+
 // Cancel ends a run from outside; what it has started is canceled.
 func (r *Runner) Cancel(ctx context.Context, id uuid.UUID, by, reason string) error {
 	return r.tell(ctx, id, flow.Canceled{By: by, Reason: reason})
@@ -132,16 +138,22 @@ func (r *Runner) loop(ctx context.Context) {
 
 // due carries out what is due, and says how long the next one can wait.
 func (r *Runner) due(ctx context.Context) time.Duration {
+	r.sweep(time.Now())
 	ids, err := r.cfg.Store.FlowDue(ctx, dueAtOnce)
+	failed := false
 	for _, id := range ids {
 		if err := r.tell(ctx, id, flow.Due{}); err != nil && ctx.Err() == nil {
 			r.cfg.Log.Warn().Err(err).Stringer("run", id).Msg("wake a run; will try again")
+			failed = true
 		}
 	}
-	if err == nil && len(ids) < dueAtOnce {
+	if err == nil && len(ids) == dueAtOnce && !failed {
+		return 0
+	}
+	if err == nil && !failed {
 		in, ok, nErr := r.cfg.Store.FlowNextDue(ctx)
 		if err = nErr; err == nil && ok {
-			return min(max(in+time.Millisecond, time.Millisecond), r.cfg.Poll)
+			return min(max(in, 0)+time.Millisecond, r.cfg.Poll)
 		}
 	}
 	if err != nil && ctx.Err() == nil {

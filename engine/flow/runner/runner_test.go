@@ -55,7 +55,7 @@ func prepare(t testing.TB, url string, change func(*queue.Config)) *box {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg := queue.Config{DB: b.db, Tags: b.work.Tags(), Capacity: 4, Slots: b.work, OnCancel: b.work.Cancel, Log: storetest.Log(t)}
+	cfg := queue.Config{DB: b.db, Tags: b.work.Tags(), Capacity: 4, Slots: b.work, OnCancel: b.work.Cancel, Flows: b, Log: storetest.Log(t)}
 	if change != nil {
 		change(&cfg)
 	}
@@ -87,6 +87,15 @@ func (b *box) Begin(ctx context.Context, c *engine.Claim) error { return b.runne
 
 func (b *box) Finish(ctx context.Context, c *engine.Claim, o engine.Outcome, slot []string) (bool, *engine.Claim, error) {
 	return b.runner.Finish(ctx, c, o, slot)
+}
+
+// Cancel and End make it the queue's.
+func (b *box) Cancel(ctx context.Context, id uuid.UUID, by, reason string) error {
+	return b.runner.Cancel(ctx, id, by, reason)
+}
+
+func (b *box) End(ctx context.Context, j *engine.Job, o engine.Outcome) (bool, error) {
+	return b.runner.End(ctx, j, o)
 }
 
 // Execute runs a step.

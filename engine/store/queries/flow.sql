@@ -9,11 +9,12 @@ select u.id, u.id, u.id, '', '{}' from unnest($1::uuid[]) as u(id)
 on conflict (id) do nothing;
 
 -- name: FlowAdvance
--- $1 to $4: the runs with what was expected of them and what becomes of them. $5 to $8: attempts that must still be their worker's.
+-- $1 to $4: the runs with what was expected of them and what becomes of them. $5 to $8: attempts that must still be their worker's, or,
+-- of jobs that are canceled while they are queued, nobody's.
 with r as materialized (
     select id, rev, token from flow_run where id = any($1::uuid[]) order by id for update
 ), f as materialized (
-    select q.id from q where q.id = any($5::uuid[]) and q.state = 1
+    select q.id from q where q.id = any($5::uuid[]) and q.state in (0, 1, 5)
         and q.worker = ($7::int4[])[array_position($5, q.id)] and q.attempt = ($8::int4[])[array_position($5, q.id)]
     order by q.id for update
 ), bad as materialized (
@@ -39,7 +40,7 @@ on conflict (id) do nothing;
 -- name: FlowFinish
 -- Jobs and runs that have ended.
 with d as (
-    delete from q where q.state in (1, 6) and q.id = any(array(
+    delete from q where q.state in (0, 1, 5, 6) and q.id = any(array(
         select u.id from unnest($1::uuid[], $2::uuid[], $3::int8[]) as u(id, guard, token) where {held}))
     returning q.id, q.started_at, q.batch, array_position($1, q.id) as n, ($6::int2[])[array_position($1, q.id)] as state
 ), {count}
@@ -109,6 +110,10 @@ order by j.item, j.id;
 
 -- name: FlowResult
 select d.state, d.result, b.data from done d left join blob b on b.hash = d.result_blob where d.id = $1;
+
+-- name: FlowHolds
+-- Whether an attempt is still its worker's, or nobody's.
+select exists (select 1 from q where id = $1 and worker = $2 and attempt = $3 and state in (0, 1, 5));
 
 -- name: FlowDue
 select id from q where state = 6 and scheduled_for <= now() order by scheduled_for limit $1;

@@ -181,10 +181,12 @@ where q.id = any($1::uuid[]) and q.state = 1 and q.canceled_by is null
 returning q.id;
 
 -- name: JobHandBackEnd
--- The end of handed-back jobs that are to be canceled: nobody runs them, so nobody else would end them.
+-- The end of handed-back jobs that are to be canceled: nobody runs them, so nobody else would end them. Here and below, steps of flows
+-- are left to who carries on with their flow: see JobStepsOver.
 with d as (
     delete from q where q.id = any($1::uuid[]) and q.state = 1 and q.canceled_by is not null
         and q.worker = ($2::int4[])[array_position($1, q.id)] and q.attempt = ($3::int4[])[array_position($1, q.id)]
+        and exists (select 1 from job where job.id = q.id and job.step is null)
     returning q.id, q.started_at, q.worker, q.attempt, q.canceled_by, q.cancel_reason, q.batch, q.gate, 4 as state
 ), {count}, e as (
     insert into done (id, started_at, finished_at, worker, attempt, state, cpu_us, memory_peak, canceled_by, cancel_reason, result, log_off)
@@ -200,7 +202,7 @@ update q set scheduled_for = now() where state in (0, 5) and scheduled_for > now
 
 -- name: JobCancelQueued
 with d as (
-    delete from q where id = $1 and state in (0, 5) and exists (select 1 from job where job.id = $1 and workspace = $2)
+    delete from q where id = $1 and state in (0, 5) and exists (select 1 from job where job.id = $1 and workspace = $2 and step is null)
     returning id, attempt, batch, gate, 4 as state
 ), {count}
 insert into done (id, finished_at, worker, attempt, state, cpu_us, memory_peak, canceled_by, cancel_reason, result, log_off)
@@ -307,6 +309,7 @@ with lost as (
     where q.state = 1 and (q.started_at <= now() or q.started_at > now() + interval '1 minute')
         and not exists (select 1 from worker w where w.id = q.worker and w.gone is null)
         and (q.canceled_by is not null or q.lost >= $1)
+        and exists (select 1 from job where job.id = q.id and job.step is null)
     limit 1000 for update skip locked
 ), d as (
     delete from q where q.id = any(array(select id from lost))
@@ -319,3 +322,16 @@ with lost as (
     from d
 )
 select id, coalesce(gate, 0) from d;
+
+-- name: JobStepsOver
+-- Steps of flows that nobody runs and nobody will: their worker is gone, and they are to be canceled or were lost too often.
+select {job}, null::bytea, q.worker, q.attempt, q.canceled_by, q.cancel_reason
+from (
+    select * from q
+    where q.state = 1 and (q.started_at <= now() or q.started_at > now() + interval '1 minute')
+        and not exists (select 1 from worker w where w.id = q.worker and w.gone is null)
+        and (q.canceled_by is not null or q.lost >= $1)
+    limit 1000
+) q
+join job j on j.id = q.id and j.step is not null
+join spec s on s.id = j.spec;
