@@ -20,6 +20,8 @@ type Ended struct {
 	Result  Ref
 	Final   bool // it is not tried again: somebody canceled it
 	Stopped bool // an item was ended by a stop_after_if of its own: the loop ends with it
+	// Replaced: a step of another run stands for it. The run ends, as skipped; in a loop or a branch the item does.
+	Replaced bool
 }
 
 // Due is the time that Run.Until names.

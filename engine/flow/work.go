@@ -238,6 +238,14 @@ func loops(m *format.Module) bool {
 // ended is the end of the module's job or of one of its items.
 func (s *stepper) ended(e Ended) {
 	m, it := s.module(), s.run.Items
+	if e.Replaced && it == nil && s.run.At != AtFailure {
+		s.do(Record{Module: m, OK: true, Skipped: true})
+		s.end(End{OK: true, Stopped: true, Skipped: true, Result: e.Result})
+		return
+	}
+	if e.Replaced {
+		e.OK = true
+	}
 	if it == nil {
 		s.final = e.Final
 		s.complete(e.OK, e.Result)

@@ -8,6 +8,7 @@ import (
 	"github.com/millrace/millrace/engine"
 	"github.com/millrace/millrace/engine/flow/check"
 	"github.com/millrace/millrace/engine/flow/format"
+	"github.com/millrace/millrace/engine/flow/runner"
 )
 
 // FlowTag is that of flows themselves: they begin inside a daemon, and their steps have tags of their own.
@@ -36,6 +37,7 @@ func (s *Jobs) flowTarget(ctx context.Context, r engine.RunRequest, j *engine.Jo
 		return err
 	}
 	j.Source = string(text)
+	s.LimitFlow(j, v)
 	return findings(found)
 }
 
@@ -79,17 +81,14 @@ func findings(list []check.Finding) error {
 }
 
 // Step says what the job of a flow's step runs. The job runs as its flow does, so it needs the right to run what it names.
-func (s *Jobs) Step(ctx context.Context, j *engine.Job, step format.Body) error {
+func (s *Jobs) Step(ctx context.Context, j *engine.Job, st runner.StepOf) error {
 	r := engine.RunRequest{Workspace: j.Workspace}
-	switch b := step.(type) {
+	switch b := st.Module.Value.(type) {
 	case *format.RawScript:
-		r.Source, r.Language, j.Tag = b.Content, b.Language, b.Tag
+		r.Source, r.Language, j.Tag = b.Content, b.Language, flowTag(st, b.Tag)
 		j.Source, j.Language = b.Content, b.Language
 		if b.Lock != "" {
 			j.Lock = &b.Lock
-		}
-		if b.ConcurrentLimit > 0 {
-			return engine.Errorf(engine.Invalid, "flow.step", "a limit of concurrency is not kept for scripts that are written in a flow; deploy the script")
 		}
 	case *format.Script:
 		script, err := s.namedScript(ctx, j.Workspace, b.Path, b.Hash)
@@ -97,8 +96,15 @@ func (s *Jobs) Step(ctx context.Context, j *engine.Job, step format.Body) error 
 			return err
 		}
 		r.Path, r.Hash, j.Tag = b.Path, script.Hash, b.TagOverride
+		switch {
+		case script.Options.GPU > 0: // it goes where its devices are
+		case b.TagOverride == "":
+			j.Tag = flowTag(st, script.Tag)
+		default:
+			j.Tag = flowTag(st, b.TagOverride)
+		}
 	default:
-		return engine.Errorf(engine.Invalid, "flow.step", "modules of the kind %s are no jobs", step.Kind())
+		return engine.Errorf(engine.Invalid, "flow.step", "modules of the kind %s are no jobs", b.Kind())
 	}
 	owner := engine.Principal{Username: strings.TrimPrefix(j.PermissionedAs, "u/"), Email: j.Email, Workspace: j.Workspace, Via: "job"}
 	if err := s.cfg.Gate.Can(owner, "run", j.Workspace, r.Path); err != nil {
@@ -107,9 +113,7 @@ func (s *Jobs) Step(ctx context.Context, j *engine.Job, step format.Body) error 
 	if err := s.target(ctx, r, j); err != nil {
 		return err
 	}
-	if j.Limit != nil || j.Debounce != nil {
-		return &engine.Error{Code: engine.Invalid, Op: "flow.step", Path: r.Path, Msg: "the script has a limit of concurrency or is debounced, which steps of flows cannot keep yet"}
-	}
+	s.limitStep(j, st)
 	if j.Network == "" && j.Kind != engine.KindScript {
 		j.Network = s.cfg.Network
 	}

@@ -71,7 +71,7 @@ func (q *Queue) pushDebounced(ctx context.Context, j *engine.Job) (engine.PushRe
 	m := &merge{q: q, insert: i, latest: j.Args, blob: i.ArgsBlob}
 	err = q.patiently(ctx, func() error {
 		o.retried = m.tried
-		m.tried, m.replaced, m.gates = true, nil, nil
+		m.tried, m.replaced, m.step, m.gates = true, nil, false, nil
 		j.ScheduledFor, j.Args, i.ArgsBlob = asked, m.latest, m.blob
 		return q.cfg.DB.InTx(ctx, func(tx store.Tx) error { return m.do(ctx, tx) })
 	})
@@ -90,6 +90,10 @@ func (q *Queue) pushDebounced(ctx context.Context, j *engine.Job) (engine.PushRe
 		q.left()
 	}
 	q.admitAt(context.WithoutCancel(ctx), m.gates)
+	if m.step && q.cfg.Flows != nil {
+		go q.replacedStep(context.WithoutCancel(ctx), m)
+		res.Replaced = nil // it ends with its flow
+	}
 	return res, nil
 }
 
@@ -101,6 +105,8 @@ type merge struct {
 	blob     []byte          // and where they are when they are large
 	tried    bool            // an earlier try may have been committed
 	replaced *uuid.UUID
+	step     bool    // that one is a step, which its flow has to end
+	stored   bool    // the job is stored already: it is a step
 	gates    []int32 // where a place became free
 }
 
@@ -115,7 +121,7 @@ func (m *merge) do(ctx context.Context, tx store.Tx) error {
 	}
 	args, waits := []byte(nil), false
 	if d.Count > 0 {
-		if args, waits, err = db.DebounceFormer(ctx, tx, d); err != nil {
+		if args, waits, m.step, err = db.DebounceFormer(ctx, tx, d); err != nil {
 			return err
 		}
 	}
@@ -124,10 +130,13 @@ func (m *merge) do(ctx context.Context, tx store.Tx) error {
 			return err
 		}
 	} else {
-		d.First, d.Count = d.Now, 0
+		d.First, d.Count, m.step = d.Now, 0, false
 	}
 	d.Job, d.Count = j.ID, d.Count+1
 	j.ScheduledFor = due(j, d)
+	if m.stored {
+		return db.DebounceStep(ctx, tx, d, m.insert, waits && len(j.Debounce.Accumulate) > 0)
+	}
 	if err := db.DebounceSet(ctx, tx, d, m.insert); err != nil {
 		return err
 	}
@@ -155,7 +164,11 @@ func (m *merge) replace(ctx context.Context, tx store.Tx, d *store.Debounced, ar
 	if err != nil {
 		return err
 	}
-	gate, err := m.q.cfg.DB.DebounceEnd(ctx, tx, former, result)
+	end := func() (int32, error) { return m.q.cfg.DB.DebounceEnd(ctx, tx, former, result) }
+	if m.step {
+		end = func() (int32, error) { return m.q.cfg.DB.DebounceOut(ctx, tx, former, j.ID) }
+	}
+	gate, err := end()
 	if err != nil {
 		return err
 	}
@@ -173,7 +186,7 @@ func due(j *engine.Job, d *store.Debounced) time.Time {
 		return d.Now
 	}
 	at := d.Now.Add(b.Delay)
-	if j.ScheduledFor.After(at) {
+	if j.Step == "" && j.ScheduledFor.After(at) {
 		at = j.ScheduledFor
 	}
 	if last := d.First.Add(b.MaxWait); b.MaxWait > 0 && last.Before(at) {

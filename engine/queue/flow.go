@@ -36,11 +36,23 @@ func (q *Queue) Flow(ctx context.Context, o *store.FlowOp) (claims []*engine.Cla
 			}
 		}
 	}
+	if err == nil && o.Done {
+		q.heldUp(context.WithoutCancel(ctx), o)
+	}
 	return claims, err
 }
 
 // FlowJob makes a job ready to be born in a FlowOp; it gets an id.
 func (q *Queue) FlowJob(ctx context.Context, j *engine.Job) (*store.FlowJob, error) {
+	if d := j.Debounce; d != nil {
+		if err := checkDebounce(j); err != nil {
+			return nil, err
+		}
+		if _, err := accumulate(nil, j.Args, d.Accumulate); err != nil {
+			return nil, err
+		}
+		j.ScheduledFor = q.now().Add(d.Delay)
+	}
 	i, err := q.prepare(ctx, j)
 	if err != nil {
 		return nil, err
@@ -48,10 +60,11 @@ func (q *Queue) FlowJob(ctx context.Context, j *engine.Job) (*store.FlowJob, err
 	return &store.FlowJob{JobInsert: *i, Step: j.Step}, nil
 }
 
-// FlowHere has a job be born running in this process: in the slot that is the caller's own already, or in one that is free.
+// FlowHere has a job be born running in this process: in the slot that is the caller's own already, or in one that is free. One with
+// a limit, or that is to run later, takes none.
 func (q *Queue) FlowHere(f *store.FlowJob, own bool) {
 	me := q.worker.Load()
-	if me == 0 || q.cfg.Slots == nil || !own && !q.cfg.Slots.TryReserve(f.Job.Tag) {
+	if me == 0 || q.cfg.Slots == nil || f.Gate != 0 || !f.Job.ScheduledFor.IsZero() || !own && !q.cfg.Slots.TryReserve(f.Job.Tag) {
 		return
 	}
 	f.Worker, f.Own = me, own
@@ -98,7 +111,7 @@ func flowBytes(o *store.FlowOp) (n int) {
 // leftByFlow tells of the jobs of o that were left queued.
 func (q *Queue) leftByFlow(o *store.FlowOp, slow bool) {
 	for _, j := range o.Jobs {
-		if !j.Run && j.Worker == 0 {
+		if !j.Run && j.Worker == 0 && j.Gate == 0 {
 			q.lanes.left(j.Job, slow)
 			q.news.queued(j.Job)
 		}

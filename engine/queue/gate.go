@@ -143,6 +143,19 @@ func (w *writer) gateBatch(ops []*op) (b *store.GateBatch) {
 		case o.finish != nil && o.finish.Gate != 0:
 			b := at(o.finish.Gate)
 			b.Ends = append(b.Ends, store.GateEnd{Job: o.finish.ID, Gate: o.finish.Gate})
+		case o.flow != nil:
+			for _, j := range o.flow.Jobs {
+				if j.Gate != 0 {
+					j.Admitted = nil
+					at(j.Gate)
+				}
+			}
+			for _, f := range slices.Concat(o.flow.Ends, o.flow.Over) {
+				if f.Gate != 0 {
+					b := at(f.Gate)
+					b.Ends = append(b.Ends, store.GateEnd{Job: f.ID, Gate: f.Gate})
+				}
+			}
 		}
 	}
 	if b != nil {
@@ -163,6 +176,14 @@ func passed(ops []*op, b *store.GateBatch) {
 	for _, o := range ops {
 		if o.insert != nil && o.insert.Gate != 0 {
 			o.insert.Admitted = in[o.insert.Job.ID]
+		}
+		if o.flow == nil {
+			continue
+		}
+		for _, j := range o.flow.Jobs {
+			if j.Gate != 0 {
+				j.Admitted = in[j.Job.ID]
+			}
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/millrace/millrace/engine"
 	"github.com/millrace/millrace/engine/store"
 )
 
@@ -20,10 +21,7 @@ func (q *Queue) turnAway(ctx context.Context, list []*store.JobInsert) (ended ma
 		if i.Gate == 0 || !l.Fail || !i.Inserted || i.Admitted != nil || i.Job.ScheduledFor.After(q.now()) {
 			continue
 		}
-		message := fmt.Sprintf("the limit %s is reached: %d at the same time", l.Key, l.Slots)
-		if l.Window > 0 {
-			message = fmt.Sprintf("the limit %s is reached: %d within %s", l.Key, l.Slots, l.Window)
-		}
+		message := reached(l)
 		why[message] = append(why[message], i.Job.ID)
 	}
 	for message, ids := range why {
@@ -40,6 +38,13 @@ func (q *Queue) turnAway(ctx context.Context, list []*store.JobInsert) (ended ma
 		}
 	}
 	return ended
+}
+
+func reached(l *engine.Limit) string {
+	if l.Window > 0 {
+		return fmt.Sprintf("the limit %s is reached: %d within %s", l.Key, l.Slots, l.Window)
+	}
+	return fmt.Sprintf("the limit %s is reached: %d at the same time", l.Key, l.Slots)
 }
 
 // gateReasons explains how the limit of an active job stands; nil when it does not wait for one.

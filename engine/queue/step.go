@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/millrace/millrace/engine"
 	"github.com/millrace/millrace/engine/store"
@@ -14,6 +15,10 @@ import (
 func (q *Queue) endStep(ctx context.Context, j *engine.Job, a store.FlowAttempt, by, reason string) (bool, error) {
 	o := engine.Outcome{ID: a.ID, Worker: a.Worker, Attempt: a.Attempt, State: engine.StateFailure,
 		Result: failure("WorkerLost", "the worker that ran the job vanished, again and again")}
+	if by == byDebounce {
+		o.State, o.CanceledBy, o.Reason, o.Result = engine.StateCanceled, by, reason, fmt.Appendf(nil, `{"debounced_by":%q}`, reason)
+		return q.cfg.Flows.End(ctx, j, o)
+	}
 	if by != "" {
 		message := "canceled by " + by
 		if reason != "" {

@@ -28,16 +28,44 @@ func (db *DB) DebounceLock(ctx context.Context, tx Tx, ws, key string, job uuid.
 }
 
 // DebounceFormer returns the arguments of the job that stands for d, and holds that job as it is until tx ends; false: it is
-// too late to replace it.
-func (db *DB) DebounceFormer(ctx context.Context, tx Tx, d *Debounced) (args []byte, waits bool, err error) {
-	err = tx.QueryRow(ctx, q("DebounceFormer"), [16]byte(d.Job), d.Workspace).Scan(&args)
+// too late to replace it. step: it belongs to a flow, which has to end it.
+func (db *DB) DebounceFormer(ctx context.Context, tx Tx, d *Debounced) (args []byte, waits, step bool, err error) {
+	err = tx.QueryRow(ctx, q("DebounceFormer"), [16]byte(d.Job), d.Workspace).Scan(&args, &step)
 	if IsNotFound(err) {
-		return nil, false, nil
+		return nil, false, false, nil
 	}
 	if err != nil {
-		return nil, false, fmt.Errorf("look for the debounced job: %w", err)
+		return nil, false, false, fmt.Errorf("look for the debounced job: %w", err)
 	}
-	return args, true, nil
+	return args, true, step, nil
+}
+
+// DebounceOut takes a step that another job stands for out of the queue, for its flow to end it; it returns the limit that it waited for.
+func (db *DB) DebounceOut(ctx context.Context, tx Tx, job, by uuid.UUID) (gate int32, err error) {
+	if err := tx.QueryRow(ctx, q("DebounceOut"), [16]byte(job), by.String()).Scan(&gate); err != nil {
+		return 0, fmt.Errorf("take the debounced step out: %w", err)
+	}
+	return gate, nil
+}
+
+// DebounceStep stores what stands for the key of d, and when that step is due; args: its arguments have changed.
+func (db *DB) DebounceStep(ctx context.Context, tx Tx, d *Debounced, i *JobInsert, args bool) error {
+	_, err := tx.Exec(ctx, q("DebounceSet"), d.Workspace, d.Key, [16]byte(d.Job), d.First, d.Count)
+	if err == nil {
+		_, err = tx.Exec(ctx, q("DebounceMove"), [16]byte(d.Job), i.Job.ScheduledFor)
+	}
+	if err == nil && args {
+		text := string(i.Job.Args)
+		inline := &text
+		if i.ArgsBlob != nil {
+			inline = nil
+		}
+		_, err = tx.Exec(ctx, q("DebounceArgs"), [16]byte(d.Job), inline, i.ArgsBlob)
+	}
+	if err != nil {
+		return fmt.Errorf("store debounced step: %w", err)
+	}
+	return nil
 }
 
 // DebounceEnd completes a job as canceled because another one stands for its key; it returns the limit that it waited for.

@@ -22,6 +22,7 @@ type FlowRun struct {
 	Parent    *uuid.UUID // whose item it is
 	Step      string
 	Item      int32
+	Gate      int32 // the limit that it counts for; 0: none
 }
 
 // FlowGet returns a run; see IsNotFound.
@@ -35,7 +36,7 @@ func (db *DB) FlowGet(ctx context.Context, id uuid.UUID) (r *FlowRun, err error)
 		for rows.Next() {
 			v := rows.RawValues()
 			r = &FlowRun{Root: readUUID(v[0]), Def: readUUID(v[1]), Place: string(v[2]), Rev: int32(readInt(v[3])), State: readBytes(v[4]),
-				Parent: readUUIDOrNil(v[5]), Step: string(v[6]), Item: int32(readInt(v[7])), Job: readJob(v[8:])}
+				Parent: readUUIDOrNil(v[5]), Step: string(v[6]), Item: int32(readInt(v[7])), Gate: int32(readInt(v[8])), Job: readJob(v[9:])}
 		}
 		return rows.Err()
 	})

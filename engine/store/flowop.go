@@ -12,12 +12,12 @@ import (
 
 // FlowOp is what one event, or several of one flow at once, do to its runs and jobs: all of it is stored, or nothing.
 type FlowOp struct {
-	Token  int64         // of this operation; see NewFlowOp
-	Begins []FlowAttempt // jobs of flows that become runs
-	Ends   []*JobFinish  // attempts that have ended: they must still be their worker's
-	Runs   []FlowState   // the runs that the events are for, as they were and as they are now; at least one
-	New    []FlowNew     // runs that are born
-	Jobs   []*FlowJob    // jobs that are born, those of New among them
+	Token  int64        // of this operation; see NewFlowOp
+	Begins []FlowBegin  // jobs of flows that become runs
+	Ends   []*JobFinish // attempts that have ended: they must still be their worker's
+	Runs   []FlowState  // the runs that the events are for, as they were and as they are now; at least one
+	New    []FlowNew    // runs that are born
+	Jobs   []*FlowJob   // jobs that are born, those of New among them
 	Steps  []FlowStep
 	Over   []*JobFinish // runs that end; their worker is 0
 	Parks  []FlowPark
@@ -33,6 +33,12 @@ type FlowAttempt struct {
 	ID      uuid.UUID
 	Worker  int32
 	Attempt int32
+}
+
+// FlowBegin is the job of a flow that becomes a run.
+type FlowBegin struct {
+	FlowAttempt
+	Root uuid.UUID // the outermost run; the job itself when nothing is around it
 }
 
 // FlowState is a run before and after an event.
@@ -87,11 +93,11 @@ var (
 	flowStateTypes = []uint32{oidUUID, oidInt4, oidInt8, oidJSON}
 	flowHeldTypes  = []uint32{oidUUID, oidInt8, oidInt4, oidInt4}
 	flowStepTypes  = append(slices.Clip(flowGuard), oidInt4, oidText, oidInt4, oidBool, oidBool, oidUUID, oidJSON)
-	flowJobTypes   = append(slices.Clip(plainJobTypes), oidUUID, oidText, oidText, oidBytea, oidInt4, oidInt2, oidText, oidInt4, oidUUID, oidInt8, oidTimestamptz)
+	flowJobTypes   = append(slices.Clip(plainJobTypes), oidUUID, oidText, oidText, oidBytea, oidInt4, oidInt2, oidText, oidInt4, oidUUID, oidInt8, oidTimestamptz, oidInt4)
 )
 
 func init() {
-	jobStatements["FlowBegin"] = oids([]uint32{oidUUID}, true)
+	jobStatements["FlowBegin"] = oids([]uint32{oidUUID, oidUUID}, true)
 	jobStatements["FlowAdvance"] = oids(append(slices.Clip(flowStateTypes), flowHeldTypes...), true)
 	for name, types := range map[string][]uint32{
 		"FlowRuns": flowRunTypes, "FlowFinish": flowEndTypes, "FlowPark": flowParkTypes, "FlowSteps": flowStepTypes, "FlowJobs": flowJobTypes,
@@ -105,7 +111,7 @@ type flowRows struct{ begin, state, held, runs, ends, parks, steps, jobs *rows }
 
 func newFlowRows() *flowRows {
 	return &flowRows{
-		begin: newRows([]uint32{oidUUID}), state: newRows(flowStateTypes), held: newRows(flowHeldTypes), runs: newRows(flowRunTypes),
+		begin: newRows([]uint32{oidUUID, oidUUID}), state: newRows(flowStateTypes), held: newRows(flowHeldTypes), runs: newRows(flowRunTypes),
 		ends: newRows(flowEndTypes), parks: newRows(flowParkTypes), steps: newRows(flowStepTypes), jobs: newRows(flowJobTypes),
 	}
 }
@@ -145,7 +151,8 @@ func (r *flowRows) add(o *FlowOp) {
 	}
 	for _, b := range o.Begins {
 		r.begin.cols[0].uuid(b.ID)
-		held(b)
+		r.begin.cols[1].uuid(b.Root)
+		held(b.FlowAttempt)
 	}
 	for _, s := range o.Runs {
 		c := r.state.cols
@@ -234,6 +241,8 @@ func addFlowJob(c []column, j *FlowJob, guard uuid.UUID, token int64) {
 		c[13].int2(stateRun)
 	case j.Worker != 0:
 		c[13].int2(stateRunning)
+	case j.Gate != 0:
+		c[13].int2(stateBlocked)
 	default:
 		c[13].int2(stateQueued)
 	}
@@ -242,6 +251,11 @@ func addFlowJob(c []column, j *FlowJob, guard uuid.UUID, token int64) {
 	c[16].uuid(guard)
 	c[17].int8(token)
 	c[18].time(j.Due)
+	if j.Gate != 0 {
+		c[19].int4(j.Gate)
+	} else {
+		c[19].null()
+	}
 }
 
 func drop(rr *pgconn.ResultReader) {

@@ -31,7 +31,7 @@ var tables = map[string]map[string]want{
 
 // flowWants: 200 runs of flows, each with a job that runs.
 var flowWants = map[string]want{
-	"FlowBegin": {hot: true, args: `tids(4000000, 200)`},
+	"FlowBegin": {hot: true, args: `tids(4000000, 200), tids(4000000, 200)`},
 	"FlowAdvance": {hot: true, rows: 2000, args: `running(200), fill(200, 0), fill(200, 0::int8), fill(200, '{}'::json),
 		running(200), fill(200, 0::int8), fill(200, 1), fill(200, 1)`},
 	"FlowRuns": {hot: true, args: `tids(4000000, 200), running(200), fill(200, 0::int8), running(200), running(200), fill(200, ''::text), fill(200, '{}'::json)`},
@@ -40,7 +40,8 @@ var flowWants = map[string]want{
 	"FlowPark": {hot: true, via: "q_pkey", rows: 2000, args: `running(200), running(200), fill(200, 0::int8), times(200)`},
 	"FlowJobs": {hot: true, args: `tids(4000000, 200), times(200), times(200), fill(200, 1), fill(200, 'main'::text),
 		fill(200, '{}'::json), fill(200, 0::int2), fill(200, 'noop'::text), running(200), fill(200, null::text), fill(200, null::text), fill(200, null::bytea),
-		fill(200, 1), fill(200, 1::int2), fill(200, 'a'::text), fill(200, 1), running(200), fill(200, 0::int8), fill(200, null::timestamptz)`},
+		fill(200, 1), fill(200, 1::int2), fill(200, 'a'::text), fill(200, 1), running(200), fill(200, 0::int8), fill(200, null::timestamptz),
+		fill(200, null::int4)`},
 	"FlowSteps": {hot: true, args: `running(200), running(200), fill(200, 0::int8), fill(200, 1), fill(200, 'a'::text), fill(200, null::int4), fill(200, true),
 		fill(200, false), fill(200, null::uuid), fill(200, '{}'::json)`},
 	"FlowHeld":     {why: partOf},
@@ -145,6 +146,9 @@ var debounceWants = map[string]want{
 	"DebounceLock":   {args: `'main', 'key 7', tid(3000000)`},
 	"DebounceFormer": {via: "q_pkey", args: `tid(1999998), 'main'`},
 	"DebounceEnd":    {via: "q_pkey", args: `tid(1999998), '{}'`},
+	"DebounceOut":    {via: "q_pkey", args: `tid(1999998), 'x'`},
+	"DebounceMove":   {via: "q_pkey", args: `tid(1999998), now()`},
+	"DebounceArgs":   {args: `tid(1999998), '{}', null`},
 	"DebounceSet":    {args: `'main', 'key 7', tid(3000000), now(), 1`},
 	"DebounceSweep":  {why: seldom},
 }

@@ -57,8 +57,18 @@ type Store interface {
 type Catalog interface {
 	// Flow is a deployed flow; version 0: the latest.
 	Flow(ctx context.Context, ws, path string, version engine.Hash) (*format.Flow, engine.Hash, error)
-	// Step fills in what a step's job runs: kind, path, version, language, tag.
-	Step(ctx context.Context, j *engine.Job, step format.Body) error
+	// Step fills in what a step's job runs: kind, path, version, language, tag, and its limits.
+	Step(ctx context.Context, j *engine.Job, s StepOf) error
+	// LimitFlow fills in the limits of a flow within another.
+	LimitFlow(j *engine.Job, v *format.Value)
+}
+
+// StepOf is a step and what its flow says of it.
+type StepOf struct {
+	Module   *format.Module
+	Flow     string // path of the flow; "": it has none
+	Tag      string // of the flow
+	KeepTags bool   // steps with a tag of their own keep it
 }
 
 // Values are the variables and resources that expressions ask for; nil: there is no such thing.

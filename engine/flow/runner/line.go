@@ -229,7 +229,7 @@ func (r *Runner) load(ctx context.Context, l *line, id uuid.UUID) (*run, error) 
 	if err != nil {
 		return nil, err
 	}
-	x := &run{job: s.Job, root: s.Root, def: s.Def, place: s.Place, rev: s.Rev, results: map[string]flow.Ref{}, lists: map[string][]json.RawMessage{},
+	x := &run{job: s.Job, root: s.Root, def: s.Def, place: s.Place, rev: s.Rev, gate: s.Gate, results: map[string]flow.Ref{}, lists: map[string][]json.RawMessage{},
 		items: map[int32]flow.Ref{}, known: map[uuid.UUID]json.RawMessage{}, stored: true}
 	if s.Parent != nil && s.Step != "" {
 		if x.parent, err = r.load(ctx, l, *s.Parent); err != nil {

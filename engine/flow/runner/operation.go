@@ -73,20 +73,30 @@ func (o *operation) event(e *event) error {
 		o.slots = append(o.slots, e)
 	}
 	return o.step(x, flow.Ended{Item: int(e.job.Item), OK: out.State == engine.StateSuccess, Final: out.State == engine.StateCanceled,
-		Result: ref})
+		Replaced: out.State == engine.StateCanceled && out.CanceledBy == byDebounce, Result: ref})
 }
 
-// begin makes a run of a flow's own job.
+// byDebounce is who the queue says has canceled a step that another one stands for.
+const byDebounce = "debounce"
+
+// begin makes a run of a flow's own job: one that was asked for, or one that had to wait for its limit within another.
 func (o *operation) begin(e *event) error {
 	c := e.begin
-	x := newRun(c.Job, c.Job.ID, c.Job.ID, "")
-	x.stored = true // by the operation itself, before it is advanced
+	x := newRun(c.Job, o.line.root, c.Job.ID, "")
+	x.stored, x.gate = true, c.Gate // by the operation itself, before it is advanced
+	if c.Job.Step != "" && c.Job.Parent != nil {
+		parent, err := o.runner.load(o.ctx, o.line, *c.Job.Parent)
+		if err != nil {
+			return err
+		}
+		x.parent, x.item = parent, c.Job.Item
+	}
 	if err := o.runner.define(o.ctx, x); err != nil {
 		return err
 	}
 	o.line.runs[x.job.ID] = x
 	o.runner.remember(x)
-	o.op.Begins = append(o.op.Begins, store.FlowAttempt{ID: c.Job.ID, Worker: c.Worker, Attempt: c.Attempt})
+	o.op.Begins = append(o.op.Begins, store.FlowBegin{FlowAttempt: store.FlowAttempt{ID: c.Job.ID, Worker: c.Worker, Attempt: c.Attempt}, Root: x.root})
 	o.touched[x.job.ID] = x
 	return o.step(x, flow.Begin{})
 }
@@ -218,6 +228,7 @@ func (o *operation) end(x *run, e flow.End) error {
 	if err != nil {
 		return err
 	}
+	f.Gate = x.gate
 	o.op.Over = append(o.op.Over, f)
 	o.ended[out.ID] = f.Outcome
 	o.over = append(o.over, x)
@@ -242,7 +253,7 @@ func (o *operation) write() error {
 			return err
 		}
 		o.op.Runs = append(o.op.Runs, store.FlowState{ID: x.job.ID, Rev: x.rev, State: state})
-		begun := slices.ContainsFunc(o.op.Begins, func(b store.FlowAttempt) bool { return b.ID == x.job.ID })
+		begun := slices.ContainsFunc(o.op.Begins, func(b store.FlowBegin) bool { return b.ID == x.job.ID })
 		if x.state.Phase != flow.Over && (begun || !x.parked.Equal(x.state.Until)) {
 			o.op.Parks = append(o.op.Parks, store.FlowPark{ID: x.job.ID, Due: x.state.Until})
 		}

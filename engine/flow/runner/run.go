@@ -30,6 +30,7 @@ type run struct {
 	parked    time.Time  // until when, by its row in q
 	at        time.Time  // of the event at hand
 	canceled  flow.Canceled
+	gate      int32 // the limit that it counts for; 0: none
 	broken    error // its definition cannot be read any more
 
 	value *format.Value // of the whole flow that def names

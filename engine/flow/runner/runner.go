@@ -18,8 +18,15 @@ func Is(j *engine.Job) bool { return j.Kind == engine.KindFlow || j.Kind == engi
 // Begin makes a run of a flow's job that this process has claimed. It is nobody's then, until it ends. A flow that cannot be begun
 // is an error; the job is the caller's to finish.
 func (r *Runner) Begin(ctx context.Context, c *engine.Claim) error {
+	root := c.Job.ID
+	if c.Job.Step != "" && c.Job.Parent != nil { // it had to wait for its limit
+		var err error
+		if root, err = r.root(ctx, *c.Job.Parent); err != nil {
+			return err
+		}
+	}
 	e := &event{run: c.Job.ID, begin: c}
-	r.handle(ctx, c.Job.ID, e)
+	r.handle(ctx, root, e)
 	return e.err
 }
 

@@ -129,15 +129,28 @@ func (b *box) Flow(_ context.Context, _, path string, _ engine.Hash) (*format.Fl
 	return nil, 0, &engine.Error{Code: engine.NotFound, Op: "flow.get", Path: path, Msg: "there is no such flow"}
 }
 
-func (b *box) Step(_ context.Context, j *engine.Job, step format.Body) error {
-	switch s := step.(type) {
+func (b *box) Step(_ context.Context, j *engine.Job, st runner.StepOf) error {
+	switch s := st.Module.Value.(type) {
 	case *format.RawScript:
 		j.Kind, j.Source, j.Language, j.Tag = engine.KindPreview, s.Content, s.Language, "step"
+		if s.ConcurrentLimit > 0 {
+			j.Limit = &engine.Limit{Key: s.Content, Slots: s.ConcurrentLimit, Fail: s.OnConcurrencyLimit == "fail"}
+		}
+		if d := st.Module.Debouncing; d != nil {
+			j.Debounce = &engine.Debounce{Key: s.Content, Delay: time.Duration(d.DebounceDelayS) * time.Second, Accumulate: d.DebounceArgsToAccumulate,
+				MaxCount: d.MaxTotalDebouncesAmount}
+		}
 		return nil
 	case *format.Script:
 		return &engine.Error{Code: engine.NotFound, Op: "script.get", Path: s.Path, Msg: "there is no such script"}
 	}
-	return fmt.Errorf("%T is no step", step)
+	return fmt.Errorf("%T is no step", st.Module.Value)
+}
+
+func (b *box) LimitFlow(j *engine.Job, v *format.Value) {
+	if v.ConcurrentLimit > 0 {
+		j.Limit = &engine.Limit{Key: j.Path, Slots: v.ConcurrentLimit}
+	}
 }
 
 // over hands the outcome of a run to who waits for it.

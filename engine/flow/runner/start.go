@@ -10,6 +10,7 @@ import (
 	"github.com/millrace/millrace/engine"
 	"github.com/millrace/millrace/engine/flow"
 	"github.com/millrace/millrace/engine/flow/format"
+	"github.com/millrace/millrace/engine/store"
 )
 
 // start makes the job of a step, or a run and whatever that begins with.
@@ -26,31 +27,38 @@ func (o *operation) start(x *run, e flow.Start) error {
 	}
 	j := o.child(x, e)
 	j.Args, j.Timeout = args, e.Timeout
-	if e.Step.Priority != 0 {
-		j.Priority = int16(e.Step.Priority)
-	}
-	if err := o.runner.cfg.Catalog.Step(o.ctx, j, e.Step.Value); err != nil {
+	st := StepOf{Module: e.Step, Flow: x.job.Path, Tag: x.job.Tag, KeepTags: x.value.PreserveStepTags}
+	if err := o.runner.cfg.Catalog.Step(o.ctx, j, st); err != nil {
 		if engine.CodeOf(err) == engine.Unavailable {
 			return err
 		}
 		return o.unborn(x, e, err)
 	}
-	f, err := o.runner.cfg.Queue.FlowJob(o.ctx, j)
-	if err != nil {
-		if engine.CodeOf(err) == engine.Unavailable {
-			return err
-		}
-		return o.unborn(x, e, err)
+	f, err := o.job(x, e, j)
+	if f == nil {
+		return err
 	}
 	own := slices.IndexFunc(o.slots, func(e *event) bool { return slices.Contains(e.slot, j.Tag) })
 	if o.runner.cfg.Queue.FlowHere(f, own >= 0); own >= 0 && f.Worker != 0 { // the job's that has just ended
 		o.owned[j.ID] = o.slots[own]
 		o.slots = slices.Delete(o.slots, own, own+1)
 	}
+	return nil
+}
+
+// job adds the job of a step to those that are born; nil: it cannot be, and the step has failed, or there is an error.
+func (o *operation) job(x *run, e flow.Start, j *engine.Job) (*store.FlowJob, error) {
+	f, err := o.runner.cfg.Queue.FlowJob(o.ctx, j)
+	if err != nil {
+		if engine.CodeOf(err) == engine.Unavailable {
+			return nil, err
+		}
+		return nil, o.unborn(x, e, err)
+	}
 	item := j.Item
 	f.Item = &item
 	o.op.Jobs = append(o.op.Jobs, f)
-	return nil
+	return f, nil
 }
 
 // unborn is the failure of a step that could not become a job: a script that is not there any more, arguments that are too large.
@@ -112,6 +120,13 @@ func (o *operation) sub(x *run, e flow.Start, b *format.SubFlow) error {
 	j := o.child(x, e)
 	j.Kind, j.Path, j.Hash, j.Tag, j.Trigger = engine.KindFlow, b.Path, version, pick(f.Tag, x.job.Tag), "flow"
 	if j.Args, err = json.Marshal(e.Args); err != nil {
+		return err
+	}
+	if n := e.Step.Priority; n != 0 {
+		j.Priority = int16(n)
+	}
+	if o.runner.cfg.Catalog.LimitFlow(j, &f.Value); j.Limit != nil || j.Debounce != nil {
+		_, err := o.job(x, e, j) // whoever claims it begins it, when its turn has come
 		return err
 	}
 	return o.bear(x, e, j, uuid.Nil, "")

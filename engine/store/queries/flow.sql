@@ -3,9 +3,9 @@
 -- where they find it. An operation that is sent again, because the answer was lost, finds its own token and changes nothing.
 
 -- name: FlowBegin
--- Jobs of flows that a worker has claimed become runs.
+-- Jobs of flows that a worker has claimed become runs: of their own, or within the run that waited for them.
 insert into flow_run (id, root, def, place, state)
-select u.id, u.id, u.id, '', '{}' from unnest($1::uuid[]) as u(id)
+select u.id, u.root, u.id, '', '{}' from unnest($1::uuid[], $2::uuid[]) as u(id, root)
 on conflict (id) do nothing;
 
 -- name: FlowAdvance
@@ -57,7 +57,7 @@ update q set state = 6, worker = 0, attempt = greatest(q.attempt, 1),
 where q.id = any(array(select u.id from unnest($1, $2::uuid[], $3::int8[]) as u(id, guard, token) where {held})) and q.state in (1, 6);
 
 -- name: FlowJobs
--- Jobs of steps, and those of runs (state 6).
+-- Jobs of steps, and those of runs (state 6). A step with a limit waits for it (state 5).
 with j as (
     insert into job (id, created_at, scheduled_for, spec, workspace, args, parent, source, lock, args_blob, step, item)
     select u.id, u.created_at, coalesce(u.scheduled_for, now()), u.spec, u.workspace, u.args, u.parent, u.source, u.lock, u.args_blob,
@@ -69,10 +69,10 @@ with j as (
     on conflict (id) do nothing
     returning id, scheduled_for, spec, array_position($1, id) as n
 )
-insert into q (id, scheduled_for, started_at, worker, attempt, prio, state, tag, spec)
+insert into q (id, scheduled_for, started_at, worker, attempt, prio, state, tag, gate, spec)
 select id, case when ($14::int2[])[n] = 6 then coalesce(($19::timestamptz[])[n], timestamptz '9999-12-31') else scheduled_for end,
-    case when ($14)[n] <> 0 then now() end, case when ($14)[n] = 1 then ($13::int4[])[n] else 0 end, (($14)[n] <> 0)::int4,
-    ($7::int2[])[n], ($14)[n], ($8::text[])[n], spec
+    case when ($14)[n] in (1, 6) then now() end, case when ($14)[n] = 1 then ($13::int4[])[n] else 0 end, (($14)[n] in (1, 6))::int4,
+    ($7::int2[])[n], ($14)[n], ($8::text[])[n], ($20::int4[])[n], spec
 from j
 on conflict (id) do nothing;
 
@@ -89,10 +89,11 @@ on conflict (run, n) do nothing;
 exists (select 1 from flow_run g where g.id = u.guard and g.token = u.token)
 
 -- name: FlowGet
-select r.root, r.def, r.place, r.rev, r.state, j.parent, j.step, j.item, {job}, b.data
+select r.root, r.def, r.place, r.rev, r.state, j.parent, j.step, j.item, q.gate, {job}, b.data
 from flow_run r
 join job j on j.id = r.id
 join spec s on s.id = j.spec
+left join q on q.id = r.id
 left join blob b on b.hash = j.args_blob
 where r.id = $1;
 

@@ -324,14 +324,17 @@ with lost as (
 select id, coalesce(gate, 0) from d;
 
 -- name: JobStepsOver
--- Steps of flows that nobody runs and nobody will: their worker is gone, and they are to be canceled or were lost too often.
+-- Steps of flows that nobody runs and nobody will: their worker is gone, and they are to be canceled or were lost too often; or
+-- another one stands for them (worker 0).
 select {job}, null::bytea, q.worker, q.attempt, q.canceled_by, q.cancel_reason
 from (
-    select * from q
+    (select * from q where q.worker = 0 and q.canceled_by is not null and q.state in (0, 5) limit 1000)
+    union all
+    (select * from q
     where q.state = 1 and (q.started_at <= now() or q.started_at > now() + interval '1 minute')
         and not exists (select 1 from worker w where w.id = q.worker and w.gone is null)
         and (q.canceled_by is not null or q.lost >= $1)
-    limit 1000
+    limit 1000)
 ) q
 join job j on j.id = q.id and j.step is not null
 join spec s on s.id = j.spec;
