@@ -34,6 +34,7 @@ type Config struct {
 	Scripts    api.Scripts
 	Schedules  api.Schedules
 	Batches    api.Batches
+	Values     api.Values
 	Tokens     api.Tokens
 	Workspaces api.Workspaces
 	Health     api.Health
@@ -83,7 +84,7 @@ func New(cfg Config) (*Server, error) {
 		cfg.MaxBody = defaultMaxBody
 	}
 	base, giveUp := context.WithCancel(context.Background())
-	a, err := api.New(api.Config{Auth: cfg.Auth, Jobs: cfg.Jobs, Scripts: cfg.Scripts, Schedules: cfg.Schedules, Batches: cfg.Batches, Tokens: cfg.Tokens,
+	a, err := api.New(api.Config{Auth: cfg.Auth, Jobs: cfg.Jobs, Scripts: cfg.Scripts, Schedules: cfg.Schedules, Batches: cfg.Batches, Values: cfg.Values, Tokens: cfg.Tokens,
 		Workspaces: cfg.Workspaces, Health: cfg.Health, Metrics: cfg.Metrics, Version: cfg.Version,
 		WaitTimeout: cfg.WaitTimeout, Base: base, Log: cfg.Log})
 	if err != nil {

@@ -21,6 +21,7 @@ type config struct {
 	data        string
 	listen      string
 	databaseURL string
+	secretKey   string // file of the key of secrets
 	workspace   string
 	isolation   string
 	network     networkConfig
@@ -63,6 +64,7 @@ func parseConfig(args []string, env func(string) string, out io.Writer) (config,
 	fs.StringVar(&c.data, "data", or("data", defaultData()), "`folder` for the database, caches and the local socket")
 	fs.StringVar(&c.listen, "listen", or("listen", "127.0.0.1:8000"), "TCP `address` of the HTTP API")
 	fs.StringVar(&c.databaseURL, "database-url", or("database-url", ""), "PostgreSQL 15 to 18 to use, as a `URL`; empty: a private one in the data folder")
+	fs.StringVar(&c.secretKey, "secret-key-file", or("secret-key-file", ""), "`file` with the key that secret variables are encrypted with, made when it is not there; empty: secret.key in the data folder. Daemons of one database need the same")
 	fs.StringVar(&c.workspace, "workspace", or("workspace", "main"), "workspace that is made at the first start")
 	fs.StringVar(&c.isolation, "isolation", or("isolation", "full"), "`full` (namespaces, cgroups, seccomp), nsjail (the same walls by nsjail, no cgroups, slower) or none (no walls at all: only for code you trust)")
 	fs.StringVar(&c.network.standard, "network-default", or("network-default", networkAuto), "`network` of jobs that do not say: none, egress, host, or auto (egress where the host can, else host)")

@@ -20,6 +20,7 @@ import (
 	"github.com/millrace/millrace/engine/maintain"
 	"github.com/millrace/millrace/engine/metric"
 	"github.com/millrace/millrace/engine/queue"
+	"github.com/millrace/millrace/engine/secret"
 	"github.com/millrace/millrace/engine/trigger/schedule"
 	"github.com/millrace/millrace/runtimes"
 	"github.com/millrace/millrace/runtimes/build"
@@ -28,6 +29,7 @@ import (
 // services are the parts with goroutines of their own.
 type services struct {
 	gate      *auth.Auth
+	values    *secret.Values
 	scripts   *catalog.Catalog
 	queue     *queue.Queue
 	flows     *runner.Runner
@@ -45,6 +47,7 @@ func (d *daemon) startServices(ctx context.Context, s services) error {
 	}{
 		{s.gate.Start, func(context.Context) { s.gate.Stop() }},
 		{d.ensureWorkspace(s.gate), func(context.Context) {}},
+		{s.values.Start, func(context.Context) { s.values.Stop() }},
 		{s.scripts.Start, func(context.Context) { s.scripts.Stop() }},
 		{d.pool.Start, func(context.Context) { d.pool.Stop() }},
 		{s.queue.Start, func(context.Context) { s.queue.Stop() }},

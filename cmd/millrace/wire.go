@@ -155,6 +155,10 @@ func (d *daemon) startEngine(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	values, err := d.values(gate, part("secret"))
+	if err != nil {
+		return err
+	}
 	scripts, err := catalog.New(catalog.Config{DB: d.db, Registry: d.registry, MaxLimits: d.cfg.maxLimits, Log: part("catalog")})
 	if err != nil {
 		return err
@@ -184,7 +188,7 @@ func (d *daemon) startEngine(ctx context.Context) error {
 	})
 	devices, gated := d.gpus(part("gpu"))
 	executor := execute.New(execute.Config{
-		Scripts: scripts, Logs: out, Live: logs, Bus: signals, Prepare: prepare.New(d.registry, builder), Pool: d.pool,
+		Scripts: scripts, Values: values, Logs: out, Live: logs, Bus: signals, Prepare: prepare.New(d.registry, builder), Pool: d.pool,
 		Env: execute.Env(d.baseURL(), gate.JobToken), Defaults: d.cfg.limits, MaxLimits: d.cfg.maxLimits, GPUs: devices, Networks: d.nets,
 		Log: part("execute"),
 	})
@@ -214,7 +218,7 @@ func (d *daemon) startEngine(ctx context.Context) error {
 		Others: q.Others, GPUs: devices, Log: part("jobs"),
 	})
 	flows.Runner = runner.New(runner.Config{
-		Queue: q, Store: d.db, Catalog: d.jobs, Expr: d.expressions(), Ended: ended(signals), Log: part("flow"),
+		Queue: q, Store: d.db, Catalog: d.jobs, Values: values, Expr: d.expressions(), Ended: ended(signals), Log: part("flow"),
 	})
 	deployed := deploy.New(scripts, gate, d.jobs, d.registry)
 	deployed.Check = d.jobs.CheckDevices
@@ -228,11 +232,11 @@ func (d *daemon) startEngine(ctx context.Context) error {
 	}
 	d.server, err = web.New(web.Config{
 		Listen: d.cfg.listen, Socket: d.socket(), Version: cli.Version, Auth: gate, Jobs: d.jobs,
-		Scripts: deployed, Schedules: schedules, Batches: many, Tokens: gate.Tokens(), Workspaces: gate.Workspaces(), Health: health{d}, Metrics: metrics.Write, Log: part("web"),
+		Scripts: deployed, Schedules: schedules, Batches: many, Values: values, Tokens: gate.Tokens(), Workspaces: gate.Workspaces(), Health: health{d}, Metrics: metrics.Write, Log: part("web"),
 	})
 	if err != nil {
 		return err
 	}
 	d.guests.Store(d.server)
-	return d.startServices(ctx, services{gate: gate, scripts: scripts, queue: q, flows: flows.Runner, schedules: schedules, batches: many, maintain: upkeep, builder: builder})
+	return d.startServices(ctx, services{gate: gate, values: values, scripts: scripts, queue: q, flows: flows.Runner, schedules: schedules, batches: many, maintain: upkeep, builder: builder})
 }

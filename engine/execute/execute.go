@@ -37,9 +37,15 @@ type logs interface {
 	AppendStream(ctx context.Context, id uuid.UUID, offset int64, text string) error
 }
 
+// values follows the references to variables and resources in arguments.
+type values interface {
+	Fill(ctx context.Context, j *engine.Job, raw json.RawMessage) (json.RawMessage, error)
+}
+
 // Config wires an Executor.
 type Config struct {
 	Scripts scripts
+	Values  values // nil: references stay as they are
 	Logs    logs
 	Live    *live.Logs
 	Bus     *bus.Bus
@@ -200,6 +206,20 @@ func (x *Executor) find(ctx context.Context, j *engine.Job) (program, error) {
 	return p, nil
 }
 
+// filled is j with arguments in which references stand for nothing but themselves any more; the job's record keeps the references.
+func (x *Executor) filled(ctx context.Context, j *engine.Job) (*engine.Job, error) {
+	if x.cfg.Values == nil {
+		return j, nil
+	}
+	args, err := x.cfg.Values.Fill(ctx, j, j.Args)
+	if err != nil {
+		return nil, fmt.Errorf("arguments: %w", err)
+	}
+	filled := *j
+	filled.Args = args
+	return &filled, nil
+}
+
 // code runs a script or a preview.
 func (x *Executor) code(ctx context.Context, j *engine.Job, sink *sink, out *engine.Outcome) error {
 	p, err := x.find(ctx, j)
@@ -207,6 +227,9 @@ func (x *Executor) code(ctx context.Context, j *engine.Job, sink *sink, out *eng
 		return err
 	}
 	if err := x.cfg.Networks.reach(&p); err != nil {
+		return err
+	}
+	if j, err = x.filled(ctx, j); err != nil {
 		return err
 	}
 	limits, err := x.limits(p, j)

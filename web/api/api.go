@@ -29,6 +29,7 @@ type Config struct {
 	Scripts     Scripts
 	Schedules   Schedules
 	Batches     Batches
+	Values      Values
 	Tokens      Tokens
 	Workspaces  Workspaces
 	Health      Health
@@ -45,6 +46,7 @@ type API struct {
 	scripts     Scripts
 	schedules   Schedules
 	batches     Batches
+	values      Values
 	tokens      Tokens
 	workspaces  Workspaces
 	health      Health
@@ -72,6 +74,8 @@ func New(cfg Config) (*API, error) {
 		return nil, errors.New("web/api: Schedules is missing")
 	case cfg.Batches == nil:
 		return nil, errors.New("web/api: Batches is missing")
+	case cfg.Values == nil:
+		return nil, errors.New("web/api: Values is missing")
 	case cfg.Tokens == nil:
 		return nil, errors.New("web/api: Tokens is missing")
 	case cfg.Workspaces == nil:
@@ -87,7 +91,7 @@ func New(cfg Config) (*API, error) {
 	if cfg.Base == nil {
 		cfg.Base = context.Background()
 	}
-	return &API{jobs: cfg.Jobs, scripts: cfg.Scripts, schedules: cfg.Schedules, batches: cfg.Batches, tokens: cfg.Tokens, workspaces: cfg.Workspaces, health: cfg.Health,
+	return &API{jobs: cfg.Jobs, scripts: cfg.Scripts, schedules: cfg.Schedules, batches: cfg.Batches, values: cfg.Values, tokens: cfg.Tokens, workspaces: cfg.Workspaces, health: cfg.Health,
 		metrics: cfg.Metrics, sessions: session.New(cfg.Auth), version: cfg.Version, waitTimeout: cfg.WaitTimeout,
 		base: cfg.Base, log: cfg.Log, draining: make(chan struct{})}, nil
 }
@@ -108,6 +112,9 @@ func (h *API) Routes() []Route {
 		h.scheduleRoutes(),  // create, update, get, list, ticks, pause, preview, backfill
 		h.calendarRoutes(),  // put, get, list, delete
 		h.workerRoutes(),    // list
+		h.variableRoutes(),  // create, update, get, value, list, delete
+		h.resourceRoutes(),  // the same, and values with what they refer to
+		h.resourceTypeRoutes(),
 	} {
 		all = append(all, group...)
 	}

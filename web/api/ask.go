@@ -2,12 +2,14 @@ package api
 
 import (
 	"context"
+	"encoding/json"
 	"io"
 	"time"
 
 	"github.com/google/uuid"
 
 	"github.com/millrace/millrace/engine"
+	"github.com/millrace/millrace/engine/secret"
 	"github.com/millrace/millrace/web/session"
 )
 
@@ -66,6 +68,26 @@ type Schedules interface {
 	GetCalendar(ctx context.Context, p engine.Principal, ws, path string) (*engine.Calendar, error)
 	ListCalendars(ctx context.Context, p engine.Principal, ws string) ([]engine.Calendar, error)
 	DeleteCalendar(ctx context.Context, p engine.Principal, ws, path string) error
+}
+
+// Values keeps variables and resources.
+type Values interface {
+	CreateVariable(ctx context.Context, p engine.Principal, x engine.Variable, sealed bool) error
+	GetVariable(ctx context.Context, p engine.Principal, ws, path string, s secret.Show) (*engine.Variable, error)
+	ListVariables(ctx context.Context, p engine.Principal, ws string, f engine.ValueFilter) ([]engine.Variable, error)
+	UpdateVariable(ctx context.Context, p engine.Principal, ws, path string, c engine.VariableChange, sealed bool) error
+	DeleteVariable(ctx context.Context, p engine.Principal, ws, path string) error
+	CreateResource(ctx context.Context, p engine.Principal, r engine.Resource, replace bool) error
+	GetResource(ctx context.Context, p engine.Principal, ws, path string) (*engine.Resource, error)
+	// ResourceValue is the value with what it refers to.
+	ResourceValue(ctx context.Context, p engine.Principal, ws, path string) (json.RawMessage, error)
+	ListResources(ctx context.Context, p engine.Principal, ws string, f engine.ValueFilter) ([]engine.Resource, error)
+	UpdateResource(ctx context.Context, p engine.Principal, ws, path string, c engine.ResourceChange) error
+	DeleteResource(ctx context.Context, p engine.Principal, ws, path string) error
+	PutType(ctx context.Context, p engine.Principal, t engine.ResourceType, replace bool) error
+	GetType(ctx context.Context, p engine.Principal, ws, name string) (*engine.ResourceType, error)
+	ListTypes(ctx context.Context, p engine.Principal, ws string) ([]engine.ResourceType, error)
+	DeleteType(ctx context.Context, p engine.Principal, ws, name string) error
 }
 
 // Tokens makes and forgets API tokens.

@@ -28,6 +28,11 @@ type (
 	Tick         = wire.Tick
 	Calendar     = wire.Calendar
 	NewCalendar  = wire.NewCalendar
+	Variable     = wire.Variable
+	NewVariable  = wire.NewVariable
+	EditVariable = wire.EditVariable
+	Resource     = wire.Resource
+	NewResource  = wire.NewResource
 	Product      = wire.Product
 	Batch        = wire.Batch
 	BatchRow     = wire.BatchRow

@@ -67,6 +67,7 @@ func commands() []command {
 		scheduleList, scheduleGet, scheduleCreate, scheduleUpdate, schedulePush, scheduleDelete, scheduleEnable, scheduleDisable,
 		schedulePause, scheduleResume, scheduleTicks, schedulePreview, scheduleRun, scheduleBackfill,
 		calendarPut, calendarList, calendarGet, calendarDelete, workersCommand, workerList,
+		variableSet, variableGet, variableList, variableDelete, resourceSet, resourceGet, resourceList, resourceDelete,
 		tokenCreate, tokenList, tokenDelete, versionCommand}
 }
 

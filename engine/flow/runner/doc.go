@@ -71,10 +71,11 @@ type StepOf struct {
 	KeepTags bool   // steps with a tag of their own keep it
 }
 
-// Values are the variables and resources that expressions ask for; nil: there is no such thing.
+// Values are the variables and resources that expressions ask for, and that flow_env refers to; nil: there is no such thing.
 type Values interface {
 	Variable(ctx context.Context, j *engine.Job, path string) (json.RawMessage, error)
 	Resource(ctx context.Context, j *engine.Job, path string) (json.RawMessage, error)
+	Fill(ctx context.Context, j *engine.Job, raw json.RawMessage) (json.RawMessage, error)
 }
 
 // Config wires a Runner.

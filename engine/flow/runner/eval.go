@@ -79,7 +79,7 @@ func (s *scope) Fetch(ctx context.Context, ref expr.Ref) (json.RawMessage, error
 		}
 		return nil, nil
 	case "flow_env":
-		return json.Marshal(x.value.FlowEnv)
+		return s.environment()
 	case expr.Results:
 		return s.step(ref.Key)
 	case "previous_result":
@@ -112,6 +112,16 @@ func (s *scope) Fetch(ctx context.Context, ref expr.Ref) (json.RawMessage, error
 		return o.runner.cfg.Values.Resource(ctx, x.job, ref.Key)
 	}
 	return nil, nil
+}
+
+// environment is flow_env, with the variables and resources that it names.
+func (s *scope) environment() (json.RawMessage, error) {
+	o, x := s.eval.operation, s.eval.run
+	env, err := json.Marshal(x.value.FlowEnv)
+	if err != nil || o.runner.cfg.Values == nil {
+		return env, err
+	}
+	return o.runner.cfg.Values.Fill(o.ctx, x.job, env)
 }
 
 func (s *scope) iter() *flow.Iter {
