@@ -32,7 +32,7 @@ func values(t *testing.T, d *daemon) {
 	if args, err := json.Marshal(j.Args); err != nil || strings.Contains(string(args), "hunter2") || !strings.Contains(string(args), "$res:f/db/main") {
 		t.Errorf("the record has %s, %v", args, err)
 	}
-	flow := `{"flow_env": {"db": "$res:f/db/main"}, "modules": [{"id": "a", "value": {"type": "rawscript", "language": "bash", "content": "echo \"$1-$2\"",
+	flow := `{"flow_env": {"db": "$res:f/db/main"}, "modules": [{"id": "a", "value": {"type": "rawscript", "language": "bash", "content": "x=\"$1\"\ny=\"$2\"\necho \"$x-$y\"",
 		"input_transforms": {"x": {"type": "javascript", "expr": "flow_env.db.host"}, "y": {"type": "javascript", "expr": "variable('f/db/password').length"}}}}]}`
 	got, err := d.RunWait(ctx, client.Run{Flow: &client.FlowPreview{Value: json.RawMessage(flow)}})
 	if err != nil || !strings.Contains(string(got), "db-14") && string(got) != `"db-14"` {
