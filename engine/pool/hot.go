@@ -197,9 +197,11 @@ func (p *Pool) acquireHot(ctx context.Context, use runtimes.Launch, key string, 
 		}
 		w := make(chan struct{})
 		c.turn = append(c.turn, w)
-		if len(c.turn) > c.soon {
+		if len(c.turn) > c.soon || c.slots == 1 {
 			p.mu.Unlock()
-			p.grow(use, key) // more are wanted than there are
+			// More are wanted than there are. Forking a large zygote and taking its child apart takes longer than many a run: beside
+			// one that is at it there should be one that has it behind it.
+			p.grow(use, key)
 		} else {
 			p.mu.Unlock()
 		}

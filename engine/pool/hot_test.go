@@ -74,6 +74,43 @@ func TestHotAfterThree(t *testing.T) {
 	b.run(t, "bob", source, "bob:/mock") // another tenant has nothing of it
 }
 
+// Whoever finds the only slot with imports done ahead about to be free waits for it, and has a second one opened for the next time.
+func TestHotIsTwo(t *testing.T) {
+	b := bake(t)
+	const source = "import pandas"
+	for range hotAfter {
+		b.run(t, "ann", source, "ann:/mock")
+	}
+	b.settle(t)
+	var use runtimes.Launch
+	for _, h := range b.hots.habits {
+		use = h.launch
+	}
+	for want := 2; want <= 3; want++ { // the third is not opened
+		var taken []*Worker
+		for range want - 1 {
+			w, err := b.acquireHot(t.Context(), use, "", 0)
+			if err != nil || w == nil {
+				t.Fatal(w, err)
+			}
+			taken = append(taken, w)
+		}
+		c := taken[0].entry.class
+		b.coming(c, len(taken))
+		if w, err := b.acquireHot(t.Context(), use, "", 0); w != nil || err != nil {
+			t.Errorf("got %v, %v of slots that are busy", w, err)
+		}
+		b.coming(c, -len(taken))
+		for _, w := range taken {
+			w.Release()
+		}
+		b.settle(t)
+		if b.slots() != 2 {
+			t.Fatalf("%d slots, want 2", b.slots())
+		}
+	}
+}
+
 // What cannot be imported ahead, or is not worth it, stays as it was.
 func TestHotNever(t *testing.T) {
 	b := bake(t)

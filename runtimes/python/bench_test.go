@@ -16,7 +16,8 @@ import (
 )
 
 // BenchmarkJob runs one job after the other in one real slot: a fork of the zygote each. It needs MILLRACE_TEST_JAIL, the
-// path of the helper program, and a built tree. answer-us is request to result; the whole operation includes the end of the process.
+// path of the helper program, and a built tree. answer-us is request to result; the whole operation includes the end of the process;
+// slot-cpu-us is what all processes of the slot used, which is steadier than time on a machine that does other things.
 func BenchmarkJob(b *testing.B) {
 	helper := os.Getenv("MILLRACE_TEST_JAIL")
 	if helper == "" {
@@ -58,7 +59,7 @@ func benchmarkJob(b *testing.B, walls sandbox.Isolator, h runtimes.Host, source 
 	if err != nil {
 		b.Fatal(err)
 	}
-	var answers time.Duration
+	var answers, used time.Duration
 	for b.Loop() {
 		proc, err := place.Start(b.Context(), launch.Spec)
 		if err != nil {
@@ -80,10 +81,13 @@ func benchmarkJob(b *testing.B, walls sandbox.Isolator, h runtimes.Host, source 
 			b.Fatalf("got %+v, %v\n%s", r, err, out)
 		}
 		answers += time.Since(asked)
-		if _, err := proc.Wait(b.Context()); err != nil {
+		exit, err := proc.Wait(b.Context())
+		if err != nil {
 			b.Fatal(err)
 		}
+		used += exit.Usage.CPUUser + exit.Usage.CPUSystem
 		_ = proc.Close()
 	}
+	b.ReportMetric(float64(used.Microseconds())/float64(b.N), "slot-cpu-us")
 	b.ReportMetric(float64(answers.Microseconds())/float64(b.N), "answer-us")
 }

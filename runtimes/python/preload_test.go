@@ -77,3 +77,37 @@ print(learn(` + script + `), learn("import os, third\nos.environ['A'] = 'b'\ndef
 		t.Errorf("learned %s", got)
 	}
 }
+
+// What a library lets be set once in the zygote is left prepared; of one whose threads would not survive a fork each job sets its own.
+func TestThreadsAreLeftToWhoNeedsThem(t *testing.T) {
+	const code = `
+import os, threading, millrace_preload as p
+stay = threading.Event()
+told = []
+p.setters[:] = [%s]
+print(p._survives(), len(p.setters), len(os.listdir("/proc/self/task")), len(told))
+`
+	if len(strings.Split(run(t, "import os\nprint(*os.sched_getaffinity(0))"), " ")) < 2 {
+		t.Skip("one core: there are no threads to be had")
+	}
+	if got := run(t, strings.Replace(code, "%s", "told.append", 1)); got != "True 0 1 1" {
+		t.Errorf("of a library without threads: %s", got)
+	}
+	if got := run(t, strings.Replace(code, "%s", "lambda n: threading.Thread(target=stay.wait, daemon=True).start()", 1)); got != "True 1 1 0" {
+		t.Errorf("of a library whose threads stay: %s", got)
+	}
+}
+
+// An exercise that fails harms nobody, and those of modules that are not there are left out.
+func TestPractise(t *testing.T) {
+	got := run(t, `
+import sys, types, millrace_preload as p
+seen = []
+sys.modules["numpy"] = types.SimpleNamespace(arange=lambda n: seen.append(n))
+p.practise()
+print(seen, "pandas" in sys.modules)
+`)
+	if got != "[1000] False" {
+		t.Errorf("practised %s", got)
+	}
+}

@@ -3,6 +3,7 @@ package forker_test
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/millrace/millrace/sandbox"
@@ -64,6 +65,58 @@ func TestPractisedPagesAreCopiedAhead(t *testing.T) {
 	}
 	if faults[true] > 40 {
 		t.Errorf("%v faults after practice", faults[true])
+	}
+}
+
+// A zygote with 8 MB in use and 8 MB that hardly are; a practising child looks how much of both is in huge pages.
+const hugeSource = `
+import mmap, socket, sys
+sys.path.insert(0, "/millrace/lib")
+import _millrace_forker
+said = mmap.mmap(-1, 4096)
+used, unused = (mmap.mmap(-1, 8 << 20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) for _ in range(2))
+used[:] = b"u" * len(used)
+for at in range(0, len(unused), 1 << 16):
+    unused[at] = 1
+
+def practise():
+    with open("/proc/self/smaps_rollup") as rollup:
+        for line in rollup:
+            if line.startswith("AnonHugePages:"):
+                said[:8] = int(line.split()[1]).to_bytes(8, "little")
+
+def run_job():
+    with socket.socket(fileno=3) as s:
+        s.recv(10)
+        used[5000] = 0
+        s.sendall(b"[%d,%d]" % (int.from_bytes(said[:8], "little"), used[:].count(b"u")))
+
+_millrace_forker.serve(3, run_job, True, practise)
+`
+
+// TestMemoryInUseIsInHugePages: what forks share and is full is collapsed, what is not full stays as it is, and jobs have copies.
+func TestMemoryInUseIsInHugePages(t *testing.T) {
+	needRoot(t)
+	if b, err := os.ReadFile("/sys/kernel/mm/transparent_hugepage/enabled"); err != nil || strings.Contains(string(b), "[never]") {
+		t.Skipf("no transparent huge pages here: %s %v", b, err)
+	}
+	template := zygote(t)
+	if err := os.WriteFile(filepath.Join(template.Binds[0].Source, "zygote.py"), []byte(hugeSource), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	p := openPython(t, &harness{t: t}, template)
+	for range 2 {
+		result, e, out := p.run("go")
+		got, ok := result.([]any)
+		if !ok || len(got) != 2 || e.Code != 0 {
+			t.Fatalf("%v %+v %q", result, e, out)
+		}
+		if kb := got[0].(float64); kb < 6<<10 || kb > 15<<10 {
+			t.Errorf("%v kB are in huge pages, want most of 8 MB and nothing of the other 8", kb)
+		}
+		if got[1] != float64(8<<20-1) {
+			t.Errorf("a job finds %v bytes as the zygote left them", got[1])
+		}
 	}
 }
 

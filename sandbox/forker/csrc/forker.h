@@ -7,7 +7,7 @@
 //   hold.c    a child that is confined first and told what to become later
 //   filter.c  the seccomp filter that every job gets on top of the slot's
 //   landlock.c a second wall around the files that a job can open
-//   touch.c   what a zygote's children copy ahead of their jobs
+//   touch.c   how a zygote's memory is laid out for its children, and what of it they copy ahead of their jobs
 //   python.c  the CPython extension: the same loop inside a booted interpreter
 #ifndef MILLRACE_FORKER_H
 #define MILLRACE_FORKER_H
@@ -88,6 +88,7 @@ void drop_bounding(uint64_t keep);
 int keep_capabilities(uint64_t keep);
 void touch_learn(void (*practise)(void *), void *arg);
 void touch(void);
+void collapse(void);
 void filter_build(void);
 int filter_load(void);
 void landlock_probe(void);

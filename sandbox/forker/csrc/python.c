@@ -83,6 +83,7 @@ static PyObject *py_serve(PyObject *self, PyObject *args) {
 #ifdef __GLIBC__
 	malloc_trim(0); // what the boot has freed would be copied or unmapped once more by every job
 #endif
+	collapse();
 	if (w.practise) learn(&w);
 	if (serve(fd, &python)) return PyErr_SetFromErrno(PyExc_OSError);
 	Py_RETURN_NONE;

@@ -10,7 +10,7 @@ import sys
 
 TRIES = 8  # modules that may be left out before all are
 PATIENCE = 15  # seconds that a try may take; the zygote must be up in 30
-THREADS = "OPENBLAS_NUM_THREADS"  # its threads would not survive the fork; see set_threads
+THREADS = "OPENBLAS_NUM_THREADS"  # its threads would not survive the fork; see _threads_ready
 
 setters = []  # functions that say how many threads a library has
 
@@ -133,8 +133,35 @@ def _compare(before, after):
             raise Unfit(what)
 
 
+# What runs do with modules that many import, for a copy of the zygote to find out which memory that takes.
+EXERCISES = {
+    "numpy": """
+a = module.arange(1000) % 7
+(a * 2.5).sum(), a.reshape(10, 100).mean(axis=0).tolist(), module.zeros((8, 8)).dot(module.ones((8, 8)))
+""",
+    "pandas": """
+frame = module.DataFrame({"k": [1, 2, 1, 3] * 50, "v": [1.5, 2.5, None, 4.0] * 50, "s": ["a", "b", "c", "a"] * 50})
+frame.groupby("k")["v"].sum().sum(), frame[frame["k"] > 1].sort_values("v").head(3).to_dict("records")
+frame["w"] = frame["v"].fillna(0) * 2
+frame.merge(frame.groupby("s", as_index=False)["w"].mean(), on="s").describe()
+""",
+}
+
+
+def practise():
+    """Does what many runs do, in a child of the zygote that ends then."""
+    for name, code in EXERCISES.items():
+        if name in sys.modules:
+            try:
+                exec(code, {"module": sys.modules[name]})
+            except Exception:
+                pass  # a version that knows it otherwise: less is known ahead, and nothing is wrong
+
+
 # --- threads of OpenBLAS -------------------------------------------------------------------------------------------------
-# It makes as many threads as there are cores when it is loaded. Loaded here it has made none; a job then has it make them.
+# It makes as many threads as there are cores when it is loaded, and each turns in circles for a while before it sleeps: a job that
+# multiplies nothing would pay more for them than for itself. Loaded here it makes none. Told of more and then forked by the C
+# library, it stops them, and starts them again in whoever needs them first.
 
 
 def _find_setters():
@@ -157,13 +184,27 @@ def _find_setters():
                     setters.append(setter)
 
 
-def _survives():
-    """Whether a copy of this process can do what every job will do first."""
+def _in_copy(try_it):
+    """Whether a copy of this process lives through try_it and finds its result true."""
     child = os.fork()
     if child == 0:
-        set_threads()
-        os._exit(0)
+        os._exit(0 if try_it() else 1)
     return os.waitpid(child, 0)[1] == 0
+
+
+def _threads_ready():
+    """Has the libraries know how many threads they may start; false when some were started and did not go away again."""
+    set_threads()
+    _in_copy(lambda: True)
+    return len(os.listdir("/proc/self/task")) == 1
+
+
+def _survives():
+    """Whether jobs can have their threads. They find them prepared, or else each sets its own."""
+    if setters and _in_copy(_threads_ready):
+        _threads_ready()
+        setters.clear()
+    return _in_copy(lambda: set_threads() or True)
 
 
 def set_threads():
