@@ -38,39 +38,70 @@ func (d *instant) Deliver(c *engine.Claim) {
 	}()
 }
 
+// openInstant starts a queue with such a dispatcher.
+func openInstant(b *testing.B, url string) (d *instant, stop func()) {
+	b.Helper()
+	d = &instant{}
+	cfg := Config{DB: storetest.Open(b, url), Tags: []string{"noop"}, Slots: d, Log: storetest.Log(b)}
+	q, err := New(cfg)
+	if err != nil {
+		b.Fatal(err)
+	}
+	d.q = q
+	if _, _, err := cfg.DB.Partition(b.Context(), time.Now(), 1, 0); err != nil {
+		b.Fatal(err)
+	}
+	if err := q.Start(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+	return d, q.Stop
+}
+
 // BenchmarkNoop is the life of a job that does nothing, durable at both ends, at several numbers of clients that wait for
 // their results, on a server with fsync.
 func BenchmarkNoop(b *testing.B) {
 	url := storetest.Durable(b)
 	for _, clients := range []int{1, 64, 256} {
 		b.Run(fmt.Sprintf("c=%d", clients), func(b *testing.B) {
-			d := &instant{}
-			cfg := Config{DB: storetest.Open(b, url), Tags: []string{"noop"}, Slots: d, Log: storetest.Log(b)}
-			q, err := New(cfg)
-			if err != nil {
-				b.Fatal(err)
-			}
-			d.q = q
-			if _, _, err := cfg.DB.Partition(b.Context(), time.Now(), 1, 0); err != nil {
-				b.Fatal(err)
-			}
-			if err := q.Start(b.Context()); err != nil {
-				b.Fatal(err)
-			}
-			defer q.Stop()
-			d.load(b, clients)
+			d, stop := openInstant(b, url)
+			defer stop()
+			server, here := serverCPU(b, d.q.cfg.DB), ownCPU(b)
+			b.ResetTimer()
+			d.load(b, b.N, clients).report(b)
+			b.ReportMetric(float64((serverCPU(b, d.q.cfg.DB)-server).Microseconds())/float64(b.N), "server-cpu-us/job")
+			b.ReportMetric(float64(d.q.Flushes())/float64(b.N), "flushes/job")
+			b.ReportMetric(float64((ownCPU(b)-here).Microseconds())/float64(b.N), "own-cpu-us/job")
 		})
 	}
 }
 
-// load runs b.N jobs with that many clients and reports times from the push to the start and to the stored result.
-func (d *instant) load(b *testing.B, clients int) {
+// loaded is what a load took, and the times from the push to the start and to the stored result.
+type loaded struct {
+	took            time.Duration
+	starts, results []time.Duration
+}
+
+func (l loaded) report(b *testing.B) {
+	b.StopTimer()
+	b.ReportMetric(float64(len(l.starts))/l.took.Seconds(), "jobs/s")
+	for name, list := range map[string][]time.Duration{"start": l.starts, "result": l.results} {
+		if len(list) == 0 {
+			continue
+		}
+		slices.Sort(list)
+		b.ReportMetric(float64(list[len(list)/2].Microseconds()), name+"-p50-us")
+		b.ReportMetric(float64(list[len(list)*99/100].Microseconds()), name+"-p99-us")
+	}
+}
+
+// load runs n jobs with that many clients.
+func (d *instant) load(b *testing.B, n, clients int) loaded {
+	b.Helper()
 	var left atomic.Int64
-	left.Store(int64(b.N))
+	left.Store(int64(n))
 	starts, results := make([][]time.Duration, clients), make([][]time.Duration, clients)
 	var wg sync.WaitGroup
-	server, here := serverCPU(b, d.q.cfg.DB), ownCPU(b)
-	b.ResetTimer()
+	began := time.Now()
 	for i := range clients {
 		wg.Go(func() {
 			for left.Add(-1) >= 0 {
@@ -94,14 +125,5 @@ func (d *instant) load(b *testing.B, clients int) {
 		})
 	}
 	wg.Wait()
-	b.StopTimer()
-	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "jobs/s")
-	b.ReportMetric(float64((serverCPU(b, d.q.cfg.DB)-server).Microseconds())/float64(b.N), "server-cpu-us/job")
-	b.ReportMetric(float64(d.q.Flushes())/float64(b.N), "flushes/job")
-	b.ReportMetric(float64((ownCPU(b)-here).Microseconds())/float64(b.N), "own-cpu-us/job")
-	for name, list := range map[string][]time.Duration{"start": slices.Concat(starts...), "result": slices.Concat(results...)} {
-		slices.Sort(list)
-		b.ReportMetric(float64(list[len(list)/2].Microseconds()), name+"-p50-us")
-		b.ReportMetric(float64(list[len(list)*99/100].Microseconds()), name+"-p99-us")
-	}
+	return loaded{took: time.Since(began), starts: slices.Concat(starts...), results: slices.Concat(results...)}
 }

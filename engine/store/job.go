@@ -111,13 +111,17 @@ func addPlainJob(c []column, i *JobInsert) {
 	c[2].time(j.ScheduledFor)
 	c[3].int4(i.Spec)
 	c[4].text(j.Workspace)
-	if i.ArgsBlob != nil || len(j.Args) == 0 {
-		c[5].null()
-	} else {
-		c[5].bytes(j.Args)
-	}
+	addArgs(&c[5], i)
 	c[6].int2(j.Priority)
 	c[7].text(j.Tag)
+}
+
+func addArgs(c *column, i *JobInsert) {
+	if i.ArgsBlob != nil || len(i.Job.Args) == 0 {
+		c.null()
+		return
+	}
+	c.bytes(i.Job.Args)
 }
 
 func addJob(c []column, i *JobInsert) {
@@ -139,6 +143,35 @@ func addJob(c []column, i *JobInsert) {
 		c[14].null()
 	}
 	c[15].int4(i.Worker)
+}
+
+// sameJobTypes and sameFinishTypes are those of jobs, and of outcomes, that share all the rest.
+var (
+	sameJobTypes    = []uint32{oidUUID, oidTimestamptz, oidJSON}
+	sameFinishTypes = []uint32{oidUUID, oidInt8, oidInt8, oidJSON}
+)
+
+func addSameJob(c []column, i *JobInsert) {
+	c[0].uuid(i.Job.ID)
+	c[1].time(i.Job.CreatedAt)
+	addArgs(&c[2], i)
+}
+
+func addSameFinish(c []column, f *JobFinish) {
+	c[0].uuid(f.ID)
+	c[1].int8(f.CPU.Microseconds())
+	c[2].int8(f.MemoryPeak)
+	addResult(&c[3], f)
+}
+
+// same says that JobInsertSame stores both: they run the same and are due now.
+func (i *JobInsert) same(o *JobInsert) bool {
+	return i.Spec == o.Spec && i.Job.ScheduledFor.IsZero() && o.Job.ScheduledFor.IsZero()
+}
+
+// same says that JobFinishSame stores both.
+func (f *JobFinish) same(o *JobFinish) bool {
+	return f.State == o.State && f.LogOffset == 0 && f.LogTail == "" && o.LogOffset == 0 && o.LogTail == ""
 }
 
 // jobColumns is how many values readJob takes.
@@ -175,17 +208,21 @@ func addPlainFinish(c []column, f *JobFinish) {
 	c[1].int2(stateNumber(f.State))
 	c[2].int8(f.CPU.Microseconds())
 	c[3].int8(f.MemoryPeak)
-	if f.ResultBlob != nil || len(f.Result) == 0 {
-		c[4].null()
-	} else {
-		c[4].bytes(f.Result)
-	}
+	addResult(&c[4], f)
 	c[5].int8(f.LogOffset)
 	if f.LogTail == "" {
 		c[6].null()
 	} else {
 		c[6].text(f.LogTail)
 	}
+}
+
+func addResult(c *column, f *JobFinish) {
+	if f.ResultBlob != nil || len(f.Result) == 0 {
+		c.null()
+		return
+	}
+	c.bytes(f.Result)
 }
 
 func addFinish(c []column, f *JobFinish) {

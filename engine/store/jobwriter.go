@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"sync/atomic"
 
 	"github.com/google/uuid"
@@ -30,6 +31,7 @@ type JobWriter struct {
 	// The parameters' buffers live until the flush is over.
 	jobs  [4]*rows // direct, queued, full, keyed
 	ends  [2]*rows // plain, full
+	same  [2]*rows // jobs, outcomes
 	lanes *rows
 	gates *gateRows
 	flows *flowRows
@@ -39,6 +41,7 @@ type JobWriter struct {
 func (db *DB) NewJobWriter() *JobWriter {
 	return &JobWriter{
 		db: db, lanes: newRows(laneTypes), gates: newGateRows(), flows: newFlowRows(), ends: [2]*rows{newRows(plainFinishTypes), newRows(finishTypes)},
+		same: [2]*rows{newRows(sameJobTypes), newRows(sameFinishTypes)},
 		jobs: [4]*rows{newRows(plainJobTypes), newRows(plainJobTypes), newRows(jobTypes), newRows(jobTypes)},
 	}
 }
@@ -46,10 +49,12 @@ func (db *DB) NewJobWriter() *JobWriter {
 // jobStatements are prepared on every writer connection, by the names of their queries.
 var jobStatements = map[string][]uint32{
 	"JobInsertMany":  oids(plainJobTypes, true, oidInt4),
+	"JobInsertSame":  oids(sameJobTypes, true, oidInt4, oidText, oidInt2, oidText, oidInt4),
 	"JobInsertOne":   oids(plainJobTypes, false, oidInt4),
 	"JobInsertFull":  oids(jobTypes, true),
 	"JobInsertKeyed": oids(jobTypes, false),
 	"JobFinishMany":  oids(plainFinishTypes, true, oidInt4, oidInt4),
+	"JobFinishSame":  oids(sameFinishTypes, true, oidInt2, oidInt4, oidInt4),
 	"JobFinishOne":   oids(plainFinishTypes, false, oidInt4, oidInt4, oidJSON),
 	"JobFinishFull":  oids(finishTypes, true),
 	"JobClaim":       oids(laneTypes, true, oidInt8, oidInt4),
@@ -158,15 +163,25 @@ func (w *JobWriter) insert(r *rows, list []*JobInsert, send sender) {
 	if len(list) == 0 {
 		return
 	}
-	cols := r.reset()
-	for _, i := range list {
-		addPlainJob(cols, i)
-	}
-	worker := int4(list[0].Worker)
+	first := list[0]
+	worker := int4(first.Worker)
 	all := func(rr *pgconn.ResultReader) { // or the statement fails
 		for _, i := range list {
 			i.Inserted = true
 		}
+	}
+	if len(list) > 1 && first.Worker != 0 && !slices.ContainsFunc(list, func(i *JobInsert) bool { return !i.same(first) }) {
+		cols := w.same[0].reset()
+		for _, i := range list {
+			addSameJob(cols, i)
+		}
+		j := first.Job
+		send("JobInsertSame", append(w.same[0].arrays(), int4(first.Spec), []byte(j.Workspace), int2(j.Priority), []byte(j.Tag), worker), all)
+		return
+	}
+	cols := r.reset()
+	for _, i := range list {
+		addPlainJob(cols, i)
 	}
 	if len(list) == 1 {
 		send("JobInsertOne", append(r.scalars(), worker), all)
@@ -194,16 +209,7 @@ func (w *JobWriter) finish(list []*JobFinish, send sender) {
 		}
 	}
 	if len(plain) > 0 {
-		cols := w.ends[0].reset()
-		for _, f := range plain {
-			addPlainFinish(cols, f)
-		}
-		worker, attempt := int4(plain[0].Worker), int4(plain[0].Attempt)
-		if len(plain) == 1 {
-			send("JobFinishOne", append(w.ends[0].scalars(), worker, attempt, encodeUsage(plain[0].Usage)), markAccepted(plain))
-		} else {
-			send("JobFinishMany", append(w.ends[0].arrays(), worker, attempt), markAccepted(plain))
-		}
+		w.finishPlain(plain, send)
 	}
 	if len(full) > 0 {
 		cols := w.ends[1].reset()
@@ -212,6 +218,29 @@ func (w *JobWriter) finish(list []*JobFinish, send sender) {
 		}
 		send("JobFinishFull", w.ends[1].arrays(), markAccepted(full))
 	}
+}
+
+// finishPlain sends plain outcomes of one worker and attempt.
+func (w *JobWriter) finishPlain(list []*JobFinish, send sender) {
+	first := list[0]
+	worker, attempt := int4(first.Worker), int4(first.Attempt)
+	if len(list) > 1 && !slices.ContainsFunc(list, func(f *JobFinish) bool { return !f.same(first) }) {
+		cols := w.same[1].reset()
+		for _, f := range list {
+			addSameFinish(cols, f)
+		}
+		send("JobFinishSame", append(w.same[1].arrays(), int2(stateNumber(first.State)), worker, attempt), markAccepted(list))
+		return
+	}
+	cols := w.ends[0].reset()
+	for _, f := range list {
+		addPlainFinish(cols, f)
+	}
+	if len(list) == 1 {
+		send("JobFinishOne", append(w.ends[0].scalars(), worker, attempt, encodeUsage(first.Usage)), markAccepted(list))
+		return
+	}
+	send("JobFinishMany", append(w.ends[0].arrays(), worker, attempt), markAccepted(list))
 }
 
 // inserts are the jobs of a batch by the statement that stores them.
@@ -326,6 +355,8 @@ func readClaims(c *JobClaim) func(*pgconn.ResultReader) {
 func int4(v int32) []byte {
 	return []byte{byte(v >> 24), byte(v >> 16), byte(v >> 8), byte(v)}
 }
+
+func int2(v int16) []byte { return []byte{byte(v >> 8), byte(v)} }
 
 func int8param(v int64) []byte {
 	return append(int4(int32(v>>32)), int4(int32(v))...)

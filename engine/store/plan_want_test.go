@@ -64,7 +64,8 @@ func merge(a, b map[string]want) map[string]want {
 var jobWrites = map[string]want{
 	"JobInsertMany": {hot: true, args: `tids(3000000, 100), times(100), times(100), fill(100, 1), fill(100, 'main'::text),
 		fill(100, '{}'::json), fill(100, 0::int2), fill(100, 'noop'::text), 1`},
-	"JobInsertOne": {hot: true, args: `tid(3000000), now(), null, 1, 'main', '{}', 0, 'noop', 0`},
+	"JobInsertSame": {hot: true, args: `tids(3000000, 100), times(100), fill(100, '{}'::json), 1, 'main', 0, 'noop', 1`},
+	"JobInsertOne":  {hot: true, args: `tid(3000000), now(), null, 1, 'main', '{}', 0, 'noop', 0`},
 	"JobInsertFull": {hot: true, args: `tids(3000000, 100) || running(10), times(110), times(110), fill(110, 1), fill(110, 'main'::text),
 		fill(110, '{}'::json), fill(110, 0::int2), fill(110, 'noop'::text), fill(110, null::uuid), fill(110, null::uuid), fill(110, null::text),
 		fill(110, null::text), fill(110, null::text), fill(110, null::bytea), fill(110, null::int4), fill(110, 1)`},
@@ -72,6 +73,7 @@ var jobWrites = map[string]want{
 	"JobFinishOne":   {hot: true, via: "q_pkey", args: `tid(1001000), 2, 0, 0, '{}', 0, null, 1, 1, null`},
 	"JobFinishMany": {hot: true, via: "q_pkey", args: `running(200), fill(200, 2::int2), fill(200, 0::int8),
 		fill(200, 0::int8), fill(200, '{}'::json), fill(200, 0::int8), fill(200, null::bytea), 1, 1`},
+	"JobFinishSame": {hot: true, via: "q_pkey", args: `running(200), fill(200, 0::int8), fill(200, 0::int8), fill(200, '{}'::json), 2, 1, 1`},
 	"JobFinishFull": {hot: true, via: "q_pkey", args: `running(200), fill(200, 2::int2), fill(200, 0::int8),
 		fill(200, 0::int8), fill(200, '{}'::json), fill(200, 0::int8), fill(200, null::bytea), fill(200, 1), fill(200, 1), fill(200, null::text), fill(200, null::text), fill(200, null::bytea),
 		fill(200, '{}'::json)`},

@@ -22,6 +22,15 @@ select u.id, coalesce(u.scheduled_for, now()), case when $9::int4 <> 0 then now(
     u.spec
 from unnest($1, $3, $7::int2[], $8::text[], $4) as u(id, scheduled_for, prio, tag, spec);
 
+-- name: JobInsertSame
+-- Of jobs that begin here and now and run the same: what is said once for all of them is a quarter of the work.
+with j as (
+    insert into job (id, created_at, scheduled_for, spec, workspace, args)
+    select u.id, u.created_at, now(), $4, $5, u.args from unnest($1::uuid[], $2::timestamptz[], $3::json[]) as u(id, created_at, args)
+)
+insert into q (id, scheduled_for, started_at, worker, attempt, prio, state, tag, spec)
+select u.id, now(), now(), $8, 1, $6, 1, $7, $4 from unnest($1) as u(id);
+
 -- name: JobInsertOne
 with j as (
     insert into job (id, created_at, scheduled_for, spec, workspace, args)
@@ -87,6 +96,17 @@ with d as (
 insert into done (id, started_at, finished_at, worker, attempt, state, cpu_us, memory_peak, result, log_off, log_tail)
 select id, started_at, clock_timestamp(), $8, $9, ($2::int2[])[n], ($3::int8[])[n], ($4::int8[])[n], ($5::json[])[n], ($6::int8[])[n],
     ($7::bytea[])[n]
+from d
+returning id;
+
+-- name: JobFinishSame
+-- Of attempts as those of JobFinishMany that have all ended in one way and said nothing.
+with d as (
+    delete from q where q.id = any($1::uuid[]) and q.worker = $6::int4 and q.attempt = $7::int4 and q.state = 1
+    returning q.id, q.started_at, array_position($1, q.id) as n
+)
+insert into done (id, started_at, finished_at, worker, attempt, state, cpu_us, memory_peak, result, log_off)
+select id, started_at, clock_timestamp(), $6, $7, $5, ($2::int8[])[n], ($3::int8[])[n], ($4::json[])[n], 0
 from d
 returning id;
 
