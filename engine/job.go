@@ -17,9 +17,11 @@ const (
 	KindScript       JobKind = "script"       // a deployed script
 	KindPreview      JobKind = "preview"      // source sent with the request
 	KindDependencies JobKind = "dependencies" // resolves and builds a script's dependencies at deploy
-	KindNoop         JobKind = "noop"         // does nothing; measures the queue
-	KindFlow         JobKind = "flow"         // a deployed flow
-	KindFlowPreview  JobKind = "flowpreview"  // a flow sent with the request, and the iterations and branches of any
+	// KindFlowDependencies does the same for the scripts that are written in a flow.
+	KindFlowDependencies JobKind = "flowdependencies"
+	KindNoop             JobKind = "noop"        // does nothing; measures the queue
+	KindFlow             JobKind = "flow"        // a deployed flow
+	KindFlowPreview      JobKind = "flowpreview" // a flow sent with the request, and the iterations and branches of any
 )
 
 // JobState is where a job is in its life:

@@ -188,7 +188,7 @@ func (d *daemon) startEngine(ctx context.Context) error {
 	})
 	devices, gated := d.gpus(part("gpu"))
 	executor := execute.New(execute.Config{
-		Scripts: scripts, Values: values, Logs: out, Live: logs, Bus: signals, Prepare: prepare.New(d.registry, builder), Pool: d.pool,
+		Scripts: scripts, Flows: scripts.Flows(), Values: values, Logs: out, Live: logs, Bus: signals, Prepare: prepare.New(d.registry, builder), Pool: d.pool,
 		Env: execute.Env(d.baseURL(), gate.JobToken), Defaults: d.cfg.limits, MaxLimits: d.cfg.maxLimits, GPUs: devices, Networks: d.nets,
 		Log: part("execute"),
 	})
@@ -214,7 +214,7 @@ func (d *daemon) startEngine(ctx context.Context) error {
 		return err
 	}
 	d.jobs = jobs.New(jobs.Config{
-		Queue: q, Scripts: scripts, Gate: gate, Registry: d.registry, Bus: signals, Live: logs, Network: string(d.nets.Default), Contacts: contacts,
+		Queue: q, Scripts: scripts, Flows: scripts.Flows(), Gate: gate, Registry: d.registry, Bus: signals, Live: logs, Network: string(d.nets.Default), Contacts: contacts,
 		Others: q.Others, GPUs: devices, Log: part("jobs"),
 	})
 	flows.Runner = runner.New(runner.Config{
@@ -222,17 +222,18 @@ func (d *daemon) startEngine(ctx context.Context) error {
 	})
 	deployed := deploy.New(scripts, gate, d.jobs, d.registry)
 	deployed.Check = d.jobs.CheckDevices
-	many, err := batches.New(batches.Config{DB: d.db, Queue: q, Jobs: d.jobs, Scripts: scripts, Gate: gate, Log: part("batches")})
+	many, err := batches.New(batches.Config{DB: d.db, Queue: q, Jobs: d.jobs, Scripts: scripts, Flows: scripts.Flows(), Gate: gate, Log: part("batches")})
 	if err != nil {
 		return err
 	}
-	schedules, err := schedule.New(schedule.Config{DB: d.db, Jobs: d.jobs, Scripts: scripts, Gate: gate, Bus: signals, Log: part("schedule")})
+	schedules, err := schedule.New(schedule.Config{DB: d.db, Jobs: d.jobs, Scripts: scripts, Flows: scripts.Flows(), Gate: gate, Bus: signals, Log: part("schedule")})
 	if err != nil {
 		return err
 	}
 	d.server, err = web.New(web.Config{
 		Listen: d.cfg.listen, Socket: d.socket(), Version: cli.Version, Auth: gate, Jobs: d.jobs,
-		Scripts: deployed, Schedules: schedules, Batches: many, Values: values, Tokens: gate.Tokens(), Workspaces: gate.Workspaces(), Health: health{d}, Metrics: metrics.Write, Log: part("web"),
+		Scripts: deployed, Flows: deploy.NewFlows(scripts.Flows(), gate, d.jobs, d.jobs, d.registry), Schedules: schedules, Batches: many, Values: values,
+		Tokens: gate.Tokens(), Workspaces: gate.Workspaces(), Health: health{d}, Metrics: metrics.Write, Log: part("web"),
 	})
 	if err != nil {
 		return err

@@ -46,6 +46,11 @@ type Scripts interface {
 	ByHash(ctx context.Context, ws string, h engine.Hash) (*engine.Script, error)
 }
 
+// Flows finds deployed flows.
+type Flows interface {
+	ByVersion(ctx context.Context, ws string, version int64) (*engine.Flow, error)
+}
+
 // Gate decides who may do what.
 type Gate interface {
 	Can(p engine.Principal, verb, ws, path string) error
@@ -57,6 +62,7 @@ type Config struct {
 	Queue   Queue
 	Jobs    Jobs
 	Scripts Scripts
+	Flows   Flows
 	Gate    Gate
 	Log     zerolog.Logger
 
@@ -81,7 +87,7 @@ type Batches struct {
 // New returns Batches that can receive at once and look after others' after Start.
 func New(cfg Config) (*Batches, error) {
 	switch {
-	case cfg.DB == nil, cfg.Queue == nil, cfg.Jobs == nil, cfg.Scripts == nil, cfg.Gate == nil:
+	case cfg.DB == nil, cfg.Queue == nil, cfg.Jobs == nil, cfg.Scripts == nil, cfg.Flows == nil, cfg.Gate == nil:
 		return nil, errors.New("batches: a part of Config is not set")
 	}
 	if cfg.MaxRow == 0 {

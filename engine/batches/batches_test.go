@@ -31,6 +31,8 @@ func (scripts) Template(_ context.Context, p engine.Principal, r engine.RunReque
 	switch {
 	case r.Kind == engine.KindNoop:
 		j.Kind = engine.KindNoop
+	case r.Kind == engine.KindFlow:
+		j.Kind, j.Path, j.Hash = engine.KindFlow, "f/demo/flow", 7
 	case r.Path == "f/demo/a":
 		j.Hash = 2
 	case r.Hash == 1 || r.Hash == 2:
@@ -45,6 +47,10 @@ func (scripts) Template(_ context.Context, p engine.Principal, r engine.RunReque
 
 func (scripts) ByHash(_ context.Context, _ string, h engine.Hash) (*engine.Script, error) {
 	return &engine.Script{Hash: h, Schema: json.RawMessage(`{"properties":{"n":{"type":"integer"}}}`)}, nil
+}
+
+func (scripts) ByVersion(_ context.Context, _ string, version int64) (*engine.Flow, error) {
+	return &engine.Flow{Version: version, Schema: json.RawMessage(`{"properties":{"n":{"type":"number"}}}`)}, nil
 }
 
 // gate lets ann run everything but f/demo/b in workspaces whose name begins with m.
@@ -88,7 +94,7 @@ func open(t *testing.T) *place {
 // another is one more daemon's Batches.
 func (p *place) another(q Queue) *Batches {
 	p.t.Helper()
-	b, err := New(Config{DB: p.db, Queue: q, Jobs: scripts{}, Scripts: scripts{}, Gate: gate{}, Log: storetest.Log(p.t), MaxRow: 1 << 20,
+	b, err := New(Config{DB: p.db, Queue: q, Jobs: scripts{}, Scripts: scripts{}, Flows: scripts{}, Gate: gate{}, Log: storetest.Log(p.t), MaxRow: 1 << 20,
 		Alive: time.Minute, Dead: time.Hour, Resume: 2 * time.Hour})
 	if err != nil {
 		p.t.Fatal(err)

@@ -24,12 +24,8 @@ func (b *Batches) Receive(ctx context.Context, p engine.Principal, r engine.Batc
 	}
 	f := &filling{b: b, batch: batch, tmpl: tmpl, from: batch.Inserted, resumable: r.Run.IdempotencyKey != ""}
 	var src source
-	script, err := b.script(ctx, tmpl)
+	schema, err := b.schema(ctx, tmpl)
 	if err == nil {
-		schema := []byte(nil)
-		if script != nil {
-			schema = script.Schema
-		}
 		src, err = newSource(r.Format, r.Rows, schema, b.cfg.MaxRow)
 	}
 	if err != nil {
@@ -117,12 +113,23 @@ func settledBefore(batch *engine.Batch) error {
 	return nil
 }
 
-// script is the version that a template runs; nil when it is not a deployed script's.
-func (b *Batches) script(ctx context.Context, tmpl *engine.Job) (*engine.Script, error) {
-	if tmpl.Hash == 0 {
+// schema is that of the arguments of what a template runs; nil: not known.
+func (b *Batches) schema(ctx context.Context, tmpl *engine.Job) ([]byte, error) {
+	switch {
+	case tmpl.Hash == 0:
 		return nil, nil
+	case tmpl.Kind == engine.KindFlow:
+		f, err := b.cfg.Flows.ByVersion(ctx, tmpl.Workspace, int64(tmpl.Hash))
+		if err != nil {
+			return nil, err
+		}
+		return f.Schema, nil
 	}
-	return b.cfg.Scripts.ByHash(ctx, tmpl.Workspace, tmpl.Hash)
+	s, err := b.cfg.Scripts.ByHash(ctx, tmpl.Workspace, tmpl.Hash)
+	if err != nil {
+		return nil, err
+	}
+	return s.Schema, nil
 }
 
 // filling is a batch whose rows are coming in.

@@ -129,7 +129,7 @@ func (b *Batches) choose(ctx context.Context, p engine.Principal, ws string, f e
 			return nil, err
 		}
 		for _, v := range list {
-			if seen[v.ID] || v.Kind == engine.KindDependencies {
+			if seen[v.ID] || v.Kind == engine.KindDependencies || v.Kind == engine.KindFlowDependencies {
 				continue
 			}
 			seen[v.ID] = true
@@ -252,6 +252,10 @@ func (t *templates) of(ctx context.Context, j *engine.Job) (*engine.Job, error) 
 		run.Path = j.Path
 	case j.Kind == engine.KindScript:
 		run.Hash = j.Hash
+	case j.Kind == engine.KindFlow && t.r.Latest:
+		run.Kind, run.Path = engine.KindFlow, j.Path
+	case j.Kind == engine.KindFlow:
+		run.Kind, run.Hash = engine.KindFlow, j.Hash
 	default:
 		return nil, engine.Errorf(engine.Invalid, "job.rerun", "jobs of kind %s are not run again", j.Kind)
 	}

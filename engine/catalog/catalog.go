@@ -1,4 +1,5 @@
-// Package catalog holds the deployed scripts: immutable versions by hash, and what a path stands for now.
+// Package catalog holds what is deployed, scripts (Catalog) and flows (Flows): immutable versions, and what a path stands for now.
+// A script's version has a hash, a flow's a number.
 //
 //	Create -> current --Create (next version)--> superseded      still run by hash
 //	             |------ Archive (the path) ---> archived        still run by hash: queued jobs name it
@@ -38,7 +39,8 @@ type Config struct {
 // Catalog is safe for concurrent use. The scripts it returns are shared: nobody changes them.
 type Catalog struct {
 	cfg    Config
-	memory *memory
+	memory *memory[script]
+	flows  *Flows
 
 	stop context.CancelFunc // written by Start
 	done sync.WaitGroup
@@ -55,7 +57,7 @@ func New(cfg Config) (*Catalog, error) {
 	if cfg.MaxContent <= 0 {
 		cfg.MaxContent = 1 << 20
 	}
-	return &Catalog{cfg: cfg, memory: newMemory(cfg.Remember)}, nil
+	return &Catalog{cfg: cfg, memory: newMemory[script](cfg.Remember), flows: newFlows(cfg)}, nil
 }
 
 // Start follows the changes that other daemons make.
@@ -66,20 +68,26 @@ func (c *Catalog) Start(ctx context.Context) error {
 	}
 	ctx, c.stop = context.WithCancel(context.Background())
 	c.memory.enable(true)
+	c.flows.memory.enable(true)
 	c.done.Go(func() {
 		defer sub.Close()
 		defer c.memory.enable(false)
+		defer c.flows.memory.enable(false)
 		for {
 			select {
 			case <-ctx.Done():
 				return
 			case n := <-sub.C:
 				c.memory.drop(n.Payload, n.Missed)
+				c.flows.memory.drop(n.Payload, n.Missed)
 			}
 		}
 	})
 	return nil
 }
+
+// Flows are the deployed flows, which live and forget with c.
+func (c *Catalog) Flows() *Flows { return c.flows }
 
 // Stop ends Start's work. It is idempotent and safe unstarted.
 func (c *Catalog) Stop() {
@@ -91,9 +99,9 @@ func (c *Catalog) Stop() {
 
 // Latest returns what path stands for now.
 func (c *Catalog) Latest(ctx context.Context, ws, path string) (*engine.Script, error) {
-	s, epoch := c.memory.byPath(pathKey{ws, path})
-	if s != nil {
-		return s, nil
+	known, epoch := c.memory.byPath(pathKey{ws, path})
+	if known.Script != nil {
+		return known.Script, nil
 	}
 	if !storable(path) {
 		return nil, noScript(ws, path)
@@ -105,15 +113,15 @@ func (c *Catalog) Latest(ctx context.Context, ws, path string) (*engine.Script, 
 	if err != nil {
 		return nil, failed("script.get", path, err)
 	}
-	c.memory.put(s, true, epoch)
+	c.memory.put(script{s}, true, epoch)
 	return s, nil
 }
 
 // ByHash returns a version, current or not. A deleted one is not found.
 func (c *Catalog) ByHash(ctx context.Context, ws string, h engine.Hash) (*engine.Script, error) {
-	s, epoch := c.memory.byHash(hashKey{ws, h})
-	if s != nil {
-		return s, nil
+	known, epoch := c.memory.byHash(hashKey{ws, h})
+	if known.Script != nil {
+		return known.Script, nil
 	}
 	s, err := c.cfg.DB.ScriptByHash(ctx, ws, h)
 	if store.IsNotFound(err) {
@@ -125,13 +133,13 @@ func (c *Catalog) ByHash(ctx context.Context, ws string, h engine.Hash) (*engine
 	if s.Deleted {
 		return nil, &engine.Error{Code: engine.NotFound, Op: "script.get", Path: h.String(), Msg: "this version of " + s.Path + " was deleted"}
 	}
-	c.memory.put(s, false, epoch)
+	c.memory.put(script{s}, false, epoch)
 	return s, nil
 }
 
 // Exists tells whether path stands for a script.
 func (c *Catalog) Exists(ctx context.Context, ws, path string) (bool, error) {
-	if s, _ := c.memory.byPath(pathKey{ws, path}); s != nil {
+	if s, _ := c.memory.byPath(pathKey{ws, path}); s.Script != nil {
 		return true, nil
 	}
 	if !storable(path) {

@@ -30,13 +30,8 @@ func (c *Catalog) complete(p engine.Principal, ws string, s *engine.Script) (*en
 	if n.Kind == "" {
 		n.Kind = "script"
 	}
-	if err := engine.CheckPath(opCreate, n.Path); err != nil {
+	if err := checkPath(opCreate, n.Path); err != nil {
 		return nil, err
-	}
-	for _, part := range strings.Split(n.Path, "/") {
-		if part == "." || part == ".." { // paths become file names in exports
-			return nil, &engine.Error{Code: engine.Invalid, Op: opCreate, Path: n.Path, Msg: "a part of the path is only dots"}
-		}
 	}
 	entry, err := c.language(n.Language, n.Path)
 	if err != nil {
@@ -56,6 +51,18 @@ func (c *Catalog) complete(p engine.Principal, ws string, s *engine.Script) (*en
 		n.Lock = needsNothing(entry, &n)
 	}
 	return &n, nil
+}
+
+func checkPath(op, path string) error {
+	if err := engine.CheckPath(op, path); err != nil {
+		return err
+	}
+	for _, part := range strings.Split(path, "/") {
+		if part == "." || part == ".." { // paths become file names in exports
+			return &engine.Error{Code: engine.Invalid, Op: op, Path: path, Msg: "a part of the path is only dots"}
+		}
+	}
+	return nil
 }
 
 func (c *Catalog) language(name, path string) (*runtimes.Entry, error) {
@@ -114,28 +121,36 @@ func (c *Catalog) checkFields(n *engine.Script) error {
 
 // checkDocuments verifies that what is kept as JSON is JSON that the database takes.
 func checkDocuments(n *engine.Script) error {
-	if !noSchema(n.Schema) {
-		v, err := decode(n.Schema)
-		if _, object := v.(map[string]any); err != nil || !object || len(n.Schema) > maxJSON || !utf8.Valid(n.Schema) {
-			return &engine.Error{Code: engine.Invalid, Op: opCreate, Path: n.Path, Msg: "schema is not a JSON object of at most 1 MiB"}
-		}
+	err := checkStored(opCreate, n.Path, n.Schema, n.Extra)
+	if err != nil {
+		return err
 	}
-	size := 0
-	for k, v := range n.Extra {
-		size += len(k) + len(v)
-		if _, err := decode(v); err != nil || !utf8.Valid(v) || strings.ContainsRune(k, 0) || !utf8.ValidString(k) {
-			return &engine.Error{Code: engine.Invalid, Op: opCreate, Path: n.Path, Msg: fmt.Sprintf("field %q is not JSON", k)}
-		}
-	}
-	if size > maxJSON {
-		return &engine.Error{Code: engine.TooLarge, Op: opCreate, Path: n.Path, Msg: "its further fields have more than 1 MiB"}
-	}
-	var err error
 	if n.Options, err = engine.ParseOptions(n.Extra); err != nil {
 		return err
 	}
 	if n.Options.Allow != nil && n.Network == string(sandbox.NetworkHost) {
 		return &engine.Error{Code: engine.Invalid, Op: opCreate, Path: n.Path, Msg: "network_allow does not hold with network host", Hint: "use network egress"}
+	}
+	return nil
+}
+
+// checkStored verifies the schema and the further fields of a script or a flow.
+func checkStored(op, path string, schema json.RawMessage, extra map[string]json.RawMessage) error {
+	if !noSchema(schema) {
+		v, err := decode(schema)
+		if _, object := v.(map[string]any); err != nil || !object || len(schema) > maxJSON || !utf8.Valid(schema) {
+			return &engine.Error{Code: engine.Invalid, Op: op, Path: path, Msg: "schema is not a JSON object of at most 1 MiB"}
+		}
+	}
+	size := 0
+	for k, v := range extra {
+		size += len(k) + len(v)
+		if _, err := decode(v); err != nil || !utf8.Valid(v) || strings.ContainsRune(k, 0) || !utf8.ValidString(k) {
+			return &engine.Error{Code: engine.Invalid, Op: op, Path: path, Msg: fmt.Sprintf("field %q is not JSON", k)}
+		}
+	}
+	if size > maxJSON {
+		return &engine.Error{Code: engine.TooLarge, Op: op, Path: path, Msg: "its further fields have more than 1 MiB"}
 	}
 	return nil
 }

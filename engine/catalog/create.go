@@ -40,7 +40,7 @@ func (c *Catalog) Create(ctx context.Context, p engine.Principal, ws string, s *
 		return c.insert(ctx, tx, n)
 	})
 	if err != nil {
-		return 0, false, c.refusal(err, ws, n.Path)
+		return 0, false, refusal(opCreate, err, ws, n.Path)
 	}
 	if created {
 		c.memory.drop(ws+"/"+n.Path, false)
@@ -87,14 +87,14 @@ func (c *Catalog) insert(ctx context.Context, tx store.Tx, n *engine.Script) err
 	return engine.Errorf(engine.Internal, "script.create", "no free hash")
 }
 
-func (c *Catalog) refusal(err error, ws, path string) error {
+func refusal(op string, err error, ws, path string) error {
 	switch {
 	case engine.CodeOf(err) != engine.Internal:
 		return err
 	case store.IsUnknownReference(err):
-		return &engine.Error{Code: engine.NotFound, Op: "script.create", Path: path, Msg: "there is no workspace " + ws}
+		return &engine.Error{Code: engine.NotFound, Op: op, Path: path, Msg: "there is no workspace " + ws}
 	}
-	return failed("script.create", path, err)
+	return failed(op, path, err)
 }
 
 // hashOf is a version's name: everything that makes it differ from others, and what it follows.

@@ -12,82 +12,89 @@ type (
 	pathKey struct{ ws, path string }
 	hashKey struct {
 		ws   string
-		hash engine.Hash
+		hash engine.Hash // of a script, or the number of a flow's version
 	}
 )
 
-// maxBytes bounds the sources, schemas and locks held in memory.
+// version is one of a thing that is deployed.
+type version interface {
+	key() hashKey
+	at() string // its path
+	size() int  // bytes
+}
+
+// maxBytes bounds the sources, schemas and locks held in memory, of each kind of thing.
 const maxBytes = 64 << 20
 
-// memory remembers scripts. A hit takes a read lock and allocates nothing. When it is full, what was not asked for since the
+// memory remembers versions. A hit takes a read lock and allocates nothing. When it is full, what was not asked for since the
 // last time it was full goes.
-type memory struct {
+type memory[V version] struct {
 	limit, maxBytes int
 
 	mu     sync.RWMutex
 	on     bool   // off while changes are not heard of
 	epoch  uint64 // counts drops
 	bytes  int    // of all in hashes
-	hashes map[hashKey]*kept
-	paths  map[pathKey]*kept // each is in hashes, too
+	hashes map[hashKey]*kept[V]
+	paths  map[pathKey]*kept[V] // each is in hashes, too
 }
 
-type kept struct {
-	script *engine.Script
-	used   atomic.Bool
+type kept[V version] struct {
+	version V
+	used    atomic.Bool
 }
 
-func newMemory(limit int) *memory {
-	return &memory{limit: limit, maxBytes: maxBytes, paths: map[pathKey]*kept{}, hashes: map[hashKey]*kept{}}
+func newMemory[V version](limit int) *memory[V] {
+	return &memory[V]{limit: limit, maxBytes: maxBytes, paths: map[pathKey]*kept[V]{}, hashes: map[hashKey]*kept[V]{}}
 }
 
-// byPath returns the script, or nil and the epoch that a put after reading the database must bring back.
-func (m *memory) byPath(k pathKey) (*engine.Script, uint64) {
+// byPath returns the version, or nothing and the epoch that a put after reading the database must bring back.
+func (m *memory[V]) byPath(k pathKey) (v V, epoch uint64) {
 	m.mu.RLock()
 	e, epoch := m.paths[k], m.epoch
 	m.mu.RUnlock()
 	return e.take(), epoch
 }
 
-func (m *memory) byHash(k hashKey) (*engine.Script, uint64) {
+func (m *memory[V]) byHash(k hashKey) (v V, epoch uint64) {
 	m.mu.RLock()
 	e, epoch := m.hashes[k], m.epoch
 	m.mu.RUnlock()
 	return e.take(), epoch
 }
 
-func (e *kept) take() *engine.Script {
+func (e *kept[V]) take() (v V) {
 	if e == nil {
-		return nil
+		return v
 	}
 	if !e.used.Load() { // a plain load keeps the cache line shared
 		e.used.Store(true)
 	}
-	return e.script
+	return e.version
 }
 
-// put remembers s unless something was dropped since epoch: s may then be older than what was dropped.
-func (m *memory) put(s *engine.Script, current bool, epoch uint64) {
+// put remembers v unless something was dropped since epoch: v may then be older than what was dropped.
+func (m *memory[V]) put(v V, current bool, epoch uint64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if !m.on || epoch != m.epoch {
 		return
 	}
-	k := hashKey{s.Workspace, s.Hash}
+	k, size := v.key(), v.size()
 	m.remove(k)
-	for len(m.hashes) > 0 && (len(m.hashes) >= m.limit || m.bytes+size(s) > m.maxBytes) {
+	for len(m.hashes) > 0 && (len(m.hashes) >= m.limit || m.bytes+size > m.maxBytes) {
 		m.sweep()
 	}
-	e := &kept{script: s}
+	e := &kept[V]{version: v}
 	m.hashes[k] = e
-	m.bytes += size(s)
+	m.bytes += size
 	if current {
-		m.paths[pathKey{s.Workspace, s.Path}] = e
+		m.paths[pathKey{k.ws, v.at()}] = e
 	}
 }
 
 // sweep makes room: what was not used since the last sweep goes; if everything was, an arbitrary eighth.
-func (m *memory) sweep() {
+func (m *memory[V]) sweep() {
 	before := len(m.hashes)
 	for k, e := range m.hashes {
 		if !e.used.Swap(false) {
@@ -105,19 +112,25 @@ func (m *memory) sweep() {
 	}
 }
 
-func (m *memory) remove(k hashKey) {
+func (m *memory[V]) remove(k hashKey) {
 	e := m.hashes[k]
 	if e == nil {
 		return
 	}
 	delete(m.hashes, k)
-	m.bytes -= size(e.script)
-	if p := (pathKey{k.ws, e.script.Path}); m.paths[p] == e {
+	m.bytes -= e.version.size()
+	if p := (pathKey{k.ws, e.version.at()}); m.paths[p] == e {
 		delete(m.paths, p)
 	}
 }
 
-func size(s *engine.Script) int {
+// script is a script's version in memory.
+type script struct{ *engine.Script }
+
+func (s script) key() hashKey { return hashKey{s.Workspace, s.Hash} }
+func (s script) at() string   { return s.Path }
+
+func (s script) size() int {
 	n := 1024 + len(s.Content) + len(s.Schema) + len(s.Doc)
 	if s.Lock != nil {
 		n += len(*s.Lock)
@@ -129,7 +142,7 @@ func size(s *engine.Script) int {
 }
 
 // drop forgets what "<workspace>/<path>" was; with all, everything.
-func (m *memory) drop(name string, all bool) {
+func (m *memory[V]) drop(name string, all bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.epoch++
@@ -139,13 +152,13 @@ func (m *memory) drop(name string, all bool) {
 		return
 	}
 	for k, e := range m.hashes {
-		if k.ws == ws && e.script.Path == path {
+		if k.ws == ws && e.version.at() == path {
 			m.remove(k)
 		}
 	}
 }
 
-func (m *memory) enable(on bool) {
+func (m *memory[V]) enable(on bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.on = on
@@ -153,7 +166,7 @@ func (m *memory) enable(on bool) {
 	m.reset()
 }
 
-func (m *memory) reset() {
+func (m *memory[V]) reset() {
 	clear(m.paths)
 	clear(m.hashes)
 	m.bytes = 0

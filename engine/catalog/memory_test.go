@@ -8,31 +8,31 @@ import (
 	"github.com/millrace/millrace/engine"
 )
 
-func entry(i int) *engine.Script {
-	return &engine.Script{Workspace: "main", Path: fmt.Sprintf("u/ann/s%d", i), Hash: engine.Hash(i)}
+func entry(i int) script {
+	return script{&engine.Script{Workspace: "main", Path: fmt.Sprintf("u/ann/s%d", i), Hash: engine.Hash(i)}}
 }
 
 func TestMemoryRefusesWhatIsOlderThanADrop(t *testing.T) {
-	m := newMemory(10)
+	m := newMemory[script](10)
 	m.put(entry(1), true, 0)
-	if s, _ := m.byPath(pathKey{"main", "u/ann/s1"}); s != nil {
+	if s, _ := m.byPath(pathKey{"main", "u/ann/s1"}); s.Script != nil {
 		t.Error("it remembers while it is off")
 	}
 	m.enable(true)
 	_, epoch := m.byPath(pathKey{"main", "u/ann/s1"})
 	m.drop("main/u/ann/s1", false) // while the database is read
 	m.put(entry(1), true, epoch)
-	if s, _ := m.byPath(pathKey{"main", "u/ann/s1"}); s != nil {
+	if s, _ := m.byPath(pathKey{"main", "u/ann/s1"}); s.Script != nil {
 		t.Error("a stale script came back")
 	}
 	_, epoch = m.byPath(pathKey{"main", "u/ann/s1"})
 	m.put(entry(1), true, epoch)
 	m.put(entry(2), true, epoch)
 	m.drop("main/u/ann/s1", false)
-	if s, _ := m.byHash(hashKey{"main", 1}); s != nil {
+	if s, _ := m.byHash(hashKey{"main", 1}); s.Script != nil {
 		t.Error("a version outlives the drop of its path")
 	}
-	if s, _ := m.byPath(pathKey{"main", "u/ann/s2"}); s == nil {
+	if s, _ := m.byPath(pathKey{"main", "u/ann/s2"}); s.Script == nil {
 		t.Error("another path was dropped, too")
 	}
 	m.drop("", true)
@@ -42,12 +42,12 @@ func TestMemoryRefusesWhatIsOlderThanADrop(t *testing.T) {
 }
 
 func TestMemoryIsBounded(t *testing.T) {
-	m := newMemory(8)
+	m := newMemory[script](8)
 	m.enable(true)
 	hot := entry(0)
 	m.put(hot, true, m.epoch)
 	for i := 1; i < 1000; i++ {
-		if s, _ := m.byPath(pathKey{"main", hot.Path}); s == nil {
+		if s, _ := m.byPath(pathKey{"main", hot.Path}); s.Script == nil {
 			t.Fatalf("what is always asked for was dropped after %d others", i)
 		}
 		m.put(entry(i), true, m.epoch)
@@ -60,11 +60,11 @@ func TestMemoryIsBounded(t *testing.T) {
 		_ = k
 	}
 	m.put(entry(1000), true, m.epoch)
-	if s, _ := m.byHash(hashKey{"main", 1000}); s == nil || len(m.hashes) > 8 {
+	if s, _ := m.byHash(hashKey{"main", 1000}); s.Script == nil || len(m.hashes) > 8 {
 		t.Errorf("nothing gives way: %d", len(m.hashes))
 	}
 
-	m = newMemory(1000)
+	m = newMemory[script](1000)
 	m.enable(true)
 	m.maxBytes = 100 << 10
 	for i := range 100 {
@@ -73,7 +73,7 @@ func TestMemoryIsBounded(t *testing.T) {
 		m.put(s, true, m.epoch)
 		sum := 0
 		for _, e := range m.hashes {
-			sum += size(e.script)
+			sum += e.version.size()
 		}
 		if m.bytes > m.maxBytes || m.bytes != sum {
 			t.Fatalf("%d bytes counted, %d there", m.bytes, sum)

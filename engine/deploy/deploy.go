@@ -1,5 +1,6 @@
-// Package deploy is what the outside asks of scripts: it checks permissions in front of the catalog, and after a new version
-// is stored it pushes the dependency job that resolves and builds it, so that the first run finds everything ready.
+// Package deploy is what the outside asks of scripts and flows: it checks permissions in front of the catalog, and after a new
+// version is stored it pushes the dependency job that resolves and builds it, so that the first run finds everything ready. A flow is
+// judged before it is stored.
 package deploy
 
 import (

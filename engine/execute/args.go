@@ -2,57 +2,11 @@ package execute
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"encoding/json"
-	"sync"
 
 	"github.com/millrace/millrace/engine"
 	"github.com/millrace/millrace/runtimes"
-	"github.com/millrace/millrace/runtimes/signature"
 )
-
-// validators remembers compiled schemas by content.
-type validators struct {
-	mu    sync.RWMutex
-	known map[[32]byte]*signature.Validator // guarded by mu; nil entries validate everything
-}
-
-// check verifies a job's arguments against its script's schema.
-func (v *validators) check(schema json.RawMessage, j *engine.Job) error {
-	if len(schema) == 0 {
-		return nil
-	}
-	c := v.get(schema)
-	if c == nil {
-		return nil
-	}
-	args := j.Args
-	if len(args) == 0 {
-		args = json.RawMessage("{}")
-	}
-	return c.Check(args)
-}
-
-func (v *validators) get(schema json.RawMessage) *signature.Validator {
-	key := sha256.Sum256(schema)
-	v.mu.RLock()
-	c, ok := v.known[key]
-	v.mu.RUnlock()
-	if ok {
-		return c
-	}
-	c, err := signature.Compile(schema)
-	if err != nil {
-		c = nil // a schema that cannot be read, written by hand, must not keep its script from running
-	}
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if v.known == nil || len(v.known) > 4096 {
-		v.known = map[[32]byte]*signature.Validator{}
-	}
-	v.known[key] = c
-	return c
-}
 
 // checkJSON refuses results that the database could not give back.
 func checkJSON(b []byte) error {

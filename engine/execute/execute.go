@@ -17,11 +17,13 @@ import (
 
 	"github.com/millrace/millrace/engine"
 	"github.com/millrace/millrace/engine/bus"
+	"github.com/millrace/millrace/engine/flow/format"
 	"github.com/millrace/millrace/engine/gpu"
 	"github.com/millrace/millrace/engine/live"
 	"github.com/millrace/millrace/engine/pool"
 	"github.com/millrace/millrace/engine/prepare"
 	"github.com/millrace/millrace/runtimes"
+	"github.com/millrace/millrace/runtimes/signature"
 	"github.com/millrace/millrace/sandbox"
 )
 
@@ -29,6 +31,12 @@ import (
 type scripts interface {
 	ByHash(ctx context.Context, ws string, h engine.Hash) (*engine.Script, error)
 	SetLock(ctx context.Context, ws string, h engine.Hash, lock, errText string) error
+}
+
+// flows finds deployed flows and keeps what a dependency job found out about their scripts.
+type flows interface {
+	Flow(ctx context.Context, ws, path string, version engine.Hash) (*format.Flow, engine.Hash, error)
+	SetLocks(ctx context.Context, ws string, version int64, locks map[string]string, errText string) error
 }
 
 // logs stores output.
@@ -45,6 +53,7 @@ type values interface {
 // Config wires an Executor.
 type Config struct {
 	Scripts scripts
+	Flows   flows  // nil: there are none
 	Values  values // nil: references stay as they are
 	Logs    logs
 	Live    *live.Logs
@@ -64,7 +73,7 @@ type Config struct {
 // Executor runs claims. It is safe for concurrent use.
 type Executor struct {
 	cfg        Config
-	validators validators
+	validators signature.Validators
 }
 
 // New returns an Executor.
@@ -102,9 +111,12 @@ func (x *Executor) Execute(ctx context.Context, c *engine.Claim) (out engine.Out
 		out.LogOffset, out.LogTail = sink.close()
 	}()
 	var err error
-	if j.Kind == engine.KindDependencies {
+	switch j.Kind {
+	case engine.KindDependencies:
 		err = x.dependencies(ctx, j, sink, &out)
-	} else {
+	case engine.KindFlowDependencies:
+		err = x.flowDependencies(ctx, j, sink, &out)
+	default:
 		err = x.code(ctx, j, sink, &out)
 	}
 	if ctx.Err() == nil || out.Result != nil && err == nil && out.State == engine.StateSuccess {
@@ -241,7 +253,7 @@ func (x *Executor) code(ctx context.Context, j *engine.Job, sink *sink, out *eng
 		return err
 	}
 	if ready.Entry.Binder == nil { // arguments that go by argv are text whatever they were; their binder checks them
-		if err := x.validators.check(p.schema, j); err != nil {
+		if err := x.validators.Check(p.schema, j.Args); err != nil {
 			return err
 		}
 	}

@@ -28,7 +28,7 @@ func (s *Jobs) flowTarget(ctx context.Context, r engine.RunRequest, j *engine.Jo
 		return engine.Errorf(engine.Invalid, "flow.run", "%v", err)
 	}
 	v.FillIDs()
-	found, err := check.Flow(ctx, &format.Flow{Value: *v}, check.Lookup{Path: r.Path, Script: s.stepScript(r.Workspace)})
+	found, err := check.Flow(ctx, &format.Flow{Value: *v}, s.around(r.Workspace, r.Path))
 	if err != nil {
 		return err
 	}
@@ -39,20 +39,6 @@ func (s *Jobs) flowTarget(ctx context.Context, r engine.RunRequest, j *engine.Jo
 	j.Source = string(text)
 	s.LimitFlow(j, v)
 	return findings(found)
-}
-
-// stepScript looks for the scripts that a flow names.
-func (s *Jobs) stepScript(ws string) func(ctx context.Context, path, hash string) (*check.Target, error) {
-	return func(ctx context.Context, path, hash string) (*check.Target, error) {
-		script, err := s.namedScript(ctx, ws, path, hash)
-		if engine.CodeOf(err) == engine.NotFound {
-			return nil, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-		return &check.Target{Inputs: script.Schema}, nil
-	}
 }
 
 func (s *Jobs) namedScript(ctx context.Context, ws, path, hash string) (*engine.Script, error) {
@@ -67,18 +53,7 @@ func (s *Jobs) namedScript(ctx context.Context, ws, path, hash string) (*engine.
 }
 
 // findings makes one error of what is wrong with a flow; warnings are none.
-func findings(list []check.Finding) error {
-	var lines []string
-	for _, f := range list {
-		if f.Severity == check.Error {
-			lines = append(lines, f.String())
-		}
-	}
-	if lines == nil {
-		return nil
-	}
-	return &engine.Error{Code: engine.Invalid, Op: "flow.run", Msg: strings.Join(lines, "\n")}
-}
+func findings(list []check.Finding) error { return check.Refusal("flow.run", "", list) }
 
 // Step says what the job of a flow's step runs. The job runs as its flow does, so it needs the right to run what it names.
 func (s *Jobs) Step(ctx context.Context, j *engine.Job, st runner.StepOf) error {
@@ -118,9 +93,4 @@ func (s *Jobs) Step(ctx context.Context, j *engine.Job, st runner.StepOf) error 
 		j.Network = s.cfg.Network
 	}
 	return nil
-}
-
-// Flow implements runner.Catalog: no flow can be deployed yet, so there is none by that name.
-func (s *Jobs) Flow(_ context.Context, _, path string, _ engine.Hash) (*format.Flow, engine.Hash, error) {
-	return nil, 0, &engine.Error{Code: engine.NotFound, Op: "flow.get", Path: path, Msg: "there is no such flow"}
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/millrace/millrace/engine/gpu"
 	"github.com/millrace/millrace/engine/live"
 	"github.com/millrace/millrace/runtimes"
+	"github.com/millrace/millrace/runtimes/signature"
 )
 
 // Queue is what Jobs needs of engine/queue.
@@ -51,6 +52,7 @@ type Gate interface {
 type Config struct {
 	Queue    Queue
 	Scripts  Scripts
+	Flows    Flows // nil: there are none
 	Gate     Gate
 	Registry *runtimes.Registry
 	Bus      *bus.Bus
@@ -65,8 +67,9 @@ type Config struct {
 
 // Jobs is safe for concurrent use.
 type Jobs struct {
-	cfg    Config
-	limits limits
+	cfg        Config
+	limits     limits
+	validators signature.Validators // of the arguments of flows
 }
 
 // New returns Jobs.
@@ -114,7 +117,7 @@ func (s *Jobs) build(ctx context.Context, p engine.Principal, r engine.RunReques
 			return nil, err
 		}
 	}
-	if j.Network == "" && j.Kind != engine.KindScript && j.Kind != engine.KindFlowPreview {
+	if j.Network == "" && j.Kind != engine.KindScript && j.Kind != engine.KindFlowPreview && j.Kind != engine.KindFlow {
 		j.Network = s.cfg.Network
 	}
 	return j, nil
@@ -135,6 +138,8 @@ func (s *Jobs) target(ctx context.Context, r engine.RunRequest, j *engine.Job) e
 		return nil
 	case j.Kind == engine.KindFlowPreview:
 		return s.flowTarget(ctx, r, j)
+	case j.Kind == engine.KindFlow, j.Kind == engine.KindFlowDependencies:
+		return s.versionTarget(ctx, r, j)
 	case r.Source != "":
 		j.Kind = engine.KindPreview
 		entry, err := s.language(r.Language)

@@ -163,6 +163,13 @@ func (s *Jobs) Relimit(ctx context.Context, j *engine.Job) error {
 	if j.Limit == nil && j.Debounce == nil {
 		return nil
 	}
+	if j.Kind == engine.KindFlow {
+		f, _, err := s.Flow(ctx, j.Workspace, j.Path, j.Hash)
+		if err == nil {
+			s.LimitFlow(j, &f.Value)
+		}
+		return err
+	}
 	script, err := s.cfg.Scripts.ByHash(ctx, j.Workspace, j.Hash)
 	if err != nil {
 		return err

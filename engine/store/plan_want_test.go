@@ -26,7 +26,7 @@ const (
 // tables are those whose statements are looked at.
 var tables = map[string]map[string]want{
 	"job": merge(jobWrites, jobReads), "output": outputWants, "contact": contactWants, "worker": workerWants, "spec": specWants, "gate": gateWants,
-	"debounce": debounceWants, "flow": flowWants, "batch": batchWants, "schedule": scheduleWants, "partition": partitionWants,
+	"debounce": debounceWants, "flow": flowWants, "flowversion": versionWants, "batch": batchWants, "schedule": scheduleWants, "partition": partitionWants,
 }
 
 // flowWants: 200 runs of flows, each with a job that runs.
@@ -53,6 +53,24 @@ var flowWants = map[string]want{
 	"FlowDue":      {hot: true, args: `200`},
 	"FlowNextDue":  {hot: true},
 	"FlowChildren": {hot: true, args: `tid(1001000)`},
+}
+
+// versionWants: 5,000 versions of 500 flows.
+var versionWants = map[string]want{
+	"FlowVersionCurrent":      {args: `'main', 'f/x/7'`},
+	"FlowVersionGet":          {args: `'main', 7`},
+	"FlowVersionLockPath":     {why: noTables},
+	"FlowVersionSupersede":    {args: `'main', 'f/x/7'`},
+	"FlowVersionInsert":       {args: `'main', 'f/x/new', '', '', '{}', null, null, '', 0, 'ann', '', null`},
+	"FlowVersionMove":         {args: `'main', 'f/x/7', 'f/x/other'`},
+	"FlowVersionList":         {rows: 2000, args: `'main', '', '', '', 30, 0`}, // sorts the flows in use
+	"FlowVersionListArchived": {rows: 20_000, args: `'main', '', '', '', 30, 0`},
+	"FlowVersionHistory":      {args: `'main', 'f/x/7'`},
+	"FlowVersionArchive":      {args: `'main', 'f/x/7'`},
+	"FlowVersionUnarchive":    {args: `'main', 'f/x/7'`},
+	"FlowVersionDelete":       {args: `'main', 'f/x/8'`},
+	"FlowVersionSetLocks":     {args: `'main', 7, '{}', ''`},
+	"FlowVersionPaths":        {rows: 2000, args: `'main', 100`},
 }
 
 func merge(a, b map[string]want) map[string]want {

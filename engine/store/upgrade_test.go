@@ -122,6 +122,7 @@ func TestUpgrade(t *testing.T) {
 		t.Fatal(err)
 	}
 	jobsKept(t, q, o)
+	flowsFit(t, db)
 	workOn(t, db, q, o)
 	expire(t, db, q, o)
 }
@@ -180,6 +181,24 @@ func rightsKept(t *testing.T, db *store.DB, o *old) {
 	key, err := db.InstanceKey(ctx, "jobs", []byte("another"))
 	if err != nil || string(key) != "0123456789abcdef0123456789abcdef" {
 		t.Errorf("the key that signs tokens of jobs is %q, %v", key, err)
+	}
+}
+
+// flowsFit deploys a flow where the old release had scripts only.
+func flowsFit(t *testing.T, db *store.DB) {
+	t.Helper()
+	ctx := t.Context()
+	f := &engine.Flow{Workspace: "main", Path: "f/demo/s3", Value: json.RawMessage(`{"modules": []}`), CreatedBy: "ann"} // the path of a script, too
+	if err := db.InTx(ctx, func(tx store.Tx) error { return db.FlowInsert(ctx, tx, f) }); err != nil {
+		t.Fatal(err)
+	}
+	got, err := db.FlowCurrent(ctx, "main", "f/demo/s3")
+	if err != nil || got.Version != f.Version || string(got.Value) != string(f.Value) {
+		t.Errorf("flow: %+v, %v", got, err)
+	}
+	f.Workspace = "nowhere"
+	if err := db.InTx(ctx, func(tx store.Tx) error { return db.FlowInsert(ctx, tx, f) }); !store.IsUnknownReference(err) {
+		t.Errorf("a flow of no workspace: %v", err)
 	}
 }
 

@@ -27,6 +27,7 @@ type Config struct {
 	Auth        Authenticator
 	Jobs        Jobs
 	Scripts     Scripts
+	Flows       Flows
 	Schedules   Schedules
 	Batches     Batches
 	Values      Values
@@ -44,6 +45,7 @@ type Config struct {
 type API struct {
 	jobs        Jobs
 	scripts     Scripts
+	flows       Flows
 	schedules   Schedules
 	batches     Batches
 	values      Values
@@ -70,6 +72,8 @@ func New(cfg Config) (*API, error) {
 		return nil, errors.New("web/api: Jobs is missing")
 	case cfg.Scripts == nil:
 		return nil, errors.New("web/api: Scripts is missing")
+	case cfg.Flows == nil:
+		return nil, errors.New("web/api: Flows is missing")
 	case cfg.Schedules == nil:
 		return nil, errors.New("web/api: Schedules is missing")
 	case cfg.Batches == nil:
@@ -91,7 +95,8 @@ func New(cfg Config) (*API, error) {
 	if cfg.Base == nil {
 		cfg.Base = context.Background()
 	}
-	return &API{jobs: cfg.Jobs, scripts: cfg.Scripts, schedules: cfg.Schedules, batches: cfg.Batches, values: cfg.Values, tokens: cfg.Tokens, workspaces: cfg.Workspaces, health: cfg.Health,
+	return &API{jobs: cfg.Jobs, scripts: cfg.Scripts, flows: cfg.Flows, schedules: cfg.Schedules, batches: cfg.Batches, values: cfg.Values, tokens: cfg.Tokens,
+		workspaces: cfg.Workspaces, health: cfg.Health,
 		metrics: cfg.Metrics, sessions: session.New(cfg.Auth), version: cfg.Version, waitTimeout: cfg.WaitTimeout,
 		base: cfg.Base, log: cfg.Log, draining: make(chan struct{})}, nil
 }
@@ -104,6 +109,7 @@ func (h *API) Routes() []Route {
 		h.userRoutes(),      // whoami, tokens
 		h.workspaceRoutes(), // exists, list, create
 		h.scriptRoutes(),    // create, get, list, history, archive, delete
+		h.flowRoutes(),      // create, update, get, list, history, archive, delete
 		h.runRoutes(),       // run, run and wait, preview
 		h.jobRoutes(),       // get, result, logs, cancel, why
 		h.updateRoutes(),    // polls and event streams
@@ -145,6 +151,18 @@ func (h *API) runRoutes() []Route {
 			Summary: "Runs one version of a script and answers its result", Body: args, Answer: result, Handle: h.askAndWait(h.byHash)},
 		{Method: "GET", Path: j + "run_wait_result/h/{hash}", Name: "runWaitResultScriptByHashGet", Group: "run", Access: User, Params: get,
 			Summary: "The same with arguments in the query", Answer: result, Handle: h.askAndWait(h.byHash)},
+		{Method: "POST", Path: j + "run/f/{path:*}", Name: "runFlowByPath", Group: "run", Access: User, Params: runParams, Status: statusNew,
+			Summary: "Runs a flow", Body: args, Answer: id, Handle: h.ask(h.flowByPathRequest)},
+		{Method: "POST", Path: j + "run/fv/{version}", Name: "runFlowByVersion", Group: "run", Access: User, Params: runParams, Status: statusNew,
+			Summary: "Runs one version of a flow", Body: args, Answer: id, Handle: h.ask(h.flowByVersionRequest)},
+		{Method: "POST", Path: j + "run_wait_result/f/{path:*}", Name: "runWaitResultFlowByPath", Group: "run", Access: User, Params: runParams,
+			Summary: "Runs a flow and answers its result", Body: args, Answer: result, Handle: h.askAndWait(h.flowByPathRequest)},
+		{Method: "GET", Path: j + "run_wait_result/f/{path:*}", Name: "runWaitResultFlowByPathGet", Group: "run", Access: User, Params: get,
+			Summary: "The same with arguments in the query", Answer: result, Handle: h.askAndWait(h.flowByPathRequest)},
+		{Method: "POST", Path: j + "run_wait_result/fv/{version}", Name: "runWaitResultFlowByVersion", Group: "run", Access: User, Params: runParams,
+			Summary: "Runs one version of a flow and answers its result", Body: args, Answer: result, Handle: h.askAndWait(h.flowByVersionRequest)},
+		{Method: "GET", Path: j + "run_wait_result/fv/{version}", Name: "runWaitResultFlowByVersionGet", Group: "run", Access: User, Params: get,
+			Summary: "The same with arguments in the query", Answer: result, Handle: h.askAndWait(h.flowByVersionRequest)},
 		{Method: "POST", Path: j + "run/preview_flow", Name: "runFlowPreview", Group: "run", Access: User, Params: runParams, Status: statusNew,
 			Summary: "Runs a flow that is not deployed", Body: JSONOf(wire.FlowPreview{}), Answer: id, Handle: h.ask(h.flowPreviewRequest)},
 		{Method: "POST", Path: j + "run_wait_result/preview_flow", Name: "runWaitResultFlowPreview", Group: "run", Access: User, Params: runParams,

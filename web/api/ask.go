@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/millrace/millrace/engine"
+	"github.com/millrace/millrace/engine/flow/check"
 	"github.com/millrace/millrace/engine/secret"
 	"github.com/millrace/millrace/web/session"
 )
@@ -46,6 +47,20 @@ type Scripts interface {
 	History(ctx context.Context, p engine.Principal, ws, path string) ([]*engine.Script, error)
 	Archive(ctx context.Context, p engine.Principal, ws, path string) error
 	Delete(ctx context.Context, p engine.Principal, ws string, h engine.Hash) error
+}
+
+// Flows keeps the versions of flows.
+type Flows interface {
+	// Create returns the version's number, whether it is new (false: SkipIfNoop found nothing to change), and what may be wrong.
+	Create(ctx context.Context, p engine.Principal, ws string, f *engine.Flow, o engine.FlowOptions) (int64, bool, []check.Finding, error)
+	Latest(ctx context.Context, p engine.Principal, ws, path string) (*engine.Flow, error)
+	ByVersion(ctx context.Context, p engine.Principal, ws string, version int64) (*engine.Flow, error)
+	List(ctx context.Context, p engine.Principal, ws string, f engine.FlowFilter) ([]*engine.Flow, error)
+	History(ctx context.Context, p engine.Principal, ws, path string) ([]*engine.Flow, error)
+	// Archive takes a flow out of use; on false brings it back.
+	Archive(ctx context.Context, p engine.Principal, ws, path string, on bool) error
+	// Delete removes all versions; false: there were none.
+	Delete(ctx context.Context, p engine.Principal, ws, path string) (bool, error)
 }
 
 // Schedules keeps schedules, their ledgers and the calendars that they heed.

@@ -51,6 +51,10 @@ func (h *API) batchRunRoutes() []Route {
 			Summary: "Runs a script for each row of the body", Body: rows, Answer: answer, Handle: h.runBatch(batchByPath)},
 		{Method: "POST", Path: b + "h/{hash}", Name: "runBatchByHash", Group: "batches", Access: User, Params: batchParams, Status: statusNew,
 			Summary: "Runs one version of a script for each row of the body", Body: rows, Answer: answer, Handle: h.runBatch(batchByHash)},
+		{Method: "POST", Path: b + "f/{path:*}", Name: "runBatchFlowByPath", Group: "batches", Access: User, Params: batchParams, Status: statusNew,
+			Summary: "Runs a flow for each row of the body", Body: rows, Answer: answer, Handle: h.runBatch(batchFlowByPath)},
+		{Method: "POST", Path: b + "fv/{version}", Name: "runBatchFlowByVersion", Group: "batches", Access: User, Params: batchParams, Status: statusNew,
+			Summary: "Runs one version of a flow for each row of the body", Body: rows, Answer: answer, Handle: h.runBatch(batchFlowByVersion)},
 		{Method: "POST", Path: b + "noop", Name: "runBatchNoop", Group: "batches", Access: User, Params: batchParams, Status: statusNew,
 			Summary: "Runs a job that does nothing for each row of the body", Body: rows, Answer: answer, Handle: h.runBatch(batchNoop)},
 	}
@@ -65,6 +69,17 @@ func batchByPath(a *Ask, r *engine.RunRequest) (err error) {
 
 func batchByHash(a *Ask, r *engine.RunRequest) (err error) {
 	r.Hash, err = a.hash()
+	return err
+}
+
+func batchFlowByPath(a *Ask, r *engine.RunRequest) error {
+	r.Kind = engine.KindFlow
+	return batchByPath(a, r)
+}
+
+func batchFlowByVersion(a *Ask, r *engine.RunRequest) error {
+	n, err := a.version()
+	r.Kind, r.Hash = engine.KindFlow, engine.Hash(n)
 	return err
 }
 

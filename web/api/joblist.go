@@ -13,7 +13,8 @@ var (
 	queueStates     = []engine.JobState{engine.StateQueued, engine.StateRunning}
 	completedStates = []engine.JobState{engine.StateSuccess, engine.StateFailure, engine.StateCanceled}
 	allStates       = slices.Concat(queueStates, completedStates)
-	allKinds        = []engine.JobKind{engine.KindScript, engine.KindPreview, engine.KindDependencies, engine.KindNoop}
+	allKinds        = []engine.JobKind{engine.KindScript, engine.KindPreview, engine.KindDependencies, engine.KindNoop, engine.KindFlow, engine.KindFlowPreview,
+		engine.KindFlowDependencies}
 )
 
 var filterParams = join([]Param{
@@ -26,7 +27,7 @@ var filterParams = join([]Param{
 	query("parent_job", "string", "id of the parent"),
 	query("batch", "string", "id of a batch"),
 	query("has_null_parent", "boolean", "only jobs without a parent"),
-	query("job_kinds", "string", "comma separated: script, preview, dependencies, noop"),
+	query("job_kinds", "string", "comma separated: script, preview, dependencies, noop, flow, flowpreview, flowdependencies"),
 	query("status", "string", "comma separated: queued, running, success, failure, canceled"),
 	query("running", "boolean", "true: jobs that run now; false: the others"),
 	query("success", "boolean", "true: completed well; false: failed or canceled"),

@@ -63,6 +63,30 @@ func (h *API) deployedRequest(a *Ask, byHash bool) (engine.RunRequest, error) {
 	return r, err
 }
 
+// flowRequest asks for the flow at the path, or for the version that is in its place.
+func (h *API) flowRequest(a *Ask, byVersion bool) (engine.RunRequest, error) {
+	r, err := h.runRequest(a)
+	if err != nil {
+		return r, err
+	}
+	r.Kind = engine.KindFlow
+	if byVersion {
+		var n int64
+		n, err = a.version()
+		r.Hash = engine.Hash(n)
+	} else if r.Path, err = a.param("path"); err == nil {
+		err = engine.CheckPath("run", r.Path)
+	}
+	if err != nil {
+		return r, err
+	}
+	r.Args, err = readArgs(a.RequestCtx)
+	return r, err
+}
+
+func (h *API) flowByPathRequest(a *Ask) (engine.RunRequest, error)    { return h.flowRequest(a, false) }
+func (h *API) flowByVersionRequest(a *Ask) (engine.RunRequest, error) { return h.flowRequest(a, true) }
+
 func (h *API) previewRequest(a *Ask) (engine.RunRequest, error) {
 	r, err := h.runRequest(a)
 	if err != nil {

@@ -15,16 +15,55 @@ import (
 
 // notExtra are the fields that are never kept as sent: those above, and those that tell the server what to do once.
 var notExtra = func() map[string]bool {
+	m := fieldsOf(wire.Script{}, wire.NewScript{})
+	delete(m, "ws_error_handler_muted") // kept, and only defaulted to false
+	return m
+}()
+
+// fieldsOf are the names of the fields of some shapes, and of those that say what to do once.
+func fieldsOf(shapes ...any) map[string]bool {
 	m := map[string]bool{"skip_draft_deletion": true, "preserve_on_behalf_of": true, "draft_only": true, "no_main_func": true}
-	for _, t := range []reflect.Type{reflect.TypeFor[wire.Script](), reflect.TypeFor[wire.NewScript]()} {
-		for f := range t.Fields() {
+	for _, shape := range shapes {
+		for f := range reflect.TypeOf(shape).Fields() {
 			name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 			m[name] = true
 		}
 	}
-	delete(m, "ws_error_handler_muted") // kept, and only defaulted to false
 	return m
-}()
+}
+
+// extraOf are the fields that are kept as they were sent.
+func extraOf(fields map[string]json.RawMessage, not map[string]bool) map[string]json.RawMessage {
+	var extra map[string]json.RawMessage
+	for k, v := range fields {
+		if !not[k] && string(v) != "null" {
+			if extra == nil {
+				extra = map[string]json.RawMessage{}
+			}
+			extra[k] = bytes.Clone(v)
+		}
+	}
+	return extra
+}
+
+// withExtra puts kept fields behind those of an encoded object, one by one, in order: the core fields stay in front, and no two keys
+// are the same.
+func withExtra(b json.RawMessage, extra map[string]json.RawMessage, not map[string]bool) json.RawMessage {
+	if len(extra) == 0 {
+		return b
+	}
+	b = b[:len(b)-1]
+	for _, k := range slices.Sorted(maps.Keys(extra)) {
+		if not[k] || k == "ws_error_handler_muted" { // the latter is a core field
+			continue
+		}
+		b = append(b, ',')
+		b = append(b, quote(k)...)
+		b = append(b, ':')
+		b = append(b, extra[k]...)
+	}
+	return append(b, '}')
+}
 
 // readScript decodes a create. Fields that are null count as absent.
 func readScript(body []byte, into *wire.NewScript) (*engine.Script, error) {
@@ -53,14 +92,7 @@ func readScript(body []byte, into *wire.NewScript) (*engine.Script, error) {
 	if schema := fields["schema"]; len(schema) > 0 && string(schema) != "null" {
 		s.Schema = bytes.Clone(schema)
 	}
-	for k, v := range fields {
-		if !notExtra[k] && string(v) != "null" {
-			if s.Extra == nil {
-				s.Extra = map[string]json.RawMessage{}
-			}
-			s.Extra[k] = bytes.Clone(v)
-		}
-	}
+	s.Extra = extraOf(fields, notExtra)
 	return s, nil
 }
 
@@ -77,23 +109,11 @@ func viewScript(s *engine.Script, inList bool) (json.RawMessage, error) {
 		v.Content, v.Schema, v.Lock = s.Content, s.Schema, s.Lock
 	}
 	b, err := encode(v)
-	if err != nil || inList || len(s.Extra) == 0 {
+	if err != nil || inList {
 		return b, err
 	}
-	// Appended one by one, in order: the core fields stay in front, and no two keys are the same.
-	extra := s.Extra
-	if muted, ok := extra["ws_error_handler_muted"]; ok {
+	if muted, ok := s.Extra["ws_error_handler_muted"]; ok {
 		b = bytes.Replace(b, []byte(`"ws_error_handler_muted":false`), append([]byte(`"ws_error_handler_muted":`), muted...), 1)
 	}
-	b = b[:len(b)-1]
-	for _, k := range slices.Sorted(maps.Keys(extra)) {
-		if notExtra[k] || k == "ws_error_handler_muted" {
-			continue
-		}
-		b = append(b, ',')
-		b = append(b, quote(k)...)
-		b = append(b, ':')
-		b = append(b, extra[k]...)
-	}
-	return append(b, '}'), nil
+	return withExtra(b, s.Extra, notExtra), nil
 }

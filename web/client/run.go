@@ -15,13 +15,15 @@ import (
 	"github.com/millrace/millrace/web/wire"
 )
 
-// Run asks for a run. Exactly one of Path, Hash, Preview and Flow says of what.
+// Run asks for a run. Exactly one of Path, Hash, FlowPath, FlowVersion, Preview and Flow says of what.
 type Run struct {
-	Path    string
-	Hash    string            // 16 hexadecimal digits
-	Preview *wire.Preview     // its Args win over those below
-	Flow    *wire.FlowPreview // likewise
-	Args    json.RawMessage
+	Path        string
+	Hash        string // 16 hexadecimal digits
+	FlowPath    string
+	FlowVersion int64
+	Preview     *wire.Preview     // its Args win over those below
+	Flow        *wire.FlowPreview // likewise
+	Args        json.RawMessage
 
 	Tag            string
 	Priority       int16
@@ -65,8 +67,12 @@ func (r Run) call(c *Client, verb string) (call, error) {
 		k.path = c.here("/jobs/" + verb + "/h/" + url.PathEscape(r.Hash))
 	case r.Path != "":
 		k.path = c.here("/jobs/" + verb + "/p/" + segments(r.Path))
+	case r.FlowPath != "":
+		k.path = c.here("/jobs/" + verb + "/f/" + segments(r.FlowPath))
+	case r.FlowVersion != 0:
+		k.path = c.here("/jobs/" + verb + "/fv/" + strconv.FormatInt(r.FlowVersion, 10))
 	default:
-		return call{}, errors.New("client: a run needs a path, a hash or a preview")
+		return call{}, errors.New("client: a run needs a path, a hash, a version or a preview")
 	}
 	return k, nil
 }

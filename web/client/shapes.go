@@ -43,6 +43,10 @@ type (
 	Contact      = engine.Contact
 	Workspace    = engine.Workspace
 
+	FlowDeployed = wire.FlowDeployed
+	FlowListed   = wire.Flow
+	FlowVersion  = wire.FlowVersion
+
 	ScheduleWithJobs = wire.ScheduleWithJobs
 	ScheduleRun      = wire.ScheduleRun
 	SchedulePreview  = wire.SchedulePreview

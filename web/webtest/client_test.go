@@ -190,3 +190,46 @@ func TestClientResources(t *testing.T) {
 		t.Errorf("metrics %q %v", m, err)
 	}
 }
+
+func TestClientFlows(t *testing.T) {
+	t.Parallel()
+	d := Start(t, NewEngine(), nil)
+	ctx := context.Background()
+	c := dial(t, client.Config{Socket: d.Socket, Workspace: "main"})
+	const path = "f/demo/report"
+	for i, want := range []client.FlowDeployed{{Path: path, Version: 2, Created: true}, {Path: path, Version: 2}, {Path: path, Version: 3, Created: true}} {
+		body := json.RawMessage(`{"path":"f/demo/report","summary":"","value":{"n":1}}`)
+		if i == 2 {
+			body = json.RawMessage(`{"path":"f/demo/report","summary":"","value":{"n":2}}`)
+		}
+		if got, err := c.DeployFlow(ctx, path, body, true); err != nil || got.Version != want.Version || got.Created != want.Created || got.Warnings == nil {
+			t.Errorf("deploy %d: %+v, %v", i, got, err)
+		}
+	}
+	if _, err := c.DeployFlow(ctx, path, json.RawMessage(`{"value":{"wrong":1}}`), true); err == nil || !strings.Contains(err.Error(), "is wrong") {
+		t.Errorf("deploy what is wrong: %v", err)
+	}
+	if f, err := c.Flow(ctx, path); err != nil || !strings.Contains(string(f), `"value":{"n":2}`) {
+		t.Errorf("flow %s, %v", f, err)
+	}
+	if f, err := c.FlowByVersion(ctx, 2); err != nil || !strings.Contains(string(f), `"value":{"n":1}`) {
+		t.Errorf("version %s, %v", f, err)
+	}
+	if l, err := c.Flows(ctx, url.Values{"path_exact": {path}}); err != nil || len(l) != 1 || l[0].VersionID != 3 {
+		t.Errorf("flows %+v, %v", l, err)
+	}
+	if l, err := c.FlowHistory(ctx, path); err != nil || len(l) != 2 {
+		t.Errorf("history %+v, %v", l, err)
+	}
+	for _, r := range []client.Run{{FlowPath: path}, {FlowVersion: 3}} {
+		if got, err := c.RunWait(ctx, r); err != nil || string(got) != `{"n":2}` {
+			t.Errorf("run %+v: %s, %v", r, got, err)
+		}
+	}
+	if err := errors.Join(c.ArchiveFlow(ctx, path), c.DeleteFlow(ctx, path), c.DeleteFlow(ctx, path)); err != nil {
+		t.Error(err)
+	}
+	if _, err := c.Flow(ctx, path); !client.IsNotFound(err) {
+		t.Errorf("after its end: %v", err)
+	}
+}

@@ -28,6 +28,7 @@ type Engine struct {
 	order      []uuid.UUID
 	keys       map[string]uuid.UUID
 	scripts    []*engine.Script
+	flows      []*engine.Flow
 	tokens     map[string]engine.Token
 	workspaces []engine.Workspace
 	requests   []engine.RunRequest
@@ -47,7 +48,7 @@ type fakeJob struct {
 }
 
 // NewEngine returns an engine with a workspace main, the tokens "admin-secret", "user-secret" and "bound-secret" (bound
-// to the workspace other), and one script, schedule and calendar at f/demo/hello.
+// to the workspace other), and one script, flow, schedule and calendar at f/demo/hello.
 func NewEngine() *Engine {
 	e := &Engine{jobs: map[uuid.UUID]*fakeJob{}, keys: map[string]uuid.UUID{}, tokens: map[string]engine.Token{}}
 	e.workspaces = []engine.Workspace{{ID: "main", Name: "Main"}, {ID: "other", Name: "Other"}}
@@ -55,6 +56,7 @@ func NewEngine() *Engine {
 	e.tokens["user-secret"] = engine.Token{Prefix: "user-s", Username: "ann", Email: "ann@localhost"}
 	e.tokens["bound-secret"] = engine.Token{Prefix: "bound-s", Username: "ann", Email: "ann@localhost", Workspace: "other"}
 	e.Deploy("f/demo/hello", `{"hello":"world"}`)
+	e.DeployFlow("f/demo/hello", `{"modules":[]}`)
 	e.schedules = []engine.Schedule{{Workspace: "main", Path: "f/demo/hello", Cron: "0 0 * * * *", ScriptPath: "f/demo/hello", Enabled: true, NextAt: &Hour}}
 	e.ticks = []engine.Tick{{Schedule: "f/demo/hello", At: Hour.Add(-time.Hour), State: engine.TickMissed, Count: 5}}
 	e.calendars = []engine.Calendar{{Workspace: "main", Path: "f/demo/hello", Days: []string{"*-12-25"}}}
@@ -132,6 +134,12 @@ func (e *Engine) Run(_ context.Context, p engine.Principal, r engine.RunRequest)
 	out := &engine.Outcome{State: engine.StateSuccess, Result: json.RawMessage(r.Source)}
 	if r.Kind == engine.KindNoop {
 		job.Kind, out.Result = engine.KindNoop, json.RawMessage("null")
+	} else if r.Kind == engine.KindFlow {
+		f, err := e.flow(r.Path, int64(r.Hash))
+		if err != nil {
+			return uuid.Nil, err
+		}
+		job.Kind, job.Path, job.Hash, out.Result = engine.KindFlow, f.Path, f.Hash(), f.Value
 	} else if r.Source != "" {
 		job.Kind = engine.KindPreview
 	} else {

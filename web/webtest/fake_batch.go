@@ -72,6 +72,13 @@ func (e Batches) target(b *engine.Batch, r engine.RunRequest) error {
 		b.Kind = engine.KindNoop
 		return err
 	}
+	if r.Kind == engine.KindFlow {
+		f, err := e.flow(r.Path, int64(r.Hash))
+		if err == nil {
+			b.Kind, b.Path, b.Hash = engine.KindFlow, f.Path, f.Hash()
+		}
+		return err
+	}
 	s, err := e.script(r)
 	if err == nil {
 		b.Path, b.Hash = s.Path, s.Hash

@@ -104,7 +104,7 @@ func TestDoor(t *testing.T) {
 		{name: "not an administrator", method: "POST", path: "/api/workspaces/create", token: "user-secret", body: `{"id":"x"}`, status: 403, want: []string{"Permission denied: only administrators"}},
 		{name: "engine refuses", method: "POST", path: w + "scripts/delete/h/0000000000001000", token: "user-secret", status: 403},
 		{name: "unknown route", path: "/api/nothing/here", status: 404, kind: "text/plain", want: []string{"Not found: "}, not: []string{"<html", "<!doctype"}},
-		{name: "unknown route without token", path: "/api/w/main/flows/list", token: "-", status: 404, kind: "text/plain"},
+		{name: "unknown route without token", path: "/api/w/main/apps/list", token: "-", status: 404, kind: "text/plain"},
 		{name: "wrong method", method: "DELETE", path: w + "jobs/list", status: 405, kind: "text/plain", want: []string{"Method not allowed"}},
 		{name: "no redirect", path: "/api/version/", status: 404, kind: "text/plain"},
 		{name: "unknown workspace", path: "/api/w/none/jobs/list", status: 404, want: []string{"Not found: none: no such workspace"}},

@@ -11,7 +11,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 
+	"github.com/millrace/millrace/engine"
 	"github.com/millrace/millrace/engine/expr"
 	"github.com/millrace/millrace/engine/flow/format"
 )
@@ -109,6 +111,20 @@ func Problems(problems format.Problems) []Finding {
 // Fatal tells whether there is an Error among findings.
 func Fatal(findings []Finding) bool {
 	return slices.ContainsFunc(findings, func(f Finding) bool { return f.Severity == Error })
+}
+
+// Refusal makes one error of the Errors among findings; nil when there is none.
+func Refusal(op, path string, findings []Finding) error {
+	var lines []string
+	for _, f := range findings {
+		if f.Severity == Error {
+			lines = append(lines, f.String())
+		}
+	}
+	if lines == nil {
+		return nil
+	}
+	return &engine.Error{Code: engine.Invalid, Op: op, Path: path, Msg: strings.Join(lines, "\n")}
 }
 
 // checker is one judgement.

@@ -57,6 +57,8 @@ type Store interface {
 type Catalog interface {
 	// Flow is a deployed flow; version 0: the latest.
 	Flow(ctx context.Context, ws, path string, version engine.Hash) (*format.Flow, engine.Hash, error)
+	// Arguments says what is wrong with the arguments of a deployed flow.
+	Arguments(f *format.Flow, args json.RawMessage) error
 	// Step fills in what a step's job runs: kind, path, version, language, tag, and its limits.
 	Step(ctx context.Context, j *engine.Job, s StepOf) error
 	// LimitFlow fills in the limits of a flow within another.

@@ -83,7 +83,7 @@ const byDebounce = "debounce"
 func (o *operation) begin(e *event) error {
 	c := e.begin
 	x := newRun(c.Job, o.line.root, c.Job.ID, "")
-	x.stored, x.gate = true, c.Gate // by the operation itself, before it is advanced
+	x.stored, x.fresh, x.gate = true, true, c.Gate // stored by the operation itself, before it is advanced
 	if c.Job.Step != "" && c.Job.Parent != nil {
 		parent, err := o.runner.load(o.ctx, o.line, *c.Job.Parent)
 		if err != nil {

@@ -27,6 +27,7 @@ type run struct {
 	item      int32
 	iter      *flow.Iter // of an iteration
 	stored    bool       // it has a row
+	fresh     bool       // it is about to begin
 	parked    time.Time  // until when, by its row in q
 	at        time.Time  // of the event at hand
 	canceled  flow.Canceled
@@ -95,6 +96,11 @@ func (r *Runner) define(ctx context.Context, x *run) error {
 		f, _, err := r.cfg.Catalog.Flow(ctx, x.job.Workspace, x.job.Path, x.job.Hash)
 		if err != nil {
 			return err
+		}
+		if x.fresh && (f.Value.PreprocessorModule == nil || !external(x.job)) {
+			if err := r.cfg.Catalog.Arguments(f, x.job.Args); err != nil {
+				return err
+			}
 		}
 		x.value = &f.Value
 	}

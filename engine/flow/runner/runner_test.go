@@ -1,6 +1,7 @@
 package runner_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -127,6 +128,14 @@ func (b *box) Flow(_ context.Context, _, path string, _ engine.Hash) (*format.Fl
 		return f, 1, nil
 	}
 	return nil, 0, &engine.Error{Code: engine.NotFound, Op: "flow.get", Path: path, Msg: "there is no such flow"}
+}
+
+// Arguments refuses those that say so.
+func (b *box) Arguments(_ *format.Flow, args json.RawMessage) error {
+	if bytes.Contains(args, []byte(`"refuse"`)) {
+		return engine.Errorf(engine.Invalid, "arguments", "they are wrong")
+	}
+	return nil
 }
 
 func (b *box) Step(_ context.Context, j *engine.Job, st runner.StepOf) error {
@@ -258,10 +267,11 @@ func TestFlows(t *testing.T) {
 		"a branch":     {modules(`{"id":"b","value":{"type":"branchone","branches":[{"expr":"flow_input.n > 20","modules":[` + raw("x", "x", js("v", "1"), "") + `]}],"default":[]}}`), `{"v":1}`, ""},
 		"all branches": {modules(`{"id":"b","value":{"type":"branchall","branches":[{"modules":[` + raw("x", "x", js("v", "1"), "") + `,` + raw("x2", "x", js("v", "results.x.v + 1"), "") + `]},{"modules":[` + raw("y", "fail", "", "") + `]},{"modules":[]}]}}`),
 			`[{"v":2},{"error":{"name":"Error","message":"it fails"}},{"n":21}]`, ""},
-		"a flow in a flow":          {modules(`{"id":"f","value":{"type":"flow","path":"f/x/sub","input_transforms":{` + js("y", "flow_input.n") + `}}}`), `{"x":22}`, ""},
-		"a flow that runs itself":   {modules(`{"id":"f","value":{"type":"flow","path":"f/x/self"}}`), "deep", "failure"},
-		"a script that is gone":     {modules(`{"id":"f","value":{"type":"script","path":"f/x/gone"}}`), "there is no such script", "failure"},
-		"an expression that throws": {modules(raw("a", "a", js("n", "nope.x"), "")), "nope", "failure"},
+		"a flow in a flow": {modules(`{"id":"f","value":{"type":"flow","path":"f/x/sub","input_transforms":{` + js("y", "flow_input.n") + `}}}`), `{"x":22}`, ""},
+		"a flow in a flow that refuses its arguments": {modules(`{"id":"f","value":{"type":"flow","path":"f/x/sub","input_transforms":{` + js("y", "'refuse'") + `}}}`), "they are wrong", "failure"},
+		"a flow that runs itself":                     {modules(`{"id":"f","value":{"type":"flow","path":"f/x/self"}}`), "deep", "failure"},
+		"a script that is gone":                       {modules(`{"id":"f","value":{"type":"script","path":"f/x/gone"}}`), "there is no such script", "failure"},
+		"an expression that throws":                   {modules(raw("a", "a", js("n", "nope.x"), "")), "nope", "failure"},
 		"loops in loops": {modules(`{"id":"l","value":{"type":"forloopflow","iterator":{"type":"javascript","expr":"[1,2]"},` + body(raw("h", "h", js("v", "flow_input.iter.value"), ""),
 			`{"id":"m","value":{"type":"forloopflow","parallel":true,"iterator":{"type":"javascript","expr":"[1,2,3]"},`+body(raw("x", "x", js("v", "flow_input.iter.value * results.h.v"), ""))+`}}`) + `}}`),
 			`[[{"v":1},{"v":2},{"v":3}],[{"v":2},{"v":4},{"v":6}]]`, ""},

@@ -122,6 +122,9 @@ func (o *operation) sub(x *run, e flow.Start, b *format.SubFlow) error {
 	if j.Args, err = json.Marshal(e.Args); err != nil {
 		return err
 	}
+	if err := o.runner.cfg.Catalog.Arguments(f, j.Args); err != nil {
+		return o.unborn(x, e, err)
+	}
 	if n := e.Step.Priority; n != 0 {
 		j.Priority = int16(n)
 	}

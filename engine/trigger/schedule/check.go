@@ -110,7 +110,7 @@ func kindOf(isFlow bool) string {
 
 // checkRunnable verifies that p may run what is at "script/<path>" or "flow/<path>", and that it is there.
 func (s *Schedules) checkRunnable(ctx context.Context, p engine.Principal, op, ws, runnable string) error {
-	path, err := scriptOf(op, runnable)
+	kind, path, err := runnableOf(op, runnable)
 	if err != nil {
 		return err
 	}
@@ -120,22 +120,28 @@ func (s *Schedules) checkRunnable(ctx context.Context, p engine.Principal, op, w
 	if err := s.cfg.Gate.Can(p, "run", ws, path); err != nil {
 		return err
 	}
-	_, err = s.cfg.Scripts.Latest(ctx, ws, path)
+	what := "script"
+	if kind == engine.KindFlow {
+		what = "flow"
+		_, err = s.cfg.Flows.Latest(ctx, ws, path)
+	} else {
+		_, err = s.cfg.Scripts.Latest(ctx, ws, path)
+	}
 	if engine.CodeOf(err) == engine.NotFound {
-		return &engine.Error{Code: engine.Invalid, Op: op, Path: path, Msg: "the script is not there", Err: err}
+		return &engine.Error{Code: engine.Invalid, Op: op, Path: path, Msg: "the " + what + " is not there", Err: err}
 	}
 	return err
 }
 
-// scriptOf is the one place that knows what can be run: the path of "script/<path>". It is where flows will come in.
-func scriptOf(op, runnable string) (string, error) {
+// runnableOf is the one place that knows what can be run: the path of "script/<path>" or "flow/<path>".
+func runnableOf(op, runnable string) (kind engine.JobKind, path string, err error) {
 	if path, ok := strings.CutPrefix(runnable, "script/"); ok {
-		return path, nil
+		return engine.KindScript, path, nil
 	}
 	if path, ok := strings.CutPrefix(runnable, "flow/"); ok {
-		return "", &engine.Error{Code: engine.Invalid, Op: op, Path: path, Msg: "flows are not available in this version", Hint: "schedule a script"}
+		return engine.KindFlow, path, nil
 	}
-	return "", &engine.Error{Code: engine.Invalid, Op: op, Path: runnable, Msg: "not a runnable", Hint: "use script/<path> or flow/<path>"}
+	return "", "", &engine.Error{Code: engine.Invalid, Op: op, Path: runnable, Msg: "not a runnable", Hint: "use script/<path> or flow/<path>"}
 }
 
 func (s *Schedules) checkHandler(ctx context.Context, p engine.Principal, op, ws string, h *engine.Handler) error {

@@ -43,6 +43,29 @@ func TestFire(t *testing.T) {
 	}
 }
 
+// A schedule of a flow runs it, and so do its further attempts and handlers.
+func TestSchedulesOfFlows(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	s := w.daemon()
+	w.create(s, func(x *engine.Schedule) {
+		x.IsFlow, x.OnFailure = true, &engine.Handler{Path: "flow/f/ops/alert"}
+		x.Extra = map[string]json.RawMessage{"retry": json.RawMessage(`{"constant":{"attempts":1,"seconds":0}}`)}
+	})
+	w.pass(time.Minute, s)
+	for range 2 {
+		w.end(w.job(s, 0), false, false)
+		w.work(s)
+	}
+	var ran []string
+	for _, r := range w.runs() {
+		ran = append(ran, string(r.Kind)+" "+r.Path)
+	}
+	if got, want := strings.Join(ran, ", "), "flow "+script+", flow "+script+", flow f/ops/alert"; got != want {
+		t.Errorf("ran %s, want %s", got, want)
+	}
+}
+
 // However many daemons there are, whoever dies when, and wherever clocks jump to: one line and one job a tick.
 func TestManyDaemons(t *testing.T) {
 	t.Parallel()

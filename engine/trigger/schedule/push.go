@@ -95,11 +95,11 @@ func (s *Schedules) pushOne(ctx context.Context, w *push) time.Time {
 
 // request is the run that a schedule asks for.
 func request(x *engine.Schedule) (engine.RunRequest, error) {
-	path, err := scriptOf("schedule.run", kindOf(x.IsFlow)+x.ScriptPath)
+	kind, path, err := runnableOf("schedule.run", kindOf(x.IsFlow)+x.ScriptPath)
 	if err != nil {
 		return engine.RunRequest{}, err
 	}
-	return engine.RunRequest{Workspace: x.Workspace, Kind: engine.KindScript, Path: path, Args: x.Args, Tag: x.Tag,
+	return engine.RunRequest{Workspace: x.Workspace, Kind: kind, Path: path, Args: x.Args, Tag: x.Tag,
 		Trigger: "schedule", TriggerPath: x.Path}, nil
 }
 

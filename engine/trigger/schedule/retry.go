@@ -185,7 +185,7 @@ func (s *Schedules) pushRetry(ctx context.Context, r store.TickRetry) error {
 	if err != nil {
 		return err
 	}
-	_, err = s.cfg.Jobs.Run(ctx, s.owner(x), engine.RunRequest{Workspace: x.Workspace, Kind: engine.KindScript, Path: former.Path,
+	_, err = s.cfg.Jobs.Run(ctx, s.owner(x), engine.RunRequest{Workspace: x.Workspace, Kind: former.Kind, Path: former.Path,
 		Args: former.Args, Tag: x.Tag, Priority: former.Priority, ScheduledFor: r.Due, Parent: &r.Former, ID: &r.Job,
 		Trigger: "schedule", TriggerPath: x.Path})
 	return err

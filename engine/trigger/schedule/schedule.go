@@ -1,4 +1,4 @@
-// Package schedule runs scripts at the times that cron expressions name: it keeps the schedules (edit.go), finds their moments
+// Package schedule runs scripts and flows at the times that cron expressions name: it keeps the schedules (edit.go), finds their moments
 // (cron.go), decides what becomes of each (plan.go), asks their guards (guard.go), fires them (fire.go, push.go), learns how the runs
 // ended (settle.go), and lets those that failed follow others (retry.go).
 //
@@ -46,6 +46,11 @@ type Scripts interface {
 	Latest(ctx context.Context, ws, path string) (*engine.Script, error)
 }
 
+// Flows finds deployed flows.
+type Flows interface {
+	Latest(ctx context.Context, ws, path string) (*engine.Flow, error)
+}
+
 // Gate decides who may do what.
 type Gate interface {
 	Can(p engine.Principal, verb, ws, path string) error
@@ -63,6 +68,7 @@ type Config struct {
 	DB      *store.DB
 	Jobs    Jobs
 	Scripts Scripts
+	Flows   Flows
 	Gate    Gate
 	Bus     *bus.Bus // tells at once of runs on this daemon; nil: polls find them
 	Clock   Clock    // nil: the machine's
@@ -92,8 +98,8 @@ type gridKey struct{ cron, version, zone string }
 
 // New returns Schedules; nothing is fired before Start.
 func New(cfg Config) (*Schedules, error) {
-	if cfg.DB == nil || cfg.Jobs == nil || cfg.Scripts == nil || cfg.Gate == nil {
-		return nil, errors.New("schedule: Config needs DB, Jobs, Scripts and Gate")
+	if cfg.DB == nil || cfg.Jobs == nil || cfg.Scripts == nil || cfg.Flows == nil || cfg.Gate == nil {
+		return nil, errors.New("schedule: Config needs DB, Jobs, Scripts, Flows and Gate")
 	}
 	if cfg.Clock == nil {
 		cfg.Clock = machine{}

@@ -212,7 +212,7 @@ func (s *Schedules) pushHandler(ctx context.Context, x *engine.Schedule, r handl
 	if r.handler == nil {
 		return engine.Errorf(engine.Invalid, op, "the handler was taken away before it could run")
 	}
-	path, err := scriptOf(op, r.handler.Path)
+	kind, path, err := runnableOf(op, r.handler.Path)
 	if err != nil {
 		return err
 	}
@@ -220,7 +220,7 @@ func (s *Schedules) pushHandler(ctx context.Context, x *engine.Schedule, r handl
 	if err != nil {
 		return engine.Errorf(engine.Invalid, op, "%v", err)
 	}
-	_, err = s.cfg.Jobs.Run(ctx, s.owner(x), engine.RunRequest{Workspace: x.Workspace, Kind: engine.KindScript, Path: path, Args: args,
+	_, err = s.cfg.Jobs.Run(ctx, s.owner(x), engine.RunRequest{Workspace: x.Workspace, Kind: kind, Path: path, Args: args,
 		ID: &r.id, Parent: &r.job.ID, Trigger: "schedule_handler", TriggerPath: x.Path})
 	return err
 }

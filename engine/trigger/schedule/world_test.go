@@ -52,7 +52,7 @@ func newWorld(t testing.TB) *world {
 func (w *world) daemon(change ...func(*Config)) *Schedules {
 	b := bus.New()
 	w.buses = append(w.buses, b)
-	cfg := Config{DB: w.db, Jobs: w, Scripts: w, Gate: w, Bus: b, Clock: w.clock, Late: time.Millisecond, Poll: time.Nanosecond, Log: storetest.Log(w.t)}
+	cfg := Config{DB: w.db, Jobs: w, Scripts: w, Flows: flows{w}, Gate: w, Bus: b, Clock: w.clock, Late: time.Millisecond, Poll: time.Nanosecond, Log: storetest.Log(w.t)}
 	for _, c := range change {
 		c(&cfg)
 	}
@@ -75,6 +75,16 @@ func (w *world) Latest(_ context.Context, _, p string) (*engine.Script, error) {
 	return &engine.Script{Path: p}, nil
 }
 
+// flows is the world of flows: it has them at the same paths.
+type flows struct{ *world }
+
+func (f flows) Latest(ctx context.Context, ws, p string) (*engine.Flow, error) {
+	if _, err := f.world.Latest(ctx, ws, p); err != nil {
+		return nil, err
+	}
+	return &engine.Flow{Path: p}, nil
+}
+
 func (w *world) Run(ctx context.Context, p engine.Principal, r engine.RunRequest) (uuid.UUID, error) {
 	if _, err := w.Latest(ctx, r.Workspace, r.Path); err != nil {
 		return uuid.Nil, err
@@ -95,7 +105,7 @@ func (w *world) Run(ctx context.Context, p engine.Principal, r engine.RunRequest
 		return id, nil
 	}
 	started := w.clock.Now()
-	w.jobs[id] = &engine.JobView{Job: engine.Job{ID: id, Workspace: r.Workspace, Path: r.Path, Args: r.Args, CreatedBy: p.Username, Email: p.Email,
+	w.jobs[id] = &engine.JobView{Job: engine.Job{ID: id, Workspace: r.Workspace, Kind: r.Kind, Path: r.Path, Args: r.Args, CreatedBy: p.Username, Email: p.Email,
 		PermissionedAs: p.PermissionedAs(), Trigger: r.Trigger, TriggerPath: r.TriggerPath}, StartedAt: &started}
 	w.asked = append(w.asked, r)
 	w.pushed <- id
