@@ -14,6 +14,7 @@ FUZZTIME ?= 30s
 SOAK_TIME ?= 30m
 SOAK_RATE ?= 10000
 GROWTH_ROWS ?= 10000000
+GROWTH_JOBS ?= 100000
 # The race detector multiplies times by five. Left out is what gains nothing: slots are forked C, and the end-to-end tests watch a
 # daemon that is built without it.
 RACE ?= ./cmd/millrace/... ./cmd/internal/{cli,doctor,example,push}/... ./engine/... ./runtimes/... ./web/... ./sandbox/direct/...
@@ -126,6 +127,10 @@ soak: $(BUILD)/bin/bench ## SOAK_RATE (10000) jobs a second for SOAK_TIME (30m);
 .PHONY: growth
 growth: $(BUILD)/bin/bench ## what a job costs as history grows to GROWTH_ROWS (10 million); draws bench/results/growth.svg
 	@exec $(BUILD)/bin/bench growth --rows $(GROWTH_ROWS)
+
+.PHONY: growth/jobs
+growth/jobs: build ## GROWTH_JOBS (100000) jobs, bad ones too; fails when slots, descriptors, groups, mounts or memory grow (10 minutes)
+	@exec="$(TEST_EXEC)"; MILLRACE_GROWTH_JOBS=$(GROWTH_JOBS) $(GO) test -count=1 -v -timeout 60m $${exec:+-exec "$$exec"} -run '^TestNothingGrows$$' ./cmd/internal/e2e/
 
 # CHAOS holds flags: make chaos CHAOS="--faults reset,stop --seed 7".
 .PHONY: chaos

@@ -182,7 +182,7 @@ func (p *Pool) acquireHot(ctx context.Context, use runtimes.Launch, key string, 
 		}
 		c := p.classOf(use)
 		c.hot = true
-		if e := c.take(); e != nil {
+		if e := c.takeAt(p.now()); e != nil {
 			p.mu.Unlock()
 			if isClosed(e.slot.Done()) {
 				p.drop(e)

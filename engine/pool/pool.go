@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -41,6 +42,7 @@ type Pool struct {
 
 	dedicated dedicated
 	hots      hots
+	now       func() time.Time // a test's clock
 
 	work   sync.WaitGroup
 	ctx    context.Context // ends at Stop
@@ -54,6 +56,8 @@ type class struct {
 	kept  int      // slots that stay although idle; guarded by Pool.mu
 	slots int      // entries that exist or are being made, idle or not; guarded by Pool.mu
 	hot   bool     // its zygote has imported more than all do; guarded by Pool.mu
+	boots bool     // its processes boot before they wait for their jobs; written once
+	demand
 	// soon counts slots whose job has answered and whose process is being taken apart, and turn holds acquirers that wait for
 	// one of them: that is a matter of a millisecond, a new slot one of tens. Guarded by Pool.mu.
 	soon int
@@ -90,23 +94,27 @@ func New(cfg Config) (*Pool, error) {
 	if cfg.IdleAfter == 0 {
 		cfg.IdleAfter = 10 * time.Minute
 	}
-	p := &Pool{cfg: cfg, classes: map[string]*class{}}
+	p := &Pool{cfg: cfg, classes: map[string]*class{}, now: time.Now}
 	p.hots = hots{on: cfg.Isolator.Strength().Mode != "none", habits: map[string]*habit{}, opening: map[string]bool{}}
 	p.dedicated = dedicated{pool: p, cfg: cfg.Dedicated.withDefaults(), lines: map[lineKey]*line{}}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	return p, nil
 }
 
-// Start begins closing slots that stay idle.
+// lookEvery is how often what is idle is looked at.
+const lookEvery = 5 * time.Second
+
+// Start begins closing slots that stay idle, and ending processes that wait for nobody.
 func (p *Pool) Start(context.Context) error {
 	p.work.Go(func() {
-		t := time.NewTicker(p.cfg.IdleAfter / 4)
+		t := time.NewTicker(min(lookEvery, p.cfg.IdleAfter/4))
 		defer t.Stop()
 		for {
 			select {
 			case <-p.ctx.Done():
 				return
 			case now := <-t.C:
+				p.shrink(now)
 				p.closeIdle(now)
 				p.coolDown()
 			}
@@ -156,10 +164,8 @@ func startsAhead(l runtimes.Launch) bool {
 // it is there, and a job that is handed over at once would wait for the rest.
 const settled = 5 * time.Millisecond
 
-// take finds an idle entry of c: of those that are ready and settled the last used, so that the others can grow old; else the one
+// takeAt finds an idle entry of c: of those that are ready and settled the last used, so that the others can grow old; else the one
 // whose process has had the most time.
-func (c *class) take() *entry { return c.takeAt(time.Now()) }
-
 func (c *class) takeAt(now time.Time) *entry {
 	best, rank := -1, -1
 	for i := len(c.idle) - 1; i >= 0; i-- {
@@ -234,7 +240,7 @@ func (p *Pool) classOf(l runtimes.Launch) *class {
 	key := classKey(l)
 	c := p.classes[key]
 	if c == nil {
-		c = &class{key: key}
+		c = &class{key: key, boots: l.Warm}
 		p.classes[key] = c
 	}
 	return c
@@ -242,14 +248,17 @@ func (p *Pool) classOf(l runtimes.Launch) *class {
 
 // Acquire returns a worker for l. It waits when the budget is used up and ends with ctx.
 func (p *Pool) Acquire(ctx context.Context, l runtimes.Launch) (*Worker, error) {
-	for {
+	for again := false; ; again = true {
 		p.mu.Lock()
 		if p.closed {
 			p.mu.Unlock()
 			return nil, errStopped
 		}
 		c := p.classOf(l)
-		if e := c.take(); e != nil {
+		if !again {
+			c.arrived(p.now())
+		}
+		if e := c.takeAt(p.now()); e != nil {
 			p.mu.Unlock()
 			if isClosed(e.slot.Done()) {
 				p.drop(e)
@@ -345,7 +354,7 @@ func (p *Pool) openWorker(ctx context.Context, c *class, l runtimes.Launch) (*Wo
 		p.mu.Unlock()
 		return nil, err
 	}
-	return &Worker{pool: p, entry: &entry{class: c, slot: slot, since: time.Now()}, launch: l}, nil
+	return &Worker{pool: p, entry: &entry{class: c, slot: slot, since: p.now()}, launch: l}, nil
 }
 
 // Keep opens n slots of l ahead and keeps as many when the class is idle. Errors of single slots are returned joined.
@@ -372,7 +381,7 @@ func (p *Pool) Keep(ctx context.Context, l runtimes.Launch, n int) error {
 // release puts an entry back, starts its next process if the class does so, and wakes a waiter.
 func (p *Pool) release(e *entry, l runtimes.Launch) {
 	e.jobs++
-	e.used = time.Now()
+	e.used = p.now()
 	if isClosed(e.slot.Done()) {
 		p.drop(e)
 		return
@@ -381,7 +390,7 @@ func (p *Pool) release(e *entry, l runtimes.Launch) {
 		p.renew(e, l)
 		return
 	}
-	if _, holds := e.slot.(sandbox.Holder); e.next == nil && (holds || startsAhead(l)) {
+	if _, holds := e.slot.(sandbox.Holder); e.next == nil && (holds || startsAhead(l)) && !p.enough(e.class) {
 		limits := e.walls
 		if limits == (sandbox.Limits{}) {
 			limits = l.Spec.Limits.WithDefaults()
@@ -427,9 +436,13 @@ func (p *Pool) closeIdle(now time.Time) {
 	var old []*entry
 	p.mu.Lock()
 	for key, c := range p.classes {
-		for len(c.idle) > c.kept && now.Sub(c.idle[0].used) > p.cfg.IdleAfter {
-			old = append(old, c.idle[0])
-			c.idle = c.idle[1:]
+		for len(c.idle) > c.kept {
+			at := c.leastUse()
+			if now.Sub(c.idle[at].used) <= p.cfg.IdleAfter {
+				break
+			}
+			old = append(old, c.idle[at])
+			c.idle = slices.Delete(c.idle, at, at+1)
 		}
 		if c.slots == 0 && c.kept == 0 {
 			delete(p.classes, key)

@@ -1,15 +1,13 @@
 package pool
 
 import (
-	"time"
-
 	"github.com/millrace/millrace/runtimes"
 )
 
 // worn reports whether a slot has served long enough. Forks of one zygote share its address layout and its hash seed, so what one of
 // them has told an attacker would help against the others for ever.
 func (p *Pool) worn(e *entry) bool {
-	return e.jobs > p.cfg.Recycle || time.Since(e.since) > p.cfg.MaxAge
+	return e.jobs > p.cfg.Recycle || p.now().Sub(e.since) > p.cfg.MaxAge
 }
 
 // renew replaces a slot by a new one of its class in the background: opening one takes longer than a job should wait.

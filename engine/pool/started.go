@@ -125,7 +125,12 @@ func (p *Pool) startNext(e *entry, l runtimes.Launch, limits sandbox.Limits) {
 	if startsAhead(l) {
 		spec := l.Spec
 		spec.Limits = limits
-		err = e.next.start(p.ctx, e.slot, spec, l.Warm)
+		begun := p.now()
+		if err = e.next.start(p.ctx, e.slot, spec, l.Warm); err == nil && l.Warm {
+			p.mu.Lock()
+			e.class.booted(p.now().Sub(begun))
+			p.mu.Unlock()
+		}
 	} else {
 		err = e.next.hold(p.ctx, e.slot.(sandbox.Holder), limits)
 	}
