@@ -102,6 +102,9 @@ func (w *writer) try(ops []*op) (rest []*op) {
 			if o.insert != nil {
 				o.insert.Fresh = false // it may be there by now
 			}
+			if o.flow != nil {
+				o.flow.Again = true
+			}
 		}
 		return ops
 	case len(ops) == 1 && ops[0].insert != nil && ops[0].insert.Fresh && store.IsConflict(err, ""):

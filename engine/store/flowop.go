@@ -13,7 +13,9 @@ import (
 // FlowOp is what one event, or several of one flow at once, do to its runs and jobs: all of it is stored, or nothing.
 type FlowOp struct {
 	Token  int64        // of this operation; see NewFlowOp
+	Again  bool         // it may have been done before: the connection was lost under it
 	Begins []FlowBegin  // jobs of flows that become runs
+	Births []uuid.UUID  // runs whose own jobs are among Jobs: they are born with them, and are among Runs
 	Ends   []*JobFinish // attempts that have ended: they must still be their worker's
 	Runs   []FlowState  // the runs that the events are for, as they were and as they are now; at least one
 	New    []FlowNew    // runs that are born
@@ -93,7 +95,8 @@ var (
 	flowStateTypes = []uint32{oidUUID, oidInt4, oidInt8, oidJSON}
 	flowHeldTypes  = []uint32{oidUUID, oidInt8, oidInt4, oidInt4}
 	flowStepTypes  = append(slices.Clip(flowGuard), oidInt4, oidText, oidInt4, oidBool, oidBool, oidUUID, oidJSON)
-	flowJobTypes   = append(slices.Clip(plainJobTypes), oidUUID, oidText, oidText, oidBytea, oidInt4, oidInt2, oidText, oidInt4, oidUUID, oidInt8, oidTimestamptz, oidInt4)
+	flowJobTypes   = slices.Concat(flowGuard, plainJobTypes[1:], flowBornTypes, []uint32{oidTimestamptz, oidInt4})
+	flowBornTypes  = []uint32{oidUUID, oidText, oidText, oidBytea, oidInt4, oidInt2, oidText, oidInt4} // what a job of a flow has beside a plain one
 )
 
 func init() {
@@ -107,12 +110,13 @@ func init() {
 }
 
 // flowRows are the buffers of FlowOps' parameters.
-type flowRows struct{ begin, state, held, runs, ends, parks, steps, jobs *rows }
+type flowRows struct{ begin, state, held, runs, ends, parks, steps, jobs, one *rows }
 
 func newFlowRows() *flowRows {
 	return &flowRows{
 		begin: newRows([]uint32{oidUUID, oidUUID}), state: newRows(flowStateTypes), held: newRows(flowHeldTypes), runs: newRows(flowRunTypes),
 		ends: newRows(flowEndTypes), parks: newRows(flowParkTypes), steps: newRows(flowStepTypes), jobs: newRows(flowJobTypes),
+		one: newRows(flowOneTypes),
 	}
 }
 
@@ -121,6 +125,10 @@ func (r *flowRows) send(list []*FlowOp, send sender) {
 	all := []*rows{r.begin, r.state, r.held, r.runs, r.ends, r.parks, r.steps, r.jobs}
 	for _, x := range all {
 		x.reset()
+	}
+	list = r.sendOnes(list, send)
+	if len(list) == 0 {
+		return
 	}
 	for _, o := range list {
 		o.Done = false
@@ -153,6 +161,10 @@ func (r *flowRows) add(o *FlowOp) {
 		r.begin.cols[0].uuid(b.ID)
 		r.begin.cols[1].uuid(b.Root)
 		held(b.FlowAttempt)
+	}
+	for _, id := range o.Births {
+		r.begin.cols[0].uuid(id)
+		r.begin.cols[1].uuid(id)
 	}
 	for _, s := range o.Runs {
 		c := r.state.cols
@@ -188,7 +200,7 @@ func (r *flowRows) add(o *FlowOp) {
 		addFlowStep(start(r.steps, s.Run), s)
 	}
 	for _, j := range o.Jobs {
-		addFlowJob(r.jobs.cols, j, guard, o.Token)
+		addFlowJob(start(r.jobs, j.Job.ID), j)
 	}
 }
 
@@ -225,37 +237,40 @@ func addFlowStep(c []column, s FlowStep) {
 	c[9].bytes(s.Value)
 }
 
-func addFlowJob(c []column, j *FlowJob, guard uuid.UUID, token int64) {
-	addPlainJob(c, &j.JobInsert)
-	c[8].uuidOrNull(j.Job.Parent)
-	c[9].textOrNull(j.Job.Source)
-	if j.Job.Lock != nil {
-		c[10].text(*j.Job.Lock)
-	} else {
-		c[10].null()
-	}
-	c[11].bytes(j.ArgsBlob)
-	c[12].int4(j.Worker)
-	switch {
-	case j.Run:
-		c[13].int2(stateRun)
-	case j.Worker != 0:
-		c[13].int2(stateRunning)
-	case j.Gate != 0:
-		c[13].int2(stateBlocked)
-	default:
-		c[13].int2(stateQueued)
-	}
-	c[14].textOrNull(j.Step)
-	c[15].int4OrNull(j.Item)
-	c[16].uuid(guard)
-	c[17].int8(token)
+// addFlowJob adds what follows the guard.
+func addFlowJob(c []column, j *FlowJob) {
+	addPlainFields(c[2:], &j.JobInsert)
+	c[10].uuidOrNull(j.Job.Parent)
+	addBornFields(c[11:], j)
 	c[18].time(j.Due)
 	if j.Gate != 0 {
 		c[19].int4(j.Gate)
 	} else {
 		c[19].null()
 	}
+}
+
+func addBornFields(c []column, j *FlowJob) {
+	c[0].textOrNull(j.Job.Source)
+	if j.Job.Lock != nil {
+		c[1].text(*j.Job.Lock)
+	} else {
+		c[1].null()
+	}
+	c[2].bytes(j.ArgsBlob)
+	c[3].int4(j.Worker)
+	switch {
+	case j.Run:
+		c[4].int2(stateRun)
+	case j.Worker != 0:
+		c[4].int2(stateRunning)
+	case j.Gate != 0:
+		c[4].int2(stateBlocked)
+	default:
+		c[4].int2(stateQueued)
+	}
+	c[5].textOrNull(j.Step)
+	c[6].int4OrNull(j.Item)
 }
 
 func drop(rr *pgconn.ResultReader) {

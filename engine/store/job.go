@@ -105,8 +105,13 @@ var (
 )
 
 func addPlainJob(c []column, i *JobInsert) {
+	c[0].uuid(i.Job.ID)
+	addPlainFields(c, i)
+}
+
+// addPlainFields adds what follows the id.
+func addPlainFields(c []column, i *JobInsert) {
 	j := i.Job
-	c[0].uuid(j.ID)
 	c[1].time(j.CreatedAt)
 	c[2].time(j.ScheduledFor)
 	c[3].int4(i.Spec)

@@ -23,6 +23,10 @@ type scanner struct {
 	dec   *json.Decoder
 	depth int
 	nodes int
+	// last is the place that was asked for last, and seen its offset: places are asked for in their order, and a document may be one
+	// long line.
+	last Pos
+	seen int
 }
 
 // scanJSON reads src, which must hold one JSON value.
@@ -51,8 +55,14 @@ func scanJSON(src []byte) (*node, error) {
 }
 
 func (s *scanner) at(offset int) Pos {
+	offset = min(offset, len(s.src))
 	line := sort.SearchInts(s.lines, offset+1) - 1
-	return Pos{Line: line + 1, Column: utf8.RuneCount(s.src[s.lines[line]:min(offset, len(s.src))]) + 1}
+	from, column := s.lines[line], 1
+	if s.last.Line == line+1 && s.seen <= offset {
+		from, column = s.seen, s.last.Column
+	}
+	s.last, s.seen = Pos{Line: line + 1, Column: column + utf8.RuneCount(s.src[from:offset])}, offset
+	return s.last
 }
 
 func (s *scanner) problem(offset int, format string, args ...any) error {

@@ -35,6 +35,7 @@ type box struct {
 	ran   []string // contents of the steps that ran; guarded by mu
 	ended map[uuid.UUID]chan engine.Outcome
 	step  func(j *engine.Job) (json.RawMessage, bool)
+	noop  func() // called for each step that does nothing; nil: not
 	flows map[string]*format.Flow
 }
 
@@ -102,10 +103,19 @@ func (b *box) End(ctx context.Context, j *engine.Job, o engine.Outcome) (bool, e
 // Execute runs a step.
 func (b *box) Execute(ctx context.Context, c *engine.Claim) (engine.Outcome, bool) {
 	b.mu.Lock()
-	b.ran = append(b.ran, c.Job.Source)
-	step := b.step
+	step, noop := b.step, b.noop
+	if c.Job.Kind != engine.KindNoop {
+		b.ran = append(b.ran, c.Job.Source)
+	}
 	b.mu.Unlock()
 	out := engine.Outcome{ID: c.Job.ID, Worker: c.Worker, Attempt: c.Attempt, State: engine.StateSuccess}
+	if c.Job.Kind == engine.KindNoop {
+		if noop != nil {
+			noop()
+		}
+		out.Result = json.RawMessage("null")
+		return out, true
+	}
 	var ok bool
 	if c.Broken != nil {
 		out.State, out.Result = engine.StateFailure, fmt.Appendf(nil, `{"error":{"name":"Error","message":%q}}`, c.Broken)
@@ -141,6 +151,10 @@ func (b *box) Arguments(_ *format.Flow, args json.RawMessage) error {
 func (b *box) Step(_ context.Context, j *engine.Job, st runner.StepOf) error {
 	switch s := st.Module.Value.(type) {
 	case *format.RawScript:
+		if s.Language == "noop" {
+			j.Kind, j.Tag = engine.KindNoop, "flow"
+			return nil
+		}
 		j.Kind, j.Source, j.Language, j.Tag = engine.KindPreview, s.Content, s.Language, "step"
 		if s.ConcurrentLimit > 0 {
 			j.Limit = &engine.Limit{Key: s.Content, Slots: s.ConcurrentLimit, Fail: s.OnConcurrencyLimit == "fail"}

@@ -1,16 +1,19 @@
 -- The statements of runs of flows. An operation (FlowOp) is one event: all that it does is done in one transaction, or nothing. The
 -- first statements find out which operations still hold, and leave their token in the rows of their runs; the others do their part
--- where they find it. An operation that is sent again, because the answer was lost, finds its own token and changes nothing.
+-- where they find it. An operation that is sent again, because the answer was lost, finds its own token and turns its sign, so that the
+-- others do nothing. What most operations are, the end of one step and the birth of the next, is one statement.
 
 -- name: FlowBegin
--- Jobs of flows that a worker has claimed become runs: of their own, or within the run that waited for them.
+-- Jobs of flows become runs, of their own or within the run that waited for them: jobs that a worker has claimed, or that are born
+-- with their runs.
 insert into flow_run (id, root, def, place, state)
 select u.id, u.root, u.id, '', '{}' from unnest($1::uuid[], $2::uuid[]) as u(id, root)
 on conflict (id) do nothing;
 
 -- name: FlowAdvance
 -- $1 to $4: the runs with what was expected of them and what becomes of them. $5 to $8: attempts that must still be their worker's, or,
--- of jobs that are canceled while they are queued, nobody's.
+-- of jobs that are canceled while they are queued, nobody's. What is looked up among many is looked up by hash (not in), which joins are
+-- not allowed here.
 with r as materialized (
     select id, rev, token from flow_run where id = any($1::uuid[]) order by id for update
 ), f as materialized (
@@ -19,13 +22,44 @@ with r as materialized (
     order by q.id for update
 ), bad as materialized (
     select u.token from unnest($1, $2::int4[], $3::int8[]) as u(id, rev, token)
-    where not exists (select 1 from r where r.id = u.id and (r.rev = u.rev or r.token = u.token))
+    where (u.id, u.rev) not in (select r.id, r.rev from r) and (u.id, u.token) not in (select r.id, abs(r.token) from r)
     union all
     select u.token from unnest($5, $6::int8[]) as u(id, token)
-    where not exists (select 1 from f where f.id = u.id) and not exists (select 1 from r where r.token = u.token)
+    where u.id not in (select f.id from f) and u.token not in (select abs(r.token) from r)
 )
-update flow_run set rev = ($2)[array_position($1, id)] + 1, token = ($3)[array_position($1, id)], state = ($4::json[])[array_position($1, id)]
+update flow_run set rev = ($2)[array_position($1, id)] + 1, state = ($4::json[])[array_position($1, id)],
+    token = case when abs(token) = ($3)[array_position($1, id)] then -1 else 1 end * ($3)[array_position($1, id)]
 where id = any($1) and not (($3)[array_position($1, id)] = any(array(select token from bad)))
+returning id;
+
+-- name: FlowOne
+-- All of an operation that is the end of one step's attempt and, perhaps, the birth of the next one. $1 to $4: the run, what was expected
+-- of it and what becomes of it; $5 to $17: the attempt; $18 to $23: the step's row; $24 to $38: the job that is born.
+with r as materialized (
+    select 1 from flow_run where id = $1::uuid and rev = $2::int4 for update
+), d as (
+    delete from q where q.id = $5::uuid and q.worker = $6::int4 and q.attempt = $7::int4 and q.state in (0, 1, 5) and exists (select 1 from r)
+    returning q.started_at
+), e as (
+    insert into done (id, started_at, finished_at, worker, attempt, state, cpu_us, memory_peak, result, log_off, log_tail, canceled_by,
+        cancel_reason, result_blob, usage)
+    select $5, d.started_at, clock_timestamp(), $6, $7, $8::int2, $9::int8, $10::int8, $11::json, $12::int8, $13::bytea, $14::text, $15::text,
+        $16::bytea, $17::json
+    from d
+), s as (
+    insert into flow_step (run, n, module, item, ok, skipped, job, value)
+    select $1, $18::int4, $19::text, null, $20::bool, $21::bool, $22::uuid, $23::json from d where $18 is not null
+), j as (
+    insert into job (id, created_at, scheduled_for, spec, workspace, args, parent, source, lock, args_blob, step, item)
+    select $24::uuid, $25::timestamptz, coalesce($26::timestamptz, now()), $27::int4, $28::text, $29::json, $1, $32::text, $33::text, $34::bytea,
+        $37::text, $38::int4
+    from d where $24 is not null
+), n as (
+    insert into q (id, scheduled_for, started_at, worker, attempt, prio, state, tag, spec)
+    select $24, coalesce($26, now()), case when $36::int2 = 1 then now() end, $35::int4, $36, $30::int2, $36, $31::text, $27
+    from d where $24 is not null
+)
+update flow_run set rev = $2 + 1, token = $3::int8, state = $4::json where id = $1 and exists (select 1 from d)
 returning id;
 
 -- name: FlowRuns
@@ -62,19 +96,18 @@ with j as (
     insert into job (id, created_at, scheduled_for, spec, workspace, args, parent, source, lock, args_blob, step, item)
     select u.id, u.created_at, coalesce(u.scheduled_for, now()), u.spec, u.workspace, u.args, u.parent, u.source, u.lock, u.args_blob,
         u.step, u.item
-    from unnest($1::uuid[], $2::timestamptz[], $3::timestamptz[], $4::int4[], $5::text[], $6::json[], $9::uuid[], $10::text[],
-        $11::text[], $12::bytea[], $15::text[], $16::int4[], $17::uuid[], $18::int8[])
+    from unnest($1::uuid[], $4::timestamptz[], $5::timestamptz[], $6::int4[], $7::text[], $8::json[], $11::uuid[], $12::text[],
+        $13::text[], $14::bytea[], $17::text[], $18::int4[], $2::uuid[], $3::int8[])
         as u(id, created_at, scheduled_for, spec, workspace, args, parent, source, lock, args_blob, step, item, guard, token)
     where {held}
-    on conflict (id) do nothing
-    returning id, scheduled_for, spec, array_position($1, id) as n
 )
 insert into q (id, scheduled_for, started_at, worker, attempt, prio, state, tag, gate, spec)
-select id, case when ($14::int2[])[n] = 6 then coalesce(($19::timestamptz[])[n], timestamptz '9999-12-31') else scheduled_for end,
-    case when ($14)[n] in (1, 6) then now() end, case when ($14)[n] = 1 then ($13::int4[])[n] else 0 end, (($14)[n] in (1, 6))::int4,
-    ($7::int2[])[n], ($14)[n], ($8::text[])[n], ($20::int4[])[n], spec
-from j
-on conflict (id) do nothing;
+select u.id, case when u.state = 6 then coalesce(u.due, timestamptz '9999-12-31') else coalesce(u.scheduled_for, now()) end,
+    case when u.state in (1, 6) then now() end, case when u.state = 1 then u.worker else 0 end, (u.state in (1, 6))::int4, u.prio, u.state,
+    u.tag, u.gate, u.spec
+from unnest($1, $5, $6, $9::int2[], $10::text[], $15::int4[], $16::int2[], $19::timestamptz[], $20::int4[], $2, $3)
+    as u(id, scheduled_for, spec, prio, tag, worker, state, due, gate, guard, token)
+where {held};
 
 -- name: FlowSteps
 insert into flow_step (run, n, module, item, ok, skipped, job, value)
@@ -85,8 +118,8 @@ where {held}
 on conflict (run, n) do nothing;
 
 -- name: FlowHeld
--- Part of statements: whether the operation of u holds.
-exists (select 1 from flow_run g where g.id = u.guard and g.token = u.token)
+-- Part of statements whose second parameter are guards: whether the operation of u holds. One look for all rows.
+coalesce((u.guard, u.token) in (select g.id, g.token from flow_run g where g.id = any($2)), false)
 
 -- name: FlowGet
 select r.root, r.def, r.place, r.rev, r.state, j.parent, j.step, j.item, q.gate, {job}, b.data
