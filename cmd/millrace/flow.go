@@ -9,10 +9,22 @@ import (
 	"github.com/millrace/millrace/engine/bus"
 	"github.com/millrace/millrace/engine/expr"
 	"github.com/millrace/millrace/engine/flow/runner"
+	"github.com/millrace/millrace/engine/queue"
 )
 
 // flows is the runner for the parts that are made before it.
 type flows struct{ *runner.Runner }
+
+// intake takes what is asked for: flows begin as they are pushed.
+type intake struct {
+	*queue.Queue
+	flows *flows
+}
+
+// Push implements jobs.Queue.
+func (a intake) Push(ctx context.Context, j *engine.Job) (engine.PushResult, error) {
+	return a.flows.Push(ctx, j)
+}
 
 // expressions makes the evaluator of flows. What it must be able to kill runs in processes of this very binary.
 func (d *daemon) expressions() *expr.Evaluator {

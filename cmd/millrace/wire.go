@@ -214,7 +214,7 @@ func (d *daemon) startEngine(ctx context.Context) error {
 		return err
 	}
 	d.jobs = jobs.New(jobs.Config{
-		Queue: q, Scripts: scripts, Flows: scripts.Flows(), Gate: gate, Registry: d.registry, Bus: signals, Live: logs, Network: string(d.nets.Default), Contacts: contacts,
+		Queue: intake{q, flows}, Scripts: scripts, Flows: scripts.Flows(), Gate: gate, Registry: d.registry, Bus: signals, Live: logs, Network: string(d.nets.Default), Contacts: contacts,
 		Others: q.Others, GPUs: devices, Log: part("jobs"),
 	})
 	flows.Runner = runner.New(runner.Config{

@@ -68,7 +68,7 @@ const (
 type Run struct {
 	At    int       `json:"at"` // the module at work: AtPreprocessor, an index, the number of modules when it is over, AtFailure
 	Phase Phase     `json:"phase"`
-	Until time.Time `json:"until,omitzero"` // of Retrying, Waiting, Sleeping: when it goes on by itself
+	Until time.Time `json:"until,omitzero"` // of Retrying, Waiting, Sleeping, and when there is more to start: when it goes on by itself
 	Fails int       `json:"fails,omitempty"`
 	Items *Items    `json:"items,omitempty"` // of a loop or branches at work
 	Votes int       `json:"votes,omitempty"` // approvals so far

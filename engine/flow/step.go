@@ -46,6 +46,7 @@ type stepper struct {
 	recorded map[string]Ref    // by this call
 	final    bool              // the attempt that has ended is the last
 	filling  bool              // more is at work
+	started  int               // items, by this call
 	list     []json.RawMessage // that the loop at work runs over, when it was begun by this call
 }
 
@@ -307,6 +308,12 @@ func (s *stepper) due() {
 	phase := s.run.Phase
 	s.run.Until = time.Time{}
 	switch phase {
+	case Ready: // whoever carries out the effects had put its begin off
+		s.begin()
+	case Running:
+		if s.run.Items != nil {
+			s.more()
+		}
 	case Retrying:
 		s.run.Phase = Running
 		s.work()

@@ -157,7 +157,15 @@ func (s *stepper) more() {
 	}
 	s.filling = true
 	it := s.run.Items
-	for s.run.Items == it && !it.over() && it.Running < it.Wide {
+	wide := min(it.Wide, window(s.module()))
+	s.run.Until = time.Time{}
+	for s.run.Items == it && !it.over() && it.Running < wide {
+		if s.started == mostStarts { // the others are started by further events, the first of which is due now
+			s.run.Until = s.eval.Now()
+			s.do(Wait{Until: s.run.Until})
+			break
+		}
+		s.started++
 		if it.Next >= maxIterations {
 			it.Stop, it.Failed = true, true
 			it.Error = failure("TooManyIterations", fmt.Sprintf("the loop was not stopped within %d iterations", maxIterations), s.module().ID)
@@ -172,6 +180,64 @@ func (s *stepper) more() {
 	if s.run.Items == it && it.Running == 0 && it.over() {
 		s.itemsOver()
 	}
+}
+
+// mostStarts is how many items one event starts: what is stored together is held in memory together.
+const mostStarts = 500
+
+// window is how many items of m are started ahead of those that have ended, however many may run at once: so many keep a host at
+// work, and more would only wait in the queue. Items that may wait for a time or for somebody are all started: they wait at once.
+func window(m *format.Module) int {
+	var body []*format.Module
+	switch b := m.Value.(type) {
+	case *format.ForLoop:
+		body = b.Modules
+	case *format.BranchAll:
+		for _, branch := range b.Branches {
+			body = append(body, branch.Modules...)
+		}
+	}
+	if lasting(body) {
+		return math.MaxInt
+	}
+	return mostStarts
+}
+
+// lasting tells whether modules may do nothing for a while.
+func lasting(modules []*format.Module) bool {
+	for _, m := range modules {
+		if m.Sleep != nil || m.Suspend != nil || m.Retry != nil {
+			return true
+		}
+		switch b := m.Value.(type) {
+		case *format.SubFlow:
+			return true
+		case *format.ForLoop:
+			if lasting(b.Modules) {
+				return true
+			}
+		case *format.WhileLoop:
+			if lasting(b.Modules) {
+				return true
+			}
+		case *format.BranchOne:
+			if lasting(b.Default) {
+				return true
+			}
+			for _, branch := range b.Branches {
+				if lasting(branch.Modules) {
+					return true
+				}
+			}
+		case *format.BranchAll:
+			for _, branch := range b.Branches {
+				if lasting(branch.Modules) {
+					return true
+				}
+			}
+		}
+	}
+	return false
 }
 
 // over tells whether no more items are to be started.

@@ -28,13 +28,13 @@ func (q *Queue) FinishAndClaim(ctx context.Context, o engine.Outcome, tags []str
 		return false, nil, err
 	}
 	if q.worker.Load() != 0 {
-		op.claim = &ask{tags: tags}
+		op.claim = &ask{tags: tags, most: 1}
 	}
 	accepted, err := q.finish(ctx, op)
-	if err != nil || op.claim == nil || op.claim.got == nil {
+	if err != nil || op.claim == nil || len(op.claim.got) == 0 {
 		return accepted, nil, err
 	}
-	if got := q.taken(ctx, []*engine.Claim{op.claim.got}); len(got) == 1 {
+	if got := q.taken(ctx, op.claim.got); len(got) == 1 {
 		return accepted, got[0], nil
 	}
 	return accepted, nil, nil
@@ -45,9 +45,9 @@ func (q *Queue) finish(ctx context.Context, o *op) (bool, error) {
 		if ctx.Err() != nil {
 			go func() { // a job that it claims must not be lost with the caller
 				<-o.done
-				if o.claim != nil && o.claim.got != nil {
-					if err := q.handBack(context.WithoutCancel(ctx), []*engine.Claim{o.claim.got}); err != nil {
-						q.cfg.Log.Warn().Err(err).Stringer("job", o.claim.got.Job.ID).Msg("hand back a job that nobody waits for; the heartbeat will try again")
+				if o.claim != nil && len(o.claim.got) > 0 {
+					if err := q.handBack(context.WithoutCancel(ctx), o.claim.got); err != nil {
+						q.cfg.Log.Warn().Err(err).Stringer("job", o.claim.got[0].Job.ID).Msg("hand back a job that nobody waits for; the heartbeat will try again")
 					}
 				}
 			}()

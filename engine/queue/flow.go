@@ -10,10 +10,18 @@ import (
 
 // Flow does o, with whatever else is written at the time, and returns the jobs of it that are this process's now. It waits until it
 // is known whether o was done (o.Done), whatever becomes of ctx: who asks must know. When it was not, or after an error, nothing of
-// it was done, and slots that were reserved for its jobs are free again.
-func (q *Queue) Flow(ctx context.Context, o *store.FlowOp) (claims []*engine.Claim, err error) {
+// it was done, and slots that were reserved for its jobs are free again. In the same transaction it may claim up to most jobs with one
+// of tags, for slots that have nothing to do otherwise; they are the caller's whatever became of o.
+func (q *Queue) Flow(ctx context.Context, o *store.FlowOp, tags []string, most int) (claims, more []*engine.Claim, err error) {
 	w := &op{flow: o}
+	if most > 0 && q.worker.Load() != 0 {
+		w.claim = &ask{tags: tags, most: most}
+		q.expectFlow(o)
+	}
 	err = q.writer.do(context.WithoutCancel(ctx), w)
+	if w.claim != nil && len(w.claim.got) > 0 {
+		more = q.taken(ctx, w.claim.got)
+	}
 	for _, f := range o.Ends {
 		if err == nil && o.Done {
 			q.letGo(f.ID, f.Attempt)
@@ -39,7 +47,25 @@ func (q *Queue) Flow(ctx context.Context, o *store.FlowOp) (claims []*engine.Cla
 	if err == nil && o.Done {
 		q.heldUp(context.WithoutCancel(ctx), o)
 	}
-	return claims, err
+	return claims, more, err
+}
+
+// expectFlow has a claim in the transaction of o look where o leaves jobs.
+func (q *Queue) expectFlow(o *store.FlowOp) {
+	for _, j := range o.Jobs {
+		if !j.Run && j.Worker == 0 && j.Gate == 0 {
+			q.lanes.left(j.Job, true)
+		}
+	}
+}
+
+// FlowBegins tells whether a flow that is asked for can begin here at once; otherwise it is queued.
+func (q *Queue) FlowBegins(j *engine.Job) bool {
+	if q.worker.Load() == 0 || q.cfg.Slots == nil || !q.cfg.Slots.TryReserve(j.Tag) {
+		return false
+	}
+	q.cfg.Slots.Release(j.Tag) // to begin a flow takes no time that a slot would be needed for
+	return true
 }
 
 // FlowJob makes a job ready to be born in a FlowOp; it gets an id.

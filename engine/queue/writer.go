@@ -24,10 +24,11 @@ type op struct {
 	retried bool          // the connection was lost under it: an earlier try may have been committed
 }
 
-// ask is the wish to claim one job in the transaction of a finish.
+// ask is the wish to claim jobs in the transaction of a finish.
 type ask struct {
 	tags []string
-	got  *engine.Claim
+	most int
+	got  []*engine.Claim
 }
 
 func (o *op) bytes() int {
@@ -157,6 +158,7 @@ func (w *writer) recover(ops []*op) {
 func (w *writer) flush(ops []*op) error {
 	var b store.JobBatch
 	var asks []*ask
+	most := 0
 	for _, o := range ops {
 		if o.insert != nil {
 			b.Inserts = append(b.Inserts, o.insert)
@@ -164,12 +166,13 @@ func (w *writer) flush(ops []*op) error {
 		}
 		if o.flow != nil {
 			b.Flows = append(b.Flows, o.flow)
-			continue
+		} else {
+			b.Finishes = append(b.Finishes, o.finish)
 		}
-		b.Finishes = append(b.Finishes, o.finish)
 		// One claim a flush, for those who want the same tags; to claim here is a chance, not a promise.
 		if o.claim != nil && (len(asks) == 0 || sameTags(asks[0].tags, o.claim.tags)) {
 			asks = append(asks, o.claim)
+			most += o.claim.most
 		}
 	}
 	b.Gates = w.gateBatch(ops)
@@ -177,7 +180,7 @@ func (w *writer) flush(ops []*op) error {
 	if len(asks) > 0 {
 		w.expect(b.Gates, asks[0].tags)
 		if look = w.q.lanes.ready(asks[0].tags); len(look.lanes) > 0 {
-			b.Claim = &store.JobClaim{Lanes: look.lanes, Max: len(asks), Worker: w.q.worker.Load()}
+			b.Claim = &store.JobClaim{Lanes: look.lanes, Max: most, Worker: w.q.worker.Load()}
 		}
 	}
 	began := time.Now()
@@ -197,10 +200,16 @@ func (w *writer) flush(ops []*op) error {
 	w.q.admitted(b.Gates, b.Claim.Claims...)
 	w.q.lanes.claimed(look, b.Claim)
 	sortClaims(b.Claim.Claims)
-	for i, c := range b.Claim.Claims {
-		asks[i].got = c
-	}
+	deal(b.Claim.Claims, asks)
 	return nil
+}
+
+// deal gives claims to those who asked.
+func deal(claims []*engine.Claim, asks []*ask) {
+	for _, a := range asks {
+		n := min(a.most, len(claims))
+		a.got, claims = claims[:n:n], claims[n:]
+	}
 }
 
 // settle tells the owners of committed ops, and the world of rows that were left queued.

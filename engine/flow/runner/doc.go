@@ -8,7 +8,8 @@
 // Events of one flow that come while an operation is under way are carried out together by the next one, so that thousands of
 // branches that end at the same time share a few commits. Nothing of a flow that waits is held by a worker.
 //
-//	Begin      a claimed job of a flow becomes a run
+//	Push       a flow that is asked for is born as a run, with its first steps
+//	Begin      the same of one that was queued and claimed
 //	Finish     the outcome of a step's job
 //	End        that of a step which no process runs: canceled while it was queued, or lost too often
 //	Cancel     the end from outside
@@ -32,7 +33,9 @@ import (
 
 // Queue is what the runner needs of the queue.
 type Queue interface {
-	Flow(ctx context.Context, o *store.FlowOp) ([]*engine.Claim, error)
+	Push(ctx context.Context, j *engine.Job) (engine.PushResult, error)
+	Flow(ctx context.Context, o *store.FlowOp, tags []string, most int) (claims, more []*engine.Claim, err error)
+	FlowBegins(j *engine.Job) bool
 	FlowJob(ctx context.Context, j *engine.Job) (*store.FlowJob, error)
 	FlowHere(f *store.FlowJob, own bool)
 	FlowRelease(f *store.FlowJob)

@@ -20,8 +20,9 @@ import (
 type event struct {
 	run  uuid.UUID
 	what flow.Event
-	// begin is the claim of a flow's own job, end the outcome of a step's, with what its slot can take next.
+	// begin is the claim of a flow's own job, birth that job where there is none yet, end the outcome of a step's, with what its slot can take next.
 	begin *engine.Claim
+	birth *store.FlowJob // of a flow that begins as it is asked for
 	end   *engine.Outcome
 	job   *engine.Job
 	slot  []string
@@ -200,19 +201,29 @@ func (r *Runner) try(ctx context.Context, l *line, events []*event) (bool, error
 	for len(o.todo) > 0 {
 		next := o.todo[0]
 		o.todo = o.todo[1:]
+		if o.putOff(next) {
+			continue
+		}
 		if err := o.step(next.run, next.what); err != nil {
 			o.abandon()
 			return false, err
 		}
 	}
-	if len(o.op.Begins) == 0 && len(o.op.Ends) == 0 && len(o.touched) == 0 {
+	if len(o.op.Begins) == 0 && len(o.op.Births) == 0 && len(o.op.Ends) == 0 && len(o.touched) == 0 {
 		return true, nil // late events that change nothing
 	}
 	if err := o.write(); err != nil {
 		o.abandon()
 		return false, err
 	}
-	claims, err := r.cfg.Queue.Flow(ctx, o.op)
+	var tags []string
+	if len(o.slots) > 0 {
+		tags = o.slots[0].slot
+	}
+	claims, more, err := r.cfg.Queue.Flow(ctx, o.op, tags, len(o.slots))
+	for i, c := range more {
+		o.slots[i].next = c
+	}
 	if err != nil || !o.op.Done {
 		return false, err
 	}

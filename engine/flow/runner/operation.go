@@ -36,7 +36,7 @@ type todo struct {
 
 // event takes in what has happened.
 func (o *operation) event(e *event) error {
-	if e.begin != nil {
+	if e.begin != nil || e.birth != nil {
 		return o.begin(e)
 	}
 	x, err := o.runner.load(o.ctx, o.line, e.run)
@@ -81,22 +81,30 @@ const byDebounce = "debounce"
 
 // begin makes a run of a flow's own job: one that was asked for, or one that had to wait for its limit within another.
 func (o *operation) begin(e *event) error {
-	c := e.begin
-	x := newRun(c.Job, o.line.root, c.Job.ID, "")
-	x.stored, x.fresh, x.gate = true, true, c.Gate // stored by the operation itself, before it is advanced
-	if c.Job.Step != "" && c.Job.Parent != nil {
-		parent, err := o.runner.load(o.ctx, o.line, *c.Job.Parent)
+	var j *engine.Job
+	gate := int32(0)
+	if e.birth != nil {
+		j = e.birth.Job
+		o.op.Births, o.op.Jobs = append(o.op.Births, j.ID), append(o.op.Jobs, e.birth)
+	} else {
+		c := e.begin
+		j, gate = c.Job, c.Gate
+		o.op.Begins = append(o.op.Begins, store.FlowBegin{FlowAttempt: store.FlowAttempt{ID: j.ID, Worker: c.Worker, Attempt: c.Attempt}, Root: o.line.root})
+	}
+	x := newRun(j, o.line.root, j.ID, "")
+	x.stored, x.fresh, x.gate = true, true, gate // stored by the operation itself, before it is advanced
+	if j.Step != "" && j.Parent != nil {
+		parent, err := o.runner.load(o.ctx, o.line, *j.Parent)
 		if err != nil {
 			return err
 		}
-		x.parent, x.item = parent, c.Job.Item
+		x.parent, x.item = parent, j.Item
 	}
 	if err := o.runner.define(o.ctx, x); err != nil {
 		return err
 	}
 	o.line.runs[x.job.ID] = x
 	o.runner.remember(x)
-	o.op.Begins = append(o.op.Begins, store.FlowBegin{FlowAttempt: store.FlowAttempt{ID: c.Job.ID, Worker: c.Worker, Attempt: c.Attempt}, Root: x.root})
 	o.touched[x.job.ID] = x
 	return o.step(x, flow.Begin{})
 }
@@ -140,10 +148,28 @@ func (o *operation) step(x *run, e flow.Event) error {
 	return nil
 }
 
+// sameState tells whether an event without effects left a state as it was; what only effects go with is not looked at.
 func sameState(a, b flow.Run) bool {
-	x, errX := json.Marshal(a)
-	y, errY := json.Marshal(b)
-	return errX == nil && errY == nil && string(x) == string(y)
+	if a.At != b.At || a.Phase != b.Phase || !a.Until.Equal(b.Until) || a.Fails != b.Fails || a.Votes != b.Votes || (a.Items == nil) != (b.Items == nil) {
+		return false
+	}
+	if a.Items == nil {
+		return true
+	}
+	x, y := a.Items, b.Items
+	return x.Next == y.Next && x.Running == y.Running && x.Failed == y.Failed && x.Stop == y.Stop && len(x.Error) == len(y.Error)
+}
+
+// mostBorn is from how many jobs on one operation begins no further runs.
+const mostBorn = 1000
+
+// putOff leaves the begin of a run to a later operation when this one is large. It is due at once.
+func (o *operation) putOff(t todo) bool {
+	if _, begin := t.what.(flow.Begin); !begin || len(o.op.Jobs) < mostBorn {
+		return false
+	}
+	t.run.state.Until = time.Now()
+	return true
 }
 
 func (o *operation) effect(x *run, e flow.Effect) error {
@@ -247,14 +273,20 @@ func (o *operation) end(x *run, e flow.End) error {
 
 // write completes the operation with the states that the runs have come to.
 func (o *operation) write() error {
+	begun, due := map[uuid.UUID]bool{}, map[uuid.UUID]time.Time{}
+	for _, b := range o.op.Begins {
+		begun[b.ID] = true
+	}
+	for _, id := range o.op.Births {
+		due[id] = o.touched[id].state.Until
+	}
 	for _, x := range o.touched {
 		state, err := json.Marshal(x.state)
 		if err != nil {
 			return err
 		}
 		o.op.Runs = append(o.op.Runs, store.FlowState{ID: x.job.ID, Rev: x.rev, State: state})
-		begun := slices.ContainsFunc(o.op.Begins, func(b store.FlowBegin) bool { return b.ID == x.job.ID })
-		if x.state.Phase != flow.Over && (begun || !x.parked.Equal(x.state.Until)) {
+		if _, born := due[x.job.ID]; !born && x.state.Phase != flow.Over && (begun[x.job.ID] || !x.parked.Equal(x.state.Until)) {
 			o.op.Parks = append(o.op.Parks, store.FlowPark{ID: x.job.ID, Due: x.state.Until})
 		}
 	}
@@ -264,14 +296,11 @@ func (o *operation) write() error {
 			return err
 		}
 		o.op.New = append(o.op.New, store.FlowNew{ID: x.job.ID, Root: x.root, Def: x.def, Place: x.place, State: state})
+		due[x.job.ID] = x.state.Until
 	}
 	for _, j := range o.op.Jobs {
 		if j.Run {
-			for _, x := range o.born {
-				if x.job == j.Job {
-					j.Due = x.state.Until
-				}
-			}
+			j.Due = due[j.Job.ID]
 		}
 	}
 	return nil

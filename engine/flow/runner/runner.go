@@ -30,6 +30,26 @@ func (r *Runner) Begin(ctx context.Context, c *engine.Claim) error {
 	return e.err
 }
 
+// Push asks for a flow. It is born as a run, with its first steps, in the one commit that makes it durable, where this process can
+// begin it at once and nothing else was said about when; otherwise it is queued like any job.
+func (r *Runner) Push(ctx context.Context, j *engine.Job) (engine.PushResult, error) {
+	if !Is(j) || j.ID != uuid.Nil || j.IdempotencyKey != "" || j.Batch != nil || j.Debounce != nil || j.Limit != nil ||
+		!j.ScheduledFor.IsZero() || !r.cfg.Queue.FlowBegins(j) {
+		return r.cfg.Queue.Push(ctx, j)
+	}
+	f, err := r.cfg.Queue.FlowJob(ctx, j)
+	if err != nil {
+		return engine.PushResult{}, err
+	}
+	f.Run = true
+	e := &event{run: j.ID, birth: f}
+	r.handle(ctx, j.ID, e)
+	if e.err != nil && engine.CodeOf(e.err) != engine.Unavailable { // it cannot begin; who claims it says why
+		return r.cfg.Queue.Push(ctx, j)
+	}
+	return engine.PushResult{ID: j.ID, Claimed: e.err == nil}, e.err
+}
+
 // Finish stores the outcome of a step's job, with what the flow does next. next is a job of it that the caller's slot, which takes jobs
 // with the tags of slot, is to run now. An error of code NotFound: the job's flow is not there any more, and the outcome is not stored.
 func (r *Runner) Finish(ctx context.Context, c *engine.Claim, out engine.Outcome, slot []string) (accepted bool, next *engine.Claim, err error) {

@@ -176,29 +176,30 @@ func (b *box) LimitFlow(j *engine.Job, v *format.Value) {
 	}
 }
 
-// over hands the outcome of a run to who waits for it.
-func (b *box) over(j *engine.Job, o engine.Outcome) {
-	b.mu.Lock()
-	c := b.ended[j.ID]
-	b.mu.Unlock()
-	if c != nil {
-		c <- o
-	}
-}
+// over keeps the outcome of a run for who waits for it.
+func (b *box) over(j *engine.Job, o engine.Outcome) { b.end(j.ID) <- o }
 
 // ask pushes a flow; the channel has its outcome.
 func (b *box) ask(value, args string) (uuid.UUID, chan engine.Outcome) {
 	b.t.Helper()
-	j := &engine.Job{ID: engine.NewJobID(), Workspace: "main", Kind: engine.KindFlowPreview, Tag: "flow", Source: value, Args: json.RawMessage(args),
+	j := &engine.Job{Workspace: "main", Kind: engine.KindFlowPreview, Tag: "flow", Source: value, Args: json.RawMessage(args),
 		CreatedBy: "ann", Email: "ann@example.org", PermissionedAs: "u/ann", Trigger: "api"}
-	c := make(chan engine.Outcome, 1)
-	b.mu.Lock()
-	b.ended[j.ID] = c
-	b.mu.Unlock()
-	if _, err := b.queue.Push(b.t.Context(), j); err != nil {
+	if _, err := b.runner.Push(b.t.Context(), j); err != nil {
 		b.t.Fatal(err)
 	}
-	return j.ID, c
+	return j.ID, b.end(j.ID)
+}
+
+// end is where the outcome of a run comes.
+func (b *box) end(id uuid.UUID) chan engine.Outcome {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	c := b.ended[id]
+	if c == nil {
+		c = make(chan engine.Outcome, 1)
+		b.ended[id] = c
+	}
+	return c
 }
 
 func (b *box) run(value, args string) engine.Outcome {
@@ -339,11 +340,12 @@ func TestOneCommitAStep(t *testing.T) {
 	for i := range 20 {
 		list = append(list, raw(fmt.Sprintf("s%d", i), "x", "", ""))
 	}
+	b.run(modules(raw("s", "x", "", "")), `{}`) // by now it is known that nothing waits in the queue
 	before := b.queue.Flushes()
 	if o := b.run(modules(list...), `{}`); o.State != engine.StateSuccess {
 		t.Fatalf("%s %s", o.State, o.Result)
 	}
-	if n := b.queue.Flushes() - before; n > 22 { // the push, the begin, and one for each step
+	if n := b.queue.Flushes() - before; n > 21 { // the push, with which it begins, and one for each step
 		t.Errorf("%d transactions for 20 steps", n)
 	}
 }
@@ -421,4 +423,31 @@ func TestAnotherProcess(t *testing.T) {
 	if want := []string{"c", "b", "c", "d", "e"}; !slices.Equal(second.ran, want) { // "a" and the first "b" are not run again
 		t.Errorf("ran %v, wanted %v", second.ran, want)
 	}
+}
+
+// TestManyItems: a parallel loop of more items than are started at once comes to an end with all of them, in their order, whether their
+// steps are jobs or runs, and whether these sleep.
+func TestManyItems(t *testing.T) {
+	t.Parallel()
+	b := open(t, storetest.URL(t), nil)
+	for name, body := range map[string]string{
+		"jobs":            raw("x", "x", js("v", "flow_input.iter.value"), ""),
+		"runs":            `{"id":"i","value":{"type":"identity"}},` + raw("x", "x", js("v", "flow_input.iter.value"), ""),
+		"runs that sleep": raw("x", "x", js("v", "flow_input.iter.value"), `"sleep":{"type":"static","value":0.01}`) + `,{"id":"i","value":{"type":"identity"}}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			const n = 1200
+			o := b.run(modules(fmt.Sprintf(`{"id":"l","value":{"type":"forloopflow","parallel":true,"iterator":{"type":"javascript","expr":"Array.from({length: %d}, (_, i) => i)"},"modules":[%s]}}`, n, body)), `{}`)
+			var got []struct{ V int }
+			if err := json.Unmarshal(o.Result, &got); err != nil || o.State != engine.StateSuccess || len(got) != n {
+				t.Fatalf("%s, %d results, %v: %.200s", o.State, len(got), err, o.Result)
+			}
+			for i, g := range got {
+				if g.V != i {
+					t.Fatalf("item %d has the result of %d", i, g.V)
+				}
+			}
+		})
+	}
+	b.empty()
 }

@@ -38,7 +38,10 @@ func (o *operation) start(x *run, e flow.Start) error {
 	if f == nil {
 		return err
 	}
-	own := slices.IndexFunc(o.slots, func(e *event) bool { return slices.Contains(e.slot, j.Tag) })
+	own := -1
+	if items := x.state.Items; items == nil || items.Wide == 1 { // items of many at once wait their turn: the slot takes what waits longest
+		own = slices.IndexFunc(o.slots, func(e *event) bool { return slices.Contains(e.slot, j.Tag) })
+	}
 	if o.runner.cfg.Queue.FlowHere(f, own >= 0); own >= 0 && f.Worker != 0 { // the job's that has just ended
 		o.owned[j.ID] = o.slots[own]
 		o.slots = slices.Delete(o.slots, own, own+1)
