@@ -44,15 +44,19 @@ func (b *bench) figures(ctx context.Context, env []string, pattern, time string)
 
 func known(out string, taken int) error {
 	if taken == 0 {
-		return fmt.Errorf("the benchmark of engine/queue reports nothing that is known:\n%s", tail([]byte(out), 2000))
+		return fmt.Errorf("the benchmark reports nothing that is known:\n%s", tail([]byte(out), 2000))
 	}
 	return nil
 }
 
 // benchmark runs benchmarks of engine/queue and returns what they print.
 func benchmark(ctx context.Context, env []string, pattern, time string) (string, error) {
+	return benchmarkOf(ctx, queuePackage, env, pattern, time)
+}
+
+func benchmarkOf(ctx context.Context, pkg string, env []string, pattern, time string) (string, error) {
 	var out bytes.Buffer
-	err := goTest(ctx, &out, env, "-run", "^$", "-bench", pattern, "-benchtime", time, "-timeout", "20m")
+	err := goTestOf(ctx, pkg, &out, env, "-run", "^$", "-bench", pattern, "-benchtime", time, "-timeout", "20m")
 	if err != nil {
 		return "", fmt.Errorf("%w\n%s", err, tail(out.Bytes(), 2000))
 	}
@@ -63,9 +67,15 @@ func benchmark(ctx context.Context, env []string, pattern, time string) (string,
 // nothing.
 const diskFolder = "/var/tmp"
 
+const queuePackage = "./engine/queue/"
+
 // goTest runs tests of engine/queue.
 func goTest(ctx context.Context, out io.Writer, env []string, args ...string) error {
-	cmd := exec.CommandContext(ctx, goCommand(), append(append([]string{"test"}, args...), "./engine/queue/")...)
+	return goTestOf(ctx, queuePackage, out, env, args...)
+}
+
+func goTestOf(ctx context.Context, pkg string, out io.Writer, env []string, args ...string) error {
+	cmd := exec.CommandContext(ctx, goCommand(), append(append([]string{"test"}, args...), pkg)...)
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.Env = append(os.Environ(), env...)
 	if os.Getenv("TMPDIR") == "" {
