@@ -9,8 +9,9 @@ type WorkerView struct {
 	Host      string
 	PID       int
 	Tags      []string
-	Slots     int // jobs it runs at the same time
-	Busy      int // slots in use at the last heartbeat
+	Slots     int   // jobs it runs at the same time
+	Busy      int   // slots in use at the last heartbeat
+	Executed  int64 // jobs that it has carried to their end, as of the last heartbeat
 	Version   string
 	Started   time.Time
 	Heartbeat time.Time

@@ -20,6 +20,7 @@ type Config struct {
 	Log   zerolog.Logger
 	Keep  time.Duration // completed jobs stay this long, rounded up to weeks; 90 days; negative: for ever
 	Every time.Duration // between two rounds, jittered; 1 h
+	Tidy  time.Duration // between two looks at the indexes of the hot table, jittered; 5 min
 	Ahead int           // weeks for which partitions are made ahead; 4
 	Keys  time.Duration // idempotency keys stay this long; 7 days
 	Grace time.Duration // a blob that nothing refers to stays this long; 1 h
@@ -56,6 +57,7 @@ func New(cfg Config) (*Service, error) {
 	}
 	set(&cfg.Keep, 90*24*time.Hour)
 	set(&cfg.Every, time.Hour)
+	set(&cfg.Tidy, 5*time.Minute)
 	set(&cfg.Keys, 7*24*time.Hour)
 	set(&cfg.Grace, time.Hour)
 	if cfg.Ahead == 0 {
@@ -81,6 +83,7 @@ func (s *Service) Start(ctx context.Context) error {
 	run, stop := context.WithCancel(context.Background())
 	s.stop = stop
 	s.done.Go(func() { s.loop(run) })
+	s.done.Go(func() { s.tidy(run) })
 	return nil
 }
 
@@ -110,6 +113,26 @@ func (s *Service) loop(ctx context.Context) {
 		}
 		if err != nil && ctx.Err() == nil {
 			s.cfg.Log.Warn().Err(err).Msg("upkeep of the database; the next round will try again")
+		}
+	}
+}
+
+// tidy rebuilds the indexes of the hot table when a peak has left them large.
+func (s *Service) tidy(ctx context.Context) {
+	for {
+		t := time.NewTimer(s.cfg.Tidy/2 + rand.N(s.cfg.Tidy))
+		select {
+		case <-ctx.Done():
+			t.Stop()
+			return
+		case <-t.C:
+		}
+		rebuilt, err := s.cfg.DB.QueueTidy(ctx)
+		if err != nil && ctx.Err() == nil {
+			s.cfg.Log.Warn().Err(err).Msg("rebuild indexes of the queue; will try again")
+		}
+		if len(rebuilt) > 0 {
+			s.cfg.Log.Info().Strs("indexes", rebuilt).Msg("indexes of the queue were rebuilt, a peak had left them large")
 		}
 	}
 }

@@ -40,3 +40,28 @@ func TestRound(t *testing.T) {
 		t.Fatalf("%d partitions after the round", n)
 	}
 }
+
+// TestTidy: the service itself rebuilds the indexes that a peak has left large.
+func TestTidy(t *testing.T) {
+	t.Parallel()
+	db := storetest.New(t)
+	storetest.Exec(t, db, "insert into q (id, scheduled_for, tag) select gen_random_uuid(), now(), 'noop' from generate_series(1, 200000)")
+	storetest.Exec(t, db, "delete from q")
+	storetest.Exec(t, db, "vacuum analyze q")
+	s, err := maintain.New(maintain.Config{DB: db, Log: storetest.Log(t), Tidy: 20 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	defer s.Stop()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for small := false; !small; <-tick.C {
+		if t.Context().Err() != nil {
+			t.Fatal("it stays large")
+		}
+		storetest.Row(t, db, "select pg_relation_size('q_pkey') < 100000 and pg_relation_size('q_ready') < 100000", &small)
+	}
+}

@@ -56,6 +56,7 @@ func (q *Queue) finish(ctx context.Context, o *op) (bool, error) {
 	}
 	q.letGo(o.finish.ID, o.finish.Attempt)
 	if o.finish.Accepted {
+		q.executed.Add(1)
 		return true, nil
 	}
 	// Refused, or stored by an earlier try of which the answer was lost.

@@ -25,6 +25,7 @@ func (q *Queue) Flow(ctx context.Context, o *store.FlowOp, tags []string, most i
 	for _, f := range o.Ends {
 		if err == nil && o.Done {
 			q.letGo(f.ID, f.Attempt)
+			q.executed.Add(1)
 		}
 	}
 	for _, b := range o.Begins {

@@ -70,7 +70,7 @@ func (q *Queue) beatOnce(ctx context.Context) (set bool, err error) {
 	q.unsure = nil
 	q.runMu.Unlock()
 	asked := time.Now()
-	others, now, err := q.cfg.DB.WorkerBeat(ctx, q.worker.Load(), busy, q.cfg.Lease)
+	others, now, err := q.cfg.DB.WorkerBeat(ctx, q.worker.Load(), busy, q.executed.Load(), q.cfg.Lease)
 	if store.IsNotFound(err) {
 		err = q.comeBack(ctx)
 	} else if err == nil {
@@ -94,6 +94,7 @@ func (q *Queue) comeBack(ctx context.Context) error {
 	}
 	q.cfg.Log.Warn().Int32("was", q.worker.Load()).Int32("now", id).Msg("this worker was taken for dead; its jobs were given to others")
 	q.worker.Store(id)
+	q.executed.Store(0)
 	q.runMu.Lock()
 	lost := q.running
 	q.running = map[uuid.UUID]held{}

@@ -136,8 +136,10 @@ type Queue struct {
 
 	worker atomic.Int32 // this process's number; set by Start, and by beat when it was given up; 0: not started
 	others atomic.Int32 // other live workers; set by beat and listener
-	wake   chan struct{}
-	look   chan struct{} // tells loop to look for heads now
+	// executed counts the outcomes of this process that were stored, since it got its number.
+	executed atomic.Int64
+	wake     chan struct{}
+	look     chan struct{} // tells loop to look for heads now
 
 	runMu   sync.Mutex
 	running map[uuid.UUID]held // attempts that are in this process's hands; guarded by runMu

@@ -132,8 +132,11 @@ func TestWhy(t *testing.T) {
 	if err != nil || fmt.Sprint(tags) != "[{gpu 1 0} {noop 2 0}]" {
 		t.Errorf("%v %v", tags, err)
 	}
+	if _, err := q.beatOnce(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	workers, err := q.Workers(t.Context())
-	if err != nil || len(workers) != 1 || workers[0].ID != q.Worker() || workers[0].Slots != 4 || fmt.Sprint(workers[0].Tags) != "[noop other]" {
+	if err != nil || len(workers) != 1 || workers[0].Executed != 1 || workers[0].ID != q.Worker() || workers[0].Slots != 4 || fmt.Sprint(workers[0].Tags) != "[noop other]" {
 		t.Errorf("%+v %v", workers, err)
 	}
 }

@@ -1,5 +1,10 @@
 package store
 
+import (
+	"context"
+	"testing"
+)
+
 // Pinned are the settings of hot connections, for the tests of their plans.
 var Pinned = pinned
 
@@ -20,3 +25,27 @@ var (
 	PartitionName = partitionName
 	IDAt          = idAt
 )
+
+// QueueTidyAbove is QueueTidy with another idea of what is worth it.
+func QueueTidyAbove(ctx context.Context, db *DB, above int64) ([]string, error) {
+	return db.queueTidy(ctx, above)
+}
+
+// HoldUpkeep keeps other processes from partitions and indexes until unlock.
+func HoldUpkeep(t testing.TB, db *DB) (unlock func()) {
+	t.Helper()
+	c, err := db.pool.Acquire(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var mine bool
+	if err := c.QueryRow(t.Context(), q("PartitionLock"), int64(partitionLock)).Scan(&mine); err != nil || !mine {
+		t.Fatalf("mine %v, %v", mine, err)
+	}
+	return func() {
+		if _, err := c.Exec(t.Context(), q("PartitionUnlock"), int64(partitionLock)); err != nil {
+			t.Error(err)
+		}
+		c.Release()
+	}
+}

@@ -27,6 +27,7 @@ const (
 var tables = map[string]map[string]want{
 	"job": merge(jobWrites, jobReads), "output": outputWants, "contact": contactWants, "worker": workerWants, "spec": specWants, "gate": gateWants,
 	"debounce": debounceWants, "flow": flowWants, "flowversion": versionWants, "batch": batchWants, "schedule": scheduleWants, "partition": partitionWants,
+	"tidy": tidyWants,
 }
 
 // flowWants: 200 runs of flows, each with a job that runs.
@@ -140,7 +141,7 @@ var contactWants = map[string]want{
 
 var workerWants = map[string]want{
 	"WorkerInsert": {args: `'host', 1, 'name', '', '{}', 1`},
-	"WorkerBeat":   {hot: true, args: `1, 1, interval '30 s'`},
+	"WorkerBeat":   {hot: true, args: `1, 1, interval '30 s', 1`},
 	"WorkerLeave":  {args: `1`}, "WorkerBury": {args: `interval '30 s', now()`}, "WorkerList": {args: `interval '30 s'`},
 	"WorkerForget": {why: seldom},
 }
@@ -234,6 +235,8 @@ var scheduleWants = map[string]want{
 	"CalendarPut": {args: `'main', 'u/ann/c', '', '{}', '{}', ''`}, "CalendarList": {args: `'main', null`},
 	"CalendarUser": {args: `'main', 'u/ann/c'`}, "CalendarDelete": {args: `'main', 'u/ann/c'`},
 }
+
+var tidyWants = map[string]want{"TidyBloated": {why: "looks at the catalog"}, "TidyBroken": {why: "looks at the catalog"}}
 
 var partitionWants = map[string]want{
 	"PartitionList": {why: "looks at the catalog"}, "PartitionLock": {why: noTables}, "PartitionUnlock": {why: noTables},

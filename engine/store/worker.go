@@ -33,10 +33,10 @@ func (db *DB) WorkerInsert(ctx context.Context, w WorkerInfo) (id int32, err err
 	return id, nil
 }
 
-// WorkerBeat renews the lease of a worker and returns how many other workers live, and the server's clock. IsNotFound: it was
+// WorkerBeat renews the lease of a worker, notes what it does and has done, and returns how many other workers live, and the server's clock. IsNotFound: it was
 // given up as dead and must register anew.
-func (db *DB) WorkerBeat(ctx context.Context, id int32, busy int, lease time.Duration) (others int, now time.Time, err error) {
-	if err := db.quick.QueryRow(ctx, q("WorkerBeat"), id, busy, lease).Scan(&others, &now); err != nil {
+func (db *DB) WorkerBeat(ctx context.Context, id int32, busy int, executed int64, lease time.Duration) (others int, now time.Time, err error) {
+	if err := db.quick.QueryRow(ctx, q("WorkerBeat"), id, busy, lease, executed).Scan(&others, &now); err != nil {
 		return 0, now, fmt.Errorf("heartbeat: %w", err)
 	}
 	return others, now, nil
@@ -66,7 +66,7 @@ func (db *DB) WorkerList(ctx context.Context, lease time.Duration) ([]engine.Wor
 		return nil, fmt.Errorf("list workers: %w", err)
 	}
 	out, err := pgx.CollectRows(rows, func(r pgx.CollectableRow) (w engine.WorkerView, err error) {
-		err = r.Scan(&w.ID, &w.Name, &w.Host, &w.PID, &w.Tags, &w.Slots, &w.Busy, &w.Version, &w.Started, &w.Heartbeat)
+		err = r.Scan(&w.ID, &w.Name, &w.Host, &w.PID, &w.Tags, &w.Slots, &w.Busy, &w.Executed, &w.Version, &w.Started, &w.Heartbeat)
 		return w, err
 	})
 	if err != nil {

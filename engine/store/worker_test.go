@@ -23,7 +23,7 @@ func TestWorkerList(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if others, _, err := db.WorkerBeat(ctx, one, 3, time.Minute); err != nil || others != 1 {
+	if others, _, err := db.WorkerBeat(ctx, one, 3, 77, time.Minute); err != nil || others != 1 {
 		t.Errorf("others %d, %v", others, err)
 	}
 	list, err := db.WorkerList(ctx, time.Minute)
@@ -31,7 +31,7 @@ func TestWorkerList(t *testing.T) {
 		t.Fatalf("%+v %v", list, err)
 	}
 	w := list[0]
-	if w.ID != one || w.Busy != 3 || w.Slots != 4 || w.Version != "v1.2.3" || w.PID != 7 || w.Host != "h" || w.Name != "one" ||
+	if w.ID != one || w.Busy != 3 || w.Executed != 77 || w.Slots != 4 || w.Version != "v1.2.3" || w.PID != 7 || w.Host != "h" || w.Name != "one" ||
 		!reflect.DeepEqual(w.Tags, []string{"gpu"}) || w.Started.IsZero() || w.Heartbeat.Before(w.Started) {
 		t.Errorf("%+v", w)
 	}

@@ -37,7 +37,7 @@ func (h *API) listWorkers(a *Ask) error {
 			tags = []string{}
 		}
 		list = append(list, wire.Worker{ID: w.ID, Name: w.Name, Instance: w.Host, Host: w.Host, PID: w.PID, Group: "default", Tags: tags,
-			Slots: w.Slots, Busy: w.Busy, StartedAt: w.Started, PingAt: w.Heartbeat, LastPing: ago, WMVersion: w.Version, GPUs: gpus(w.GPUs)})
+			Slots: w.Slots, Busy: w.Busy, Executed: w.Executed, StartedAt: w.Started, PingAt: w.Heartbeat, LastPing: ago, WMVersion: w.Version, GPUs: gpus(w.GPUs)})
 	}
 	from := min((page-1)*per, len(list))
 	return JSON(a.RequestCtx, append([]wire.Worker{}, list[from:min(from+per, len(list))]...))

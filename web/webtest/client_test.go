@@ -180,7 +180,7 @@ func TestClientResources(t *testing.T) {
 	if m, err := c.WhoamiHere(ctx); err != nil || !m.IsAdmin {
 		t.Errorf("whoami %+v %v", m, err)
 	}
-	if l, err := c.Workers(ctx); err != nil || len(l) != 2 {
+	if l, err := c.Workers(ctx); err != nil || len(l) != 2 || l[0].Executed != 12 {
 		t.Errorf("workers %+v %v", l, err)
 	}
 	if l, err := c.Workspaces(ctx); err != nil || len(l) != 3 {

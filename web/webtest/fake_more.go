@@ -126,7 +126,7 @@ func (e *Engine) room(r engine.RunRequest) error {
 // Workers implements api.Jobs.
 func (e *Engine) Workers(context.Context) ([]engine.WorkerView, error) {
 	now := time.Now()
-	return []engine.WorkerView{{ID: 7, Name: "fake", Host: "here", PID: 42, Slots: 2, Busy: 1, Version: "v9", Started: now, Heartbeat: now},
+	return []engine.WorkerView{{ID: 7, Name: "fake", Host: "here", PID: 42, Slots: 2, Busy: 1, Executed: 12, Version: "v9", Started: now, Heartbeat: now},
 		{ID: 6, Name: "gone", Host: "here", PID: 41, Slots: 2, Started: now, Heartbeat: now.Add(-time.Hour)}}, e.Broken
 }
 

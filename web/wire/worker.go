@@ -15,6 +15,7 @@ type Worker struct {
 	Tags      []string  `json:"custom_tags"`
 	Slots     int       `json:"slots"`
 	Busy      int       `json:"busy" doc:"slots in use at the last heartbeat"`
+	Executed  int64     `json:"jobs_executed" doc:"since its start, as of the last heartbeat"`
 	StartedAt time.Time `json:"started_at"`
 	PingAt    time.Time `json:"ping_at"`
 	LastPing  int64     `json:"last_ping" doc:"seconds ago"`

@@ -23,7 +23,7 @@ func newWorkerList(c *call) func(context.Context) error {
 		}
 		var rows [][]string
 		for _, w := range list {
-			rows = append(rows, []string{fmt.Sprint(w.ID), w.Name, w.Host, fmt.Sprint(w.PID), fmt.Sprintf("%d of %d", w.Busy, w.Slots),
+			rows = append(rows, []string{fmt.Sprint(w.ID), w.Name, w.Host, fmt.Sprint(w.PID), fmt.Sprintf("%d of %d", w.Busy, w.Slots), fmt.Sprint(w.Executed),
 				moment(w.StartedAt), span(time.Duration(w.LastPing)*time.Second) + " ago", w.WMVersion, strings.Join(w.Tags, " ")})
 		}
 		var gpus [][]string
@@ -39,7 +39,7 @@ func newWorkerList(c *call) func(context.Context) error {
 				gpus = append(gpus, []string{w.Name, g.ID, g.Name, g.UUID, state})
 			}
 		}
-		c.table("no daemon takes jobs", []string{"ID", "NAME", "HOST", "PID", "BUSY", "STARTED", "HEARTBEAT", "VERSION", "TAGS"}, rows)
+		c.table("no daemon takes jobs", []string{"ID", "NAME", "HOST", "PID", "BUSY", "DONE", "STARTED", "HEARTBEAT", "VERSION", "TAGS"}, rows)
 		if len(gpus) > 0 {
 			_, _ = fmt.Fprintln(c.stdout)
 			c.table("", []string{"WORKER", "GPU", "MODEL", "UUID", "STATE"}, gpus)

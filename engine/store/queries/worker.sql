@@ -2,7 +2,7 @@
 insert into worker (host, pid, name, version, tags, slots) values ($1, $2, $3, $4, $5, $6) returning id;
 
 -- name: WorkerBeat
-update worker set heartbeat = now(), busy = $2 where id = $1 and gone is null
+update worker set heartbeat = now(), busy = $2, executed = $4 where id = $1 and gone is null
 returning (select count(*) from worker o where o.gone is null and o.id <> $1 and o.heartbeat > now() - $3::interval), now();
 
 -- name: WorkerLeave
@@ -18,7 +18,7 @@ update worker set gone = now() where id in
 returning id;
 
 -- name: WorkerList
-select id, name, host, pid, tags, slots, busy, version, started, heartbeat from worker
+select id, name, host, pid, tags, slots, busy, executed, version, started, heartbeat from worker
 where gone is null and heartbeat > now() - $1::interval order by id;
 
 -- name: WorkerForget
