@@ -38,6 +38,14 @@ func (l tongue) Detect(context.Context, string) (runtimes.Host, error) {
 	return runtimes.Host{Version: "3.11", Tool: "/usr/bin/python3"}, nil
 }
 
+// Parse knows one mistake.
+func (l tongue) Parse(source string) (runtimes.Signature, error) {
+	if strings.Contains(source, "mistake") {
+		return runtimes.Signature{}, &runtimes.SourceError{Name: "SyntaxError", Message: "a mistake", Line: 1}
+	}
+	return runtimes.Signature{}, nil
+}
+
 func testConfig() Config {
 	r := runtimes.NewRegistry()
 	r.Register(tongue{info: runtimes.Info{Name: "python3", Title: "Python", Extensions: []string{".py"}}})
@@ -102,6 +110,43 @@ labels: &l
 other: *l
 `
 
+// reportYAML is a flow as wmill sync writes it, oddYAML one with something of each kind that can be wrong.
+const (
+	reportYAML = `summary: Report
+value:
+  modules:
+    - id: a
+      value:
+        type: rawscript
+        language: python3
+        content: '!inline a.py'
+        input_transforms: {}
+      x-own: kept
+    - id: b
+      value: {type: flow, path: f/demo/other, input_transforms: {}}
+schema: {type: object, properties: {}}
+tag: big
+`
+	oddYAML = `summary: Odd
+value:
+  modules:
+    - id: a
+      value:
+        type: rawscript
+        language: cobol
+        content: x
+        input_transforms:
+          n: {type: javascript, expr: results.nobody}
+    - id: b
+      value: {type: script, path: f/demo/gone, input_transforms: {}}
+      stop_after_if: {expr: "result >"}
+    - id: c
+      value: {type: rawscript, language: bash, content: a mistake, input_transforms: {n: {type: static, value: 1}}}
+    - id: d
+      value: {type: aiagent, input_transforms: {}, tools: []}
+`
+)
+
 // replay runs the lines that begin with "$ " and puts what they print below them. Lines that begin with "#" stay, with
 // "#!" they set the scene: "#! tcp" talks over TCP, "#! env NAME=VALUE", "#! broken PATH" breaks its dependencies.
 func replay(t *testing.T, text string) string {
@@ -112,7 +157,13 @@ func replay(t *testing.T, text string) string {
 	for name, content := range map[string]string{"hello.py": "def main(): pass\n", "fail.py": "def main(): fail()\n",
 		"notes.txt": "nothing\n", "nightly.schedule.yaml": nightlyYAML, "list.yaml": "- 1\n", "twice.yaml": "a: 1\na: 2\n",
 		"changed.yaml": strings.Replace(nightlyYAML, "0 0 3", "0 0 4", 1), "elsewhere.json": `{"path": "f/ops/other", "schedule": "@daily"}`, "args.json": `{"from": "file"}` + "\n",
-		"rows.ndjson": "{\"n\": 1}\n{\"fail\": true}\n{\"n\": 3}\n", "good.jsonl": "{}\n{}\n", "bad.ndjson": "{}\nbad\n", "people.csv": "name\nann\n"} {
+		"rows.ndjson": "{\"n\": 1}\n{\"fail\": true}\n{\"n\": 3}\n", "good.jsonl": "{}\n{}\n", "bad.ndjson": "{}\nbad\n", "people.csv": "name\nann\n",
+		"f/demo/report__flow/flow.yaml": reportYAML, "f/demo/report__flow/a.py": "def main(): pass\n", "odd.yaml": oddYAML,
+		"f/demo/other__flow/flow.yaml": "summary: Other\nvalue: {modules: []}\n", "f/demo/nofile__flow/flow.yaml": reportYAML,
+		"self.json": `{"summary": "", "value": {"modules": [{"id": "a", "value": {"type": "flow", "path": "f/demo/self"}}]}}`} {
+		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+			t.Fatal(err)
+		}
 		if err := os.WriteFile(name, []byte(content), 0o644); err != nil {
 			t.Fatal(err)
 		}
@@ -221,8 +272,10 @@ func TestJSONContract(t *testing.T) {
 	d := clitest.New(t)
 	d.Run = runs
 	t.Chdir(t.TempDir())
-	if err := os.WriteFile("a.py", []byte("x"), 0o644); err != nil {
-		t.Fatal(err)
+	for name, content := range map[string]string{"a.py": "x", "f.yaml": "summary: x\nvalue: {modules: []}\n", "bad.yaml": oddYAML} {
+		if err := os.WriteFile(name, []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
 	}
 	const job = "00000000-0000-7000-8000-000000000001"
 	for _, line := range []string{
@@ -236,6 +289,8 @@ func TestJSONContract(t *testing.T) {
 		"calendar get f/a/c", "calendar delete f/a/c", "calendar delete f/a/c", "workers", "worker list",
 		"batch run f/a/b a.csv", "batch run noop - --wait", "batch list", "batch get " + job, "batch get x", "batch results " + job, "batch wait " + job,
 		"batch cancel " + job, "batch rerun " + job, "job rerun", "job rerun --dry-run",
+		"flow push f.yaml f/a/f", "flow push f.yaml f/a/f", "flow push f.yaml", "flow validate f.yaml", "flow validate f.yaml --offline", "flow validate bad.yaml", "flow list",
+		"flow show f/a/f", "flow show f/no/no", "flow history f/a/f", "run f/a/f", "flow archive f/a/f",
 		"script archive f/a/b", "script list --limit 0", "script list --nosuchflag", "doctor --data . --database-url postgres://x",
 	} {
 		stdout, stderr, status := do(t.Context(), append(strings.Fields(line), "--json"), "", map[string]string{"MILLRACE_SOCKET": d.Socket})

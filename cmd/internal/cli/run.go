@@ -20,9 +20,9 @@ import (
 )
 
 var runCommand = command{
-	name: "run", usage: "PATH|HASH|FILE [-d JSON]", short: "run a script, show its log, print its result",
+	name: "run", usage: "PATH|HASH|FILE [-d JSON]", short: "run a script or a flow, show its log, print its result",
 	long: `
-PATH is a deployed script (u/ann/etl, f/demo/hello), HASH one version of it. A FILE on this host is run without being
+PATH is a deployed script (u/ann/etl, f/demo/hello) or flow, HASH one version of a script. A FILE on this host is run without being
 deployed, and so is the folder of a flow (f/demo/nightly__flow) with its flow.yaml and the scripts beside it. The log goes to standard error as it comes, the result as JSON to standard output; the exit status is 1 when the
 job fails. Ctrl-C cancels the job.
 
@@ -65,6 +65,13 @@ func newRun(c *call) func(context.Context) error {
 		}
 		defer cl.Close()
 		id, err := cl.Run(ctx, r)
+		if r.Path != "" && client.IsNotFound(err) { // it may be a flow
+			asFlow := r
+			asFlow.Path, asFlow.FlowPath = "", r.Path
+			if flowID, fErr := cl.Run(ctx, asFlow); !client.IsNotFound(fErr) {
+				id, err = flowID, fErr
+			}
+		}
 		if err != nil {
 			return c.explain(err)
 		}

@@ -28,6 +28,7 @@ func (c *call) scheduleFields() *scheduleFlags {
 	text("cron", "schedule", "`expression`: '0 0 3 * * *' (seconds first), '0 3 * * *', @daily")
 	text("timezone", "timezone", "`zone` of the cron expression, as Europe/Paris; UTC unless told")
 	c.flags.Func("script", "`path` of the script to run", func(s string) error { f.set["script_path"], f.set["is_flow"] = s, false; return nil })
+	c.flags.Func("flow", "`path` of the flow to run", func(s string) error { f.set["script_path"], f.set["is_flow"] = s, true; return nil })
 	text("summary", "summary", "what it does, in one `line`")
 	text("description", "description", "`text` about it")
 	text("tag", "tag", "`tag` of the workers that run it")
@@ -79,7 +80,7 @@ func (f *scheduleFlags) number(field, s string) error {
 }
 
 var scheduleCreate = command{
-	name: "schedule create", usage: "PATH --cron EXPRESSION --script PATH", short: "make a schedule",
+	name: "schedule create", usage: "PATH --cron EXPRESSION --script|--flow PATH", short: "make a schedule",
 	long: `
 It is switched on at once, unless --disabled is given.
 
@@ -91,7 +92,7 @@ It is switched on at once, unless --disabled is given.
 		c.flags.BoolVar(&disabled, "disabled", false, "do not switch it on yet")
 		return c.asking(func(ctx context.Context, cl *client.Client) error {
 			if f.set["schedule"] == nil || f.set["script_path"] == nil {
-				return wrongUsage("--cron and --script must be given")
+				return wrongUsage("--cron and --script or --flow must be given")
 			}
 			f.set["path"], f.set["enabled"] = c.args[0], !disabled
 			if f.set["timezone"] == nil {

@@ -102,6 +102,11 @@ func (d *Daemon) run(w http.ResponseWriter, r *http.Request) {
 	}
 	d.Lock()
 	defer d.Unlock()
+	if j.ScriptPath != nil && r.PathValue("kind") == "f" {
+		if j.JobKind = "flow"; d.flowAt(w, what) == nil {
+			return
+		}
+	}
 	if j.ScriptPath != nil && r.PathValue("kind") == "p" {
 		if _, ok := d.Scripts[what]; !ok {
 			http.Error(w, "Not found: script "+what+" (deploy it first)", http.StatusNotFound)

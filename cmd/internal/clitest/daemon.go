@@ -42,6 +42,7 @@ type Daemon struct {
 
 	sync.Mutex
 	Scripts  map[string]client.NewScript // by path
+	Flows    map[string]*aFlow           // by path
 	Canceled []string
 	Deleted  []string // tokens
 	// BreakBatches is how many requests to run a batch break off; Keys are the idempotency keys of those that came.
@@ -59,7 +60,7 @@ type Daemon struct {
 // New starts a daemon that listens on TCP and on a socket and ends with the test.
 func New(t *testing.T) *Daemon {
 	t.Helper()
-	d := &Daemon{Scripts: map[string]client.NewScript{}, LockError: map[string]string{}, settled: map[string]bool{}, jobs: map[uuid.UUID]*client.Job{},
+	d := &Daemon{Scripts: map[string]client.NewScript{}, Flows: map[string]*aFlow{}, LockError: map[string]string{}, settled: map[string]bool{}, jobs: map[uuid.UUID]*client.Job{},
 		schedules: map[string]record{}, calendars: map[string]record{},
 		ended: map[uuid.UUID]chan struct{}{}, Run: func(string, json.RawMessage) Outcome { return Outcome{Result: "null"} }}
 	over := func(tcp bool) http.HandlerFunc {
@@ -110,6 +111,7 @@ func (d *Daemon) routes() *http.ServeMux {
 	mux := http.NewServeMux()
 	d.scheduleRoutes(mux)
 	d.batchRoutes(mux)
+	d.flowRoutes(mux)
 	const w = "/api/w/main/"
 	mux.HandleFunc("POST "+w+"scripts/create", d.create)
 	mux.HandleFunc("GET "+w+"scripts/list", d.listScripts)

@@ -1,5 +1,5 @@
-// Package push deploys a script and stays with it until its dependencies are settled: resolving them is a job of the daemon,
-// whose log is shown while it runs.
+// Package push deploys a script or a flow and stays with it until its dependencies are settled: resolving them is a job of the
+// daemon, whose log is shown while it runs.
 package push
 
 import (
@@ -63,16 +63,34 @@ func Script(ctx context.Context, c *client.Client, s client.NewScript, logs io.W
 	}
 }
 
+// Flow deploys a version of a flow and returns when it can run. Logs of the dependency job are written to logs as they come.
+func Flow(ctx context.Context, c *client.Client, path string, body json.RawMessage, logs io.Writer) (*client.FlowDeployed, error) {
+	done, err := c.DeployFlow(ctx, path, body, true)
+	if err != nil {
+		return nil, fmt.Errorf("deploy %s: %w", path, err)
+	}
+	version := fmt.Sprintf("%016x", done.Version) // as jobs name it
+	if _, err := follow(ctx, c, wanted{kind: "flowdependencies", path: path, hash: version, as: fmt.Sprintf("version %d", done.Version), running: !done.Created}, logs); err != nil {
+		return nil, err
+	}
+	return done, nil
+}
+
 // wanted is a dependency job to look for: that of a version, or only while it is not over.
 type wanted struct {
+	kind       string // "": of a script
 	path, hash string
+	as         string // what people call it; "": hash
 	running    bool
 }
 
 // follow shows the log of the dependency job of a version until it ends; false when there is no such job yet.
 func follow(ctx context.Context, c *client.Client, w wanted, logs io.Writer) (bool, error) {
-	path, hash := w.path, w.hash
-	jobs, err := c.Jobs(ctx, url.Values{"job_kinds": {"dependencies"}, "script_path_exact": {path}, "per_page": {"10"}})
+	path, hash, kind, as := w.path, w.hash, w.kind, w.as
+	if kind == "" {
+		kind, as = "dependencies", hash
+	}
+	jobs, err := c.Jobs(ctx, url.Values{"job_kinds": {kind}, "script_path_exact": {path}, "per_page": {"10"}})
 	if err != nil {
 		return false, fmt.Errorf("look for the dependency job of %s: %w", path, err)
 	}
@@ -85,7 +103,7 @@ func follow(ctx context.Context, c *client.Client, w wanted, logs io.Writer) (bo
 			return false, fmt.Errorf("dependency job of %s: %w", path, err)
 		}
 		if end.Success == nil || !*end.Success {
-			return false, fmt.Errorf("%s is deployed as %s but its dependencies could not be resolved: %w", path, hash, Failure(end))
+			return false, fmt.Errorf("%s is deployed as %s but its dependencies could not be resolved: %w", path, as, Failure(end))
 		}
 		return true, nil
 	}
