@@ -10,7 +10,7 @@ import (
 // A lone worker is killed and started again at once: the new one buries its predecessor and takes up its jobs without waiting
 // for the lease.
 var workerKill = Fault{
-	Name: "worker-kill", About: "kill -9 of the only worker, started again at once", Share: 55,
+	Name: "worker-kill", About: "kill -9 of the only worker, started again at once", Share: 35,
 	Run: func(ctx context.Context, s *Stage) error {
 		if err := s.startDatabase(ctx, cluster.Config{}); err != nil {
 			return err
