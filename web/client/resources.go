@@ -2,6 +2,9 @@ package client
 
 import (
 	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -41,7 +44,16 @@ func (c *Client) QueueCount(ctx context.Context) (*wire.Count, error) {
 
 // CreateScript deploys a version and returns its hash. skipIfNoop makes no new version of equal content.
 func (c *Client) CreateScript(ctx context.Context, s wire.NewScript, skipIfNoop bool) (string, error) {
-	return c.post(ctx, c.here("/scripts/create"), url.Values{"skip_if_noop": {strconv.FormatBool(skipIfNoop)}}, s)
+	b, err := json.Marshal(s)
+	if err != nil {
+		return "", fmt.Errorf("encode script: %w", err)
+	}
+	body := map[string]json.RawMessage{}
+	maps.Copy(body, s.More)
+	if err := json.Unmarshal(b, &body); err != nil {
+		return "", fmt.Errorf("encode script: %w", err)
+	}
+	return c.post(ctx, c.here("/scripts/create"), url.Values{"skip_if_noop": {strconv.FormatBool(skipIfNoop)}}, body)
 }
 
 // Script returns the newest version at a path.

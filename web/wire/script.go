@@ -51,6 +51,8 @@ type NewScript struct {
 	ParentHash  string          `json:"parent_hash,omitempty" doc:"the version that this one replaces"`
 	AutoParent  bool            `json:"auto_parent,omitempty" doc:"replace whatever is newest"`
 	Message     string          `json:"deployment_message,omitempty"`
+	// More are further fields by name, such as limits; a field above with the same name wins.
+	More map[string]json.RawMessage `json:"-"`
 }
 
 // Version is an entry of a script's history.

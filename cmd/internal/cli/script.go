@@ -19,6 +19,9 @@ var scriptPush = command{
 The language comes from the file's ending. Deploying ends when the script can run: its dependencies are resolved by a job
 of the daemon whose log is shown. A file that has not changed makes no new version.
 
+Further fields, such as limits, are read from hello.script.yaml beside hello.py if there is such a file, as Windmill's CLI
+writes it. Flags win over what it says.
+
   millrace script push hello.py f/demo/hello`,
 	new: newScriptPush,
 }
@@ -49,6 +52,9 @@ func newScriptPush(c *call) func(context.Context) error {
 		}
 		s.Path, s.Content, s.AutoParent = c.args[1], string(source), true
 		s.Timeout = int64((timeout + time.Second - 1) / time.Second)
+		if err := addBeside(file, &s); err != nil {
+			return err
+		}
 		cl, err := c.client()
 		if err != nil {
 			return err

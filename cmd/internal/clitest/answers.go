@@ -2,6 +2,7 @@ package clitest
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -16,7 +17,11 @@ import (
 
 func (d *Daemon) create(w http.ResponseWriter, r *http.Request) {
 	var s client.NewScript
-	if err := json.NewDecoder(r.Body).Decode(&s); err != nil || s.Path == "" {
+	body, err := io.ReadAll(r.Body)
+	if err == nil {
+		err = errors.Join(json.Unmarshal(body, &s), json.Unmarshal(body, &s.More))
+	}
+	if err != nil || s.Path == "" {
 		http.Error(w, "Bad request: the body is not a script", http.StatusBadRequest)
 		return
 	}
