@@ -81,7 +81,18 @@ type Claim struct {
 	Started time.Time
 	Gate    int32 // the limit it counts for; 0: none
 	Broken  error // why it cannot be run, if that is known already
+	Slot    Slot  // in which it runs; nil: of no account. Not kept
 }
+
+// Slot is the place that a running job takes from others.
+type Slot interface {
+	// Leave lets another job have the place while this one only waits; Return takes it back, also when it is another's by now.
+	Leave()
+	Return()
+}
+
+// TriggerWorkflow is the trigger of jobs that a workflow as code asked for. TriggerPath is the function they run, "" for a whole script.
+const TriggerWorkflow = "workflow"
 
 // Outcome is how an attempt ended. Exactly one is written for a job.
 type Outcome struct {
@@ -100,6 +111,14 @@ type Outcome struct {
 	LogOffset int64 // where LogTail begins, in bytes
 	// Patient: nobody waits for the outcome, so it may be stored a moment later, together with what comes meanwhile. Not kept.
 	Patient bool
+	// Suspended, in the place of a state: a workflow waits, for so long or for one of the jobs that it awaits, and is to begin anew then.
+	Suspended *Suspension
+}
+
+// Suspension is what a workflow waits for.
+type Suspension struct {
+	Wait   time.Duration
+	Awaits []uuid.UUID
 }
 
 // JobView is everything known of a job, for APIs.

@@ -5,6 +5,8 @@ import (
 	"os"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"github.com/millrace/millrace/engine"
 	"github.com/millrace/millrace/engine/bus"
 	"github.com/millrace/millrace/engine/expr"
@@ -40,11 +42,16 @@ func (d *daemon) expressions() *expr.Evaluator {
 }
 
 // ended tells those who wait of a run's end.
-func ended(signals *bus.Bus) func(*engine.Job, engine.Outcome) {
+func ended(signals *bus.Bus, q *queue.Queue, log zerolog.Logger) func(*engine.Job, engine.Outcome) {
 	return func(j *engine.Job, o engine.Outcome) {
 		now := time.Now()
 		started := j.CreatedAt
 		signals.PublishDone(&engine.JobView{Job: *j, State: o.State, Attempt: o.Attempt, StartedAt: &started, FinishedAt: &now, Result: o.Result,
 			CanceledBy: o.CanceledBy, Reason: o.Reason})
+		if j.Trigger == engine.TriggerWorkflow && j.Parent != nil {
+			if err := q.WakeWorkflow(context.Background(), *j.Parent, j.ID); err != nil {
+				log.Warn().Err(err).Stringer("job", *j.Parent).Msg("wake a workflow; it looks by itself after a while")
+			}
+		}
 	}
 }

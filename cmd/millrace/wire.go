@@ -13,6 +13,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/millrace/millrace/cmd/internal/cli"
+	"github.com/millrace/millrace/engine"
 	"github.com/millrace/millrace/engine/auth"
 	"github.com/millrace/millrace/engine/batches"
 	"github.com/millrace/millrace/engine/bus"
@@ -31,6 +32,7 @@ import (
 	"github.com/millrace/millrace/engine/store"
 	"github.com/millrace/millrace/engine/store/pgserver"
 	"github.com/millrace/millrace/engine/trigger/schedule"
+	"github.com/millrace/millrace/engine/workflow"
 	"github.com/millrace/millrace/runtimes"
 	"github.com/millrace/millrace/runtimes/build"
 	"github.com/millrace/millrace/sandbox"
@@ -187,16 +189,19 @@ func (d *daemon) startEngine(ctx context.Context) error {
 		Queued:        func() float64 { return queued(out.Queue) },
 	})
 	devices, gated := d.gpus(part("gpu"))
+	workflows := workflow.Config{Store: d.db, Bus: signals, Kept: slots + 2, Log: part("workflow")}
+	var host *workflow.Host // once there is a queue
 	executor := execute.New(execute.Config{
-		Scripts: scripts, Flows: scripts.Flows(), Values: values, Logs: out, Live: logs, Bus: signals, Prepare: prepare.New(d.registry, builder), Pool: d.pool,
+		Workflows: func(c *engine.Claim) *workflow.Session { return host.Open(c) },
+		Scripts:   scripts, Flows: scripts.Flows(), Values: values, Logs: out, Live: logs, Bus: signals, Prepare: prepare.New(d.registry, builder), Pool: d.pool,
 		Env: execute.Env(d.baseURL(), gate.JobToken), Defaults: d.cfg.limits, MaxLimits: d.cfg.maxLimits, GPUs: devices, Networks: d.nets,
 		Log: part("execute"),
 	})
 	taken := d.tags()
-	flows := &flows{}
+	flows, suspended := &flows{}, &struct{ *queue.Queue }{}
 	if d.dispatch, err = dispatch.New(dispatch.Config{
 		Executor: counted{executor, metrics}, ProcessSlots: slots, ProcessTags: taken.process, NativeTags: taken.native,
-		DedicatedTags: taken.dedicated, Gated: gated, Flows: flows, Log: part("dispatch"),
+		DedicatedTags: taken.dedicated, Gated: gated, Flows: flows, Workflows: suspended, Log: part("dispatch"),
 	}); err != nil {
 		return err
 	}
@@ -208,7 +213,7 @@ func (d *daemon) startEngine(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	out.Queue = q
+	out.Queue, suspended.Queue = q, q
 	upkeep, err := maintain.New(maintain.Config{DB: d.db, Keep: time.Duration(d.cfg.retention) * 24 * time.Hour, Log: part("maintain")})
 	if err != nil {
 		return err
@@ -217,8 +222,10 @@ func (d *daemon) startEngine(ctx context.Context) error {
 		Queue: intake{q, flows}, Scripts: scripts, Flows: scripts.Flows(), Gate: gate, Registry: d.registry, Bus: signals, Live: logs, Network: string(d.nets.Default), Contacts: contacts,
 		Others: q.Others, GPUs: devices, Log: part("jobs"),
 	})
+	workflows.Queue, workflows.Targets = q, d.jobs
+	host = workflow.New(workflows)
 	flows.Runner = runner.New(runner.Config{
-		Queue: q, Store: d.db, Catalog: d.jobs, Values: values, Expr: d.expressions(), Ended: ended(signals), Log: part("flow"),
+		Queue: q, Store: d.db, Catalog: d.jobs, Values: values, Expr: d.expressions(), Ended: ended(signals, q, part("flow")), Log: part("flow"),
 	})
 	deployed := deploy.New(scripts, gate, d.jobs, d.registry)
 	deployed.Check = d.jobs.CheckDevices

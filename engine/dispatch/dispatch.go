@@ -54,9 +54,18 @@ type Flows interface {
 	Finish(ctx context.Context, c *engine.Claim, o engine.Outcome, tags []string) (accepted bool, next *engine.Claim, err error)
 }
 
+// Workflows keeps workflows as code that wait; queue.Queue does.
+type Workflows interface {
+	// Suspend lets go of a workflow that waits; false: it is not this process's any more, or is to be canceled.
+	Suspend(ctx context.Context, c *engine.Claim, wait time.Duration, awaits []uuid.UUID) (bool, error)
+	// WakeWorkflow tells a suspended workflow that the job of a task is over.
+	WakeWorkflow(ctx context.Context, job, child uuid.UUID) error
+}
+
 // Config describes a dispatcher.
 type Config struct {
-	Flows        Flows // nil: jobs of flows are not taken
+	Flows        Flows     // nil: jobs of flows are not taken
+	Workflows    Workflows // nil: no job is suspended
 	Executor     Executor
 	ProcessSlots int // jobs in sandboxes at the same time
 	NativeSlots  int // jobs inside the daemon at the same time; zero: 1024
@@ -326,7 +335,15 @@ func (d *Dispatcher) job(l *lane, c *engine.Claim) {
 		if d.begun(c) {
 			return
 		}
+		c.Slot = d.slot(l)
 		out, done := d.execute(c)
+		if done && out.Suspended != nil {
+			done = d.suspend(c, out.Suspended)
+			if done {
+				d.cfg.Executor.Finished(c, nil)
+				return
+			}
+		}
 		if !done {
 			if err := d.queue.HandBack(context.Background(), []*engine.Claim{c}); err != nil {
 				d.cfg.Log.Warn().Err(err).Stringer("job", c.Job.ID).Msg("hand job back; the rescuer will find it")
@@ -334,7 +351,9 @@ func (d *Dispatcher) job(l *lane, c *engine.Claim) {
 			d.cfg.Executor.Finished(c, nil)
 			return
 		}
+		of := c.Job
 		c = d.finish(l, c, out)
+		d.taskOver(of)
 	}
 }
 
@@ -404,5 +423,5 @@ func (d *Dispatcher) Cancel(id uuid.UUID, by, reason string) bool {
 
 // Stats counts slots of sandboxes.
 func (d *Dispatcher) Stats() (slots, free int) {
-	return int(d.lanes[0].size), int(d.lanes[0].free.Load())
+	return int(d.lanes[0].size), int(max(d.lanes[0].free.Load(), 0))
 }

@@ -22,6 +22,7 @@ import (
 	"github.com/millrace/millrace/engine/live"
 	"github.com/millrace/millrace/engine/pool"
 	"github.com/millrace/millrace/engine/prepare"
+	"github.com/millrace/millrace/engine/workflow"
 	"github.com/millrace/millrace/runtimes"
 	"github.com/millrace/millrace/runtimes/signature"
 	"github.com/millrace/millrace/sandbox"
@@ -66,7 +67,8 @@ type Config struct {
 	Defaults  sandbox.Limits
 	MaxLimits engine.LimitOptions
 	Networks  Networks
-	GPUs      *gpu.Devices // nil: jobs get none
+	GPUs      *gpu.Devices                          // nil: jobs get none
+	Workflows func(*engine.Claim) *workflow.Session // nil: scripts cannot be workflows
 	Log       zerolog.Logger
 }
 
@@ -117,7 +119,7 @@ func (x *Executor) Execute(ctx context.Context, c *engine.Claim) (out engine.Out
 	case engine.KindFlowDependencies:
 		err = x.flowDependencies(ctx, j, sink, &out)
 	default:
-		err = x.code(ctx, j, sink, &out)
+		err = x.code(ctx, c, sink, &out)
 	}
 	if ctx.Err() == nil || out.Result != nil && err == nil && out.State == engine.StateSuccess {
 		if err != nil {
@@ -129,6 +131,7 @@ func (x *Executor) Execute(ctx context.Context, c *engine.Claim) (out engine.Out
 	cause := context.Cause(ctx)
 	switch {
 	case errors.As(cause, &canceled):
+		out.Suspended = nil
 		out.State, out.CanceledBy, out.Reason = engine.StateCanceled, canceled.By, canceled.Reason
 		message := "canceled by " + canceled.By
 		if canceled.Reason != "" {
@@ -215,6 +218,9 @@ func (x *Executor) find(ctx context.Context, j *engine.Job) (program, error) {
 	if j.Network != "" {
 		p.Network = sandbox.Network(j.Network)
 	}
+	if entry := workflow.Entry(j); entry != "" {
+		p.Entry, p.schema, p.share = entry, nil, nil
+	}
 	return p, nil
 }
 
@@ -233,7 +239,8 @@ func (x *Executor) filled(ctx context.Context, j *engine.Job) (*engine.Job, erro
 }
 
 // code runs a script or a preview.
-func (x *Executor) code(ctx context.Context, j *engine.Job, sink *sink, out *engine.Outcome) error {
+func (x *Executor) code(ctx context.Context, c *engine.Claim, sink *sink, out *engine.Outcome) error {
+	j := c.Job
 	p, err := x.find(ctx, j)
 	if err != nil {
 		return err
@@ -270,13 +277,19 @@ func (x *Executor) code(ctx context.Context, j *engine.Job, sink *sink, out *eng
 		Program: ready.Program, Call: runtimes.Call{Args: j.Args, Env: env}, Limits: limits, Binder: ready.Entry.Binder,
 		OnOutput: sink.output, OnStream: sink.stream, Visit: x.cfg.Networks.visit(p.Network, j, token),
 	}
+	session := x.workflow(c, &task)
 	var res pool.Result
 	if p.gpus > 0 {
 		res, err = x.runOnDevices(ctx, j, p.gpus, ready.Launch, task)
 	} else {
 		res, err = x.run(ctx, ready, p, task)
 	}
-	if err != nil {
+	if err == nil {
+		err = session.ended(ctx, &res, out)
+	} else {
+		session.lost(ctx)
+	}
+	if err != nil || out.Suspended != nil {
 		return err
 	}
 	account(out, res, limits)

@@ -58,6 +58,8 @@ func (r *run) failure(stopped string, exit sandbox.Exit) *runtimes.Failure {
 	switch {
 	case stopped == StoppedTimeout:
 		return f("Timeout", "the job ran longer than its limit of %s and was stopped", r.limits.Wall)
+	case stopped == StoppedSuspended:
+		return f("Suspended", "the workflow waits")
 	case stopped == StoppedCanceled:
 		return f("Canceled", "the job was canceled while it ran")
 	case stopped == StoppedOutput:

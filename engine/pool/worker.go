@@ -36,6 +36,15 @@ type Task struct {
 	// OnOutput and OnStream get output and result-stream chunks as they come; the slice is valid during the call.
 	OnOutput func([]byte)
 	OnStream func([]byte)
+	// OnAsk gets what a workflow asks for, one after the other; the slice is its own. nil: asking is a mistake.
+	OnAsk func(ask []byte, of Process)
+}
+
+// Process is the running process of a task, for whoever answers it. It is safe for concurrent use, also when it has ended.
+type Process interface {
+	Answer(json []byte)
+	// Suspend stops the process; its Result says StoppedSuspended.
+	Suspend()
 }
 
 // Result is how a run ended.
@@ -50,9 +59,10 @@ type Result struct {
 
 // The reasons in Result.Stopped.
 const (
-	StoppedTimeout  = "timeout"
-	StoppedOutput   = "output"
-	StoppedCanceled = "canceled"
+	StoppedTimeout   = "timeout"
+	StoppedOutput    = "output"
+	StoppedCanceled  = "canceled"
+	StoppedSuspended = "suspended" // it waits for something, and begins anew then
 )
 
 // Release gives the slot back; a process that was not run is kept for the next job. A process that has answered but not ended
@@ -86,7 +96,18 @@ type run struct {
 	limits sandbox.Limits
 	reason atomic.Value // string: why it was stopped
 	tail   tail         // the end of the output
+	says   sync.Mutex   // one answer at a time
 }
+
+// Answer sends an answer to the process. One that does not read any more has ended, or will be stopped for something else.
+func (r *run) Answer(json []byte) {
+	r.says.Lock()
+	defer r.says.Unlock()
+	_, _ = r.proc.Conn().Write(frame.Append(make([]byte, 0, len(json)+frame.HeaderSize), frame.Answer, json))
+}
+
+// Suspend stops the process for as long as it waits for something.
+func (r *run) Suspend() { r.stop(StoppedSuspended) }
 
 // stop kills the process for a reason; the first reason wins.
 func (r *run) stop(reason string) {
@@ -295,6 +316,8 @@ func (r *run) readReplies() Result {
 			if r.t.OnStream != nil {
 				r.t.OnStream(reply.Data)
 			}
+		case err == nil && reply.Type == frame.Ask && r.t.OnAsk != nil:
+			r.t.OnAsk(reply.Data, r)
 		case err == nil && reply.Type == frame.Result:
 			return Result{Value: reply.Data, Imports: imports}
 		case err == nil && reply.Type == frame.Modules && r.t.Learn:

@@ -24,6 +24,9 @@ func (q *Queue) Cancel(ctx context.Context, ws string, id uuid.UUID, by, reason 
 		if done && gate != 0 {
 			q.admitAt(context.WithoutCancel(ctx), []int32{gate})
 		}
+		if done {
+			q.cancelTasks(context.WithoutCancel(ctx), ws, id)
+		}
 		if err != nil || done {
 			return wrap(err)
 		}

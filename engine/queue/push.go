@@ -18,11 +18,16 @@ func (q *Queue) Push(ctx context.Context, j *engine.Job) (engine.PushResult, err
 	if j.Debounce != nil {
 		return q.pushDebounced(ctx, j)
 	}
+	return q.push(ctx, j, nil)
+}
+
+// push stores a job, and in the same transaction the checkpoint of the workflow that asks for it.
+func (q *Queue) push(ctx context.Context, j *engine.Job, mark *store.Checkpoint) (engine.PushResult, error) {
 	i, err := q.prepare(ctx, j)
 	if err != nil {
 		return engine.PushResult{}, err
 	}
-	o := &op{insert: i}
+	o := &op{insert: i, mark: mark}
 	if me := q.worker.Load(); me != 0 && q.cfg.Slots != nil && !j.ScheduledFor.After(q.now()) && q.cfg.Slots.TryReserve(j.Tag) {
 		i.Worker = me
 	}

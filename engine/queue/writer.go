@@ -15,7 +15,8 @@ type op struct {
 	finish *store.JobFinish
 	claim  *ask
 	flow   *store.FlowOp
-	seats  *seats // of an insert that may have to wait
+	mark   *store.Checkpoint // alone, or with an insert
+	seats  *seats            // of an insert that may have to wait
 	// patient: it may wait for others to share a flush with
 	patient bool
 
@@ -32,6 +33,9 @@ type ask struct {
 }
 
 func (o *op) bytes() int {
+	if o.mark != nil && o.insert == nil {
+		return len(o.mark.Value)
+	}
 	if o.insert != nil {
 		return len(o.insert.Job.Args) + len(o.insert.Job.Source)
 	}
@@ -160,13 +164,17 @@ func (w *writer) flush(ops []*op) error {
 	var asks []*ask
 	most := 0
 	for _, o := range ops {
+		if o.mark != nil {
+			b.Marks = append(b.Marks, o.mark)
+		}
 		if o.insert != nil {
 			b.Inserts = append(b.Inserts, o.insert)
 			continue
 		}
 		if o.flow != nil {
 			b.Flows = append(b.Flows, o.flow)
-		} else {
+		}
+		if o.finish != nil {
 			b.Finishes = append(b.Finishes, o.finish)
 		}
 		// One claim a flush, for those who want the same tags; to claim here is a chance, not a promise.

@@ -16,7 +16,8 @@ import (
 type JobBatch struct {
 	Inserts  []*JobInsert
 	Finishes []*JobFinish
-	Flows    []*FlowOp  // each of another flow
+	Flows    []*FlowOp // each of another flow
+	Marks    []*Checkpoint
 	Gates    *GateBatch // nil: no job of the batch has a limit
 	Claim    *JobClaim  // nil: none
 }
@@ -35,12 +36,13 @@ type JobWriter struct {
 	lanes *rows
 	gates *gateRows
 	flows *flowRows
+	marks *rows
 }
 
 // NewJobWriter returns a writer that is not connected yet.
 func (db *DB) NewJobWriter() *JobWriter {
 	return &JobWriter{
-		db: db, lanes: newRows(laneTypes), gates: newGateRows(), flows: newFlowRows(), ends: [2]*rows{newRows(plainFinishTypes), newRows(finishTypes)},
+		db: db, lanes: newRows(laneTypes), gates: newGateRows(), flows: newFlowRows(), marks: newRows(checkpointTypes), ends: [2]*rows{newRows(plainFinishTypes), newRows(finishTypes)},
 		same: [2]*rows{newRows(sameJobTypes), newRows(sameFinishTypes)},
 		jobs: [4]*rows{newRows(plainJobTypes), newRows(plainJobTypes), newRows(jobTypes), newRows(jobTypes)},
 	}
@@ -138,6 +140,9 @@ func (w *JobWriter) Flush(b *JobBatch) error {
 		addJob(w.jobs[3].reset(), i)
 		// Encoded one after another into one buffer set: send copies the parameters into the connection's buffer.
 		send("JobInsertKeyed", w.jobs[3].scalars(), markInserted([]*JobInsert{i}))
+	}
+	if len(b.Marks) > 0 {
+		sendCheckpoints(w.marks, b.Marks, send)
 	}
 	w.finish(b.Finishes, send)
 	if len(b.Flows) > 0 {

@@ -14,6 +14,7 @@ import (
 // partitioned are the tables in partitions by job id, and the name of the id's column.
 var partitioned = []struct{ table, key string }{
 	{"job", "id"}, {"done", "id"}, {"job_log", "job_id"}, {"contact", "job_id"}, {"flow_run", "id"}, {"flow_step", "run"},
+	{"checkpoint", "job"},
 }
 
 // partitionLock keeps processes from making partitions at the same time.

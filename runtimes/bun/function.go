@@ -75,7 +75,7 @@ func (m *module) export(s *source, i int) int {
 	case t.Is("default"):
 		at++
 		if at < len(toks) && toks[at].Kind == scan.Word && !toks[at].Is("async") && !toks[at].Is("function") &&
-			(at+1 == len(toks) || !toks[at+1].Is("=>")) {
+			!(toks[at].Is("workflow") && at+1 < len(toks) && toks[at+1].Is("(")) && (at+1 == len(toks) || !toks[at+1].Is("=>")) {
 			m.exports["default"] = toks[at].Text // export default main;
 			return at + 1
 		}
@@ -191,6 +191,9 @@ func readFunction(toks []token, i int) (*function, string) {
 		return false
 	}
 	name := ""
+	if i+1 < len(toks) && toks[i].Is("workflow") && toks[i+1].Is("(") { // workflow(async (x) => ...)
+		i += 2
+	}
 	f.async = word("async")
 	isFunction := word("function")
 	if isFunction {

@@ -88,6 +88,9 @@ func needs(text string) []need {
 			continue
 		}
 		pkg, version, _ := split(spec)
+		if pkg == workflowPackage && version == "" && onlyWorkflows(s.toks, t) {
+			continue
+		}
 		if pkg == "" || strings.Contains(builtins, " "+pkg+" ") || !validName(pkg) {
 			continue
 		}

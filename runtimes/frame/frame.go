@@ -7,6 +7,8 @@
 //	from the job  Y ready   T chunk of a stream            R result (JSON)   or E failure (JSON); R or E is the last
 //	              M modules (JSON), before the last
 //
+// A workflow asks for steps while it runs: W from the job, K back to it, JSON objects both; any number, in any order, before the last.
+//
 // A process that runs many calls of one script is told so by D in the place of A. Then each call begins with I and its number:
 //
 //	to the job    S P N D, then for each run  I number  V changes of the environment (JSON, null removes)  A args
@@ -44,6 +46,9 @@ const (
 
 	Number  Type = 'I' // both ways: number of the run that the next frames belong to, 8 bytes, little-endian
 	Modules Type = 'M' // to the job, empty: say what is imported. From the job: runtimes.Imports as JSON
+
+	Ask    Type = 'W' // from a workflow: what it wants, JSON
+	Answer Type = 'K' // to a workflow, JSON
 )
 
 const (

@@ -57,6 +57,7 @@ func TestReplies(t *testing.T) {
 	b = Append(b, Chunk, "one")
 	b = Append(b, Result, `{"a":1}`)
 	b = AppendFailure(b, &runtimes.Failure{Name: "Boom", Message: "m", Stack: "s", Extra: json.RawMessage(`{"k":1}`)})
+	b = Append(b, Ask, `{"op":"open"}`)
 	b = Append(b, Result, "nope")
 	b = Append(b, Result, "\"\xff\"")
 	b = Append(b, Failure, "[")
@@ -65,7 +66,7 @@ func TestReplies(t *testing.T) {
 	r := NewReader(bytes.NewReader(b))
 	var got []string
 	var first Reply
-	for range 8 {
+	for range 9 {
 		p, err := r.Reply()
 		if err != nil {
 			t.Fatal(err)
@@ -79,7 +80,7 @@ func TestReplies(t *testing.T) {
 			first = p
 		}
 	}
-	want := []string{"Y ", "T one", `R {"a":1}`, `E Boom: m {"k":1}`,
+	want := []string{"Y ", "T one", `R {"a":1}`, `E Boom: m {"k":1}`, `W {"op":"open"}`,
 		`E InvalidResult: the result is not valid JSON: "nope" `,
 		`E InvalidResult: the result is not valid JSON: "\"` + "\uFFFD" + `\"" `,
 		`E Error: the job sent an error that cannot be read: "[" `, "E Error: m "}

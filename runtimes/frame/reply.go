@@ -13,8 +13,8 @@ import (
 
 // Reply is one frame from a job.
 type Reply struct {
-	Type    Type              // Ready, Chunk, Result, Failure, Number, Modules or Leave
-	Data    []byte            // of a Chunk, a Result or Modules; belongs to the caller
+	Type    Type              // Ready, Chunk, Result, Failure, Number, Modules, Ask or Leave
+	Data    []byte            // of a Chunk, a Result, Modules or an Ask; belongs to the caller
 	Number  uint64            // of a Number
 	Failure *runtimes.Failure // of a Failure
 }
@@ -29,7 +29,7 @@ func (r *Reader) Reply() (Reply, error) {
 	switch t {
 	case Ready, Leave:
 		return Reply{Type: t}, nil
-	case Chunk, Modules:
+	case Chunk, Modules, Ask:
 		return Reply{Type: t, Data: r.take()}, nil
 	case Number:
 		if len(p) != 8 {

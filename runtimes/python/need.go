@@ -149,6 +149,9 @@ func imports(source string, lines []string) ([]need, error) {
 		}
 		for _, module := range modules {
 			spec := packageOf(module)
+			if name, ok := strings.CutPrefix(module, workflowPackage+"."); ok && workflowNames[name] {
+				continue
+			}
 			if _, dup := seen[bareName(spec)]; spec == "" || dup {
 				continue
 			}

@@ -23,6 +23,7 @@ type Outcome struct {
 	Logs    string // output of the run
 	Build   string // output of recipes
 	Stream  string
+	Asks    []string // of a workflow: what it asked for, one JSON object each
 	Exit    sandbox.Exit
 }
 
@@ -33,6 +34,8 @@ type Driver struct {
 	Host     runtimes.Host
 	Isolator sandbox.Isolator
 	Builder  *build.Builder
+	History  []string // what the next workflow is told that it asked for in earlier starts, JSON
+	Answers  []string // what comes of what it asks for and is no step, JSON
 }
 
 // Run resolves, builds, launches and runs p once. An error means that the test's surroundings are broken; what a user would
@@ -152,11 +155,11 @@ func (d *Driver) executeIn(ctx context.Context, slot sandbox.Slot, l runtimes.La
 	defer proc.Close()
 	stop := context.AfterFunc(ctx, func() { _ = proc.Kill() })
 	defer stop()
-	return converse(ctx, proc, l, request, out)
+	return d.converse(ctx, proc, l, request, out)
 }
 
 // converse sends the request, reads replies and output to the end, and judges.
-func converse(ctx context.Context, proc sandbox.Process, l runtimes.Launch, request []byte, out *Outcome) error {
+func (d *Driver) converse(ctx context.Context, proc sandbox.Process, l runtimes.Launch, request []byte, out *Outcome) error {
 	logs := make(chan string, 1)
 	go func() {
 		b, _ := io.ReadAll(proc.Output())
@@ -180,6 +183,11 @@ func converse(ctx context.Context, proc sandbox.Process, l runtimes.Launch, requ
 			break
 		}
 		switch r.Type {
+		case frame.Ask:
+			out.Asks = append(out.Asks, string(r.Data))
+			if err := d.answer(proc.Conn(), r.Data); err != nil {
+				return err
+			}
 		case frame.Chunk:
 			out.Stream += string(r.Data)
 		case frame.Result:

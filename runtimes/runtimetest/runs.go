@@ -175,6 +175,7 @@ func (a *archive) run(t *testing.T, d *Driver, of *archive) {
 			c.Env[k] = v
 		}
 	}
+	d.History, d.Answers = a.lines("history"), a.lines("answers")
 	out, err := d.Run(ctx, program(of, d.Runtime.Info().Name, source), c)
 	if err != nil {
 		t.Fatal(err)
@@ -198,6 +199,7 @@ func (a *archive) judge(t *testing.T, out Outcome) {
 	case !wantResult:
 		t.Error("the case says neither result nor failure")
 	}
+	a.judgeAsks(t, out.Asks)
 	logs, _ := a.get("logs")
 	for line := range strings.Lines(logs) {
 		if !strings.Contains("\n"+out.Logs+"\n", "\n"+strings.TrimSuffix(line, "\n")+"\n") {

@@ -9,7 +9,7 @@
 //
 // What must come of a run: "result" (JSON, compared by value) or "failure", of which each line names a part and a piece of
 // text it must contain ("name: ValueError", "message: boom", "stack: line 3", "extra: ..."); "logs": each line is a line of the
-// output; "stream": the result stream's exact text. A failure's name must be equal. A "needs" section lists, one a line, what
+// output; "stream": the result stream's exact text; "history", "answers" and "asks": see ask.go. A failure's name must be equal. A "needs" section lists, one a line, what
 // else the case needs: "network" (to reach a package registry).
 //
 // Signature files are rewritten from what the code says with -update.

@@ -22,5 +22,7 @@ with old as (
     delete from flow_run_default where id in (select id from old)
 ), steps as (
     delete from flow_step_default where run in (select id from old)
+), checkpoints as (
+    delete from checkpoint_default where job in (select id from old)
 )
 delete from job_default where id in (select id from old);

@@ -19,6 +19,7 @@ let display = "main.ts";
 let source = "";
 let answered = false;
 let shared = null; // share.js, in a process that runs many calls
+let workflows = null; // workflow.js, for scripts that name its package
 
 class Refusal extends Error {
   constructor(name, message) {
@@ -340,18 +341,34 @@ async function load(request) {
   const known = list ? JSON.parse(list) : null;
   if (request.V) Object.assign(process.env, JSON.parse(request.V.toString()));
   source = request.S?.toString() ?? "";
+  if (source.includes("windmill-client")) {
+    workflows = require(__dirname + "/workflow.js");
+    const refuse = (name, message) => fail(new Refusal(name, message));
+    const refusal = (name, message) => new Refusal(name, message);
+    workflows.install(
+      { FD, realExit, readSome, send, encode, failureText, plainNames, refuse, refusal, source: () => source },
+      "/deps/node_modules/windmill-client",
+    );
+  }
   await Bun.write(file, source);
   const module = await import(file);
+  if (entry.startsWith("task:")) return { task: entry.slice(5), entry, parameters: [] };
   let main = module[entry] ?? module.default?.[entry];
   if (main === undefined && entry === "main") main = module.default;
   if (typeof main !== "function") throw new Refusal("NameError", `the script exports no function ${entry}`);
-  return { main, entry, parameters: known ?? plainNames(main) };
+  const marked = workflows?.functionOf(main);
+  if (marked && shared) {
+    throw new Refusal("WorkflowError", "a workflow cannot run in a dedicated process: deploy the script without dedicated_worker");
+  }
+  return { main, entry, parameters: known ?? plainNames(marked ?? main), workflow: marked !== undefined };
 }
 
 // call calls the function once and returns the result's JSON.
-async function call({ main, entry, parameters }, text) {
+async function call({ main, entry, parameters, task, workflow }, text) {
   const args = parseArgs(text, parameters);
   if (typeof args !== "object" || args === null || Array.isArray(args)) throw new Refusal("ArgumentError", "arguments: want a JSON object");
+  if (task) return encode(await workflows.callTask(task, args));
+  if (workflow) return encode(await workflows.begin(main, bind(main, entry, parameters, args)));
   let result = await main(...bind(main, entry, parameters, args));
   if (streams(result)) result = await stream(result);
   return encode(result);

@@ -18,6 +18,7 @@ import traceback
 import types
 
 import millrace_values as values
+import millrace_workflow as workflows
 
 FD = 3
 MAX_PAYLOAD = 64 << 20
@@ -150,7 +151,10 @@ _data = {dict, list, str, int, float, bool}
 
 def _call(function, args):
     positional, named = values.bind(function, args)
-    result = function(*positional, **named)
+    return _result(function(*positional, **named))
+
+
+def _result(result):
     kind = type(result)
     if result is None or kind in _data:
         return result
@@ -161,6 +165,18 @@ def _call(function, args):
     if inspect.isawaitable(result):
         return asyncio.run(_await(result))
     return result
+
+
+def _enter(namespace, entry, args, filename):
+    """Calls what the job is: main, a workflow, or a task of one ("task:name")."""
+    if entry.startswith("task:"):
+        return _result(workflows.call_task(workflows.task_of(entry[5:]), args))
+    function = namespace.get(entry)
+    if not callable(function):
+        raise Failure("NameError", "the script defines no function %s" % entry)
+    if getattr(function, "_is_workflow", False):
+        return workflows.run(function, *values.bind(function, args), filename)
+    return _call(function, args)
 
 
 def _user_frames(shown, filename, seen):
@@ -251,12 +267,12 @@ def _run(request, finish=_finish):
         if environment:
             _set_environment(json.loads(environment))
         args = json.loads(request[65])
-        namespace = _load(request.get(83, b"").decode(), filename)
+        source = request.get(83, b"")
+        if b"wmill" in source:
+            workflows.install()
+        namespace = _load(source.decode(), filename)
         entry = request.get(78, b"main").decode().split("\n", 1)[0] or "main"
-        function = namespace.get(entry)
-        if not callable(function):
-            raise Failure("NameError", "the script defines no function %s" % entry)
-        payload = values.encode(_call(function, args))
+        payload = values.encode(_enter(namespace, entry, args, filename))
         finish()
         if len(payload) > MAX_PAYLOAD:
             raise Failure("ResultError", "the result is %d bytes of JSON; the most is 64 MiB" % len(payload))

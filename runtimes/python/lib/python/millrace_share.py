@@ -215,11 +215,16 @@ def _failed(error, filename):
 
 
 def _function(request, filename):
-    namespace = job._load(request.get(83, b"").decode(), filename)
+    source = request.get(83, b"")
+    if b"wmill" in source:
+        job.workflows.install()
+    namespace = job._load(source.decode(), filename)
     entry = request.get(78, b"main").decode().split("\n", 1)[0] or "main"
     function = namespace.get(entry)
     if not callable(function):
         raise job.Failure("NameError", "the script defines no function %s" % entry)
+    if getattr(function, "_is_workflow", False):
+        raise job.Failure("WorkflowError", "a workflow cannot run in a dedicated process: deploy the script without dedicated_worker")
     return function
 
 

@@ -1,0 +1,39 @@
+-- name: CheckpointPut
+-- Only of jobs that are still their worker's. One that is sent again, because the answer was lost, changes nothing.
+insert into checkpoint (job, n, key, kind, name, ok, value, child, tries, due, options)
+select u.job, u.n, u.key, u.kind, u.name, u.ok, u.value, u.child, u.tries, clock_timestamp() + u.wait * interval '1 microsecond', u.options
+from unnest($1::uuid[], $2::int4[], $3::int4[], $4::int4[], $5::text[], $6::text[], $7::text[], $8::bool[], $9::json[], $10::uuid[],
+    $11::int4[], $12::int8[], $13::json[])
+    as u(job, worker, attempt, n, key, kind, name, ok, value, child, tries, wait, options)
+where exists (select 1 from q where q.id = u.job and q.worker = u.worker and q.attempt = u.attempt and q.state = 1)
+on conflict (job, n) do update set ok = excluded.ok, value = excluded.value, child = excluded.child, tries = excluded.tries,
+    due = excluded.due
+returning job;
+
+-- name: CheckpointList
+select c.n, c.key, c.kind, c.name, c.ok, c.value, c.child, c.tries, extract(epoch from c.due - clock_timestamp())::float8,
+    c.options, c.at, d.state, d.result, b.data, d.finished_at
+from checkpoint c
+left join done d on d.id = c.child
+left join blob b on b.hash = d.result_blob
+where c.job = $1
+order by c.n;
+
+-- name: CheckpointChildren
+-- The jobs of a workflow's tasks that are not over.
+select c.child from checkpoint c join q on q.id = c.child where c.job = $1;
+
+-- name: CheckpointSuspend
+-- A workflow waits, and nobody holds it. $5: jobs that it waits for; one may be over already.
+update q set state = 0, worker = 0, started_at = null, lost = 0, scheduled_for = case
+        when exists (select 1 from done where done.id = any($5::uuid[])) then now() else now() + $4::interval end
+where id = $1 and worker = $2 and attempt = $3 and state = 1 and canceled_by is null
+returning scheduled_for;
+
+-- name: CheckpointWake
+-- The job $2 of a task is over. While others are not, its workflow is left alone for a moment: they may end soon, too.
+update q set scheduled_for = least(scheduled_for, now() + case
+        when exists (select 1 from checkpoint c join q o on o.id = c.child where c.job = $1 and c.child <> $2) then interval '2 seconds'
+        else interval '0' end)
+where id = $1 and state = 0 and scheduled_for > now() and exists (select 1 from checkpoint c where c.job = $1 and c.child = $2)
+returning tag, prio, scheduled_for;

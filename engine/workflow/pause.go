@@ -1,0 +1,110 @@
+package workflow
+
+import (
+	"time"
+
+	"github.com/millrace/millrace/engine"
+)
+
+const (
+	// quiet is how long a process that is to be ended as soon as it waits has asked for nothing then.
+	quiet = 100 * time.Millisecond
+	// again is how often a workflow that waits for jobs looks after them by itself: a safety net.
+	again = time.Minute
+)
+
+// turn looks whether the process only waits now. Called with mu held.
+func (s *Session) turn() {
+	if s.closed || s.suspend || s.process == nil {
+		return
+	}
+	if len(s.waits) == 0 || s.running > 0 {
+		s.stay()
+		return
+	}
+	if !s.away {
+		s.away = true
+		s.host.waiting.Add(1)
+		if s.claim.Slot != nil {
+			s.claim.Slot.Leave()
+		}
+	}
+	s.pauses++
+	if s.timer != nil {
+		s.timer.Stop()
+	}
+	pause := s.pauses
+	s.timer = time.AfterFunc(s.patience(), func() { s.ended(pause) })
+}
+
+// stay takes the place back. Called with mu held.
+func (s *Session) stay() {
+	if !s.away {
+		return
+	}
+	s.away = false
+	s.pauses++
+	s.timer.Stop()
+	s.host.waiting.Add(-1)
+	if s.claim.Slot != nil {
+		s.claim.Slot.Return()
+	}
+}
+
+// patience is how long the process is kept. Called with mu held.
+func (s *Session) patience() time.Duration {
+	if int(s.host.waiting.Load()) > s.host.cfg.Kept {
+		return quiet
+	}
+	first := s.nextDue()
+	for _, w := range s.waits {
+		if w.due.IsZero() {
+			return s.host.cfg.Patience
+		}
+	}
+	if first > s.host.cfg.Patience {
+		return quiet // for as long as that it is not kept anyway
+	}
+	return s.host.cfg.Patience + first
+}
+
+// nextDue is how long it is until something is over by itself, again at most. Called with mu held.
+func (s *Session) nextDue() time.Duration {
+	least := time.Duration(1<<63 - 1)
+	for _, w := range s.waits {
+		if !w.due.IsZero() {
+			least = min(least, time.Until(w.due))
+		}
+	}
+	return least
+}
+
+// ended ends the process, unless something has happened since pause was set.
+func (s *Session) ended(pause int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.pauses != pause || s.closed || s.err != nil {
+		return
+	}
+	for _, w := range s.waits {
+		if w.mark.Kind == "task" && w.mark.Child == nil || w.mark.Kind == "sleep" && w.timer == nil { // on its way into the database
+			s.timer = time.AfterFunc(quiet, func() { s.ended(pause) })
+			return
+		}
+	}
+	s.suspend = true
+	s.process.Suspend()
+}
+
+// suspension is what the workflow waits for. Called with mu held.
+func (s *Session) suspension() *engine.Suspension {
+	out := &engine.Suspension{Wait: s.nextDue()}
+	for _, w := range s.waits {
+		if w.mark.Child != nil {
+			out.Wait = min(out.Wait, again)
+			out.Awaits = append(out.Awaits, *w.mark.Child)
+		}
+	}
+	out.Wait = max(out.Wait, 0)
+	return out
+}

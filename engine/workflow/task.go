@@ -1,0 +1,157 @@
+package workflow
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/millrace/millrace/engine"
+	"github.com/millrace/millrace/engine/store"
+)
+
+// task asks for a job. Those that are asked for together share commits, so that nobody waits here.
+func (s *Session) task(a *ask) error {
+	o, err := parseOptions(a.Options)
+	if err != nil {
+		return err
+	}
+	j := s.job(a, o)
+	if a.Path != "" {
+		if err := s.host.cfg.Targets.Task(s.ctx, j, a.Path, a.Flow); err != nil {
+			return err
+		}
+	}
+	c := s.mark(a)
+	if o.Retry != nil {
+		c.Options = a.Options
+	}
+	w := s.waitFor(c)
+	go s.start(w, j)
+	return nil
+}
+
+// job is the job of a task: the same code as the workflow's, for the same person, but another function of it.
+func (s *Session) job(a *ask, o options) *engine.Job {
+	of := s.claim.Job
+	parent := of.ID
+	j := &engine.Job{
+		Workspace: of.Workspace, Kind: of.Kind, Path: of.Path, Hash: of.Hash, Language: of.Language, Source: of.Source, Lock: of.Lock,
+		Tag: of.Tag, Priority: of.Priority, Args: a.Value, Parent: &parent, CreatedBy: of.CreatedBy, Email: of.Email,
+		PermissionedAs: of.PermissionedAs, Network: of.Network, Trigger: engine.TriggerWorkflow, TriggerPath: a.Name, Awaited: true,
+	}
+	if a.Path != "" {
+		j.Kind, j.Path, j.Hash, j.Language, j.Source, j.Lock, j.Network, j.TriggerPath, j.Tag = "", "", 0, "", "", nil, "", "", o.Tag
+	}
+	if o.Tag != "" {
+		j.Tag = o.Tag
+	}
+	if o.Priority != 0 {
+		j.Priority = o.Priority
+	}
+	j.Timeout = time.Duration(o.Timeout * float64(time.Second))
+	if len(j.Args) == 0 || string(j.Args) == "null" {
+		j.Args = json.RawMessage("{}")
+	}
+	return j
+}
+
+// start stores the job of w and waits for it.
+func (s *Session) start(w *wait, j *engine.Job) {
+	next := *w.mark
+	if err := s.host.cfg.Queue.PushTask(s.ctx, j, &next); err != nil {
+		s.fail(err)
+		return
+	}
+	s.mu.Lock()
+	w.mark = &next
+	late := s.closed && !s.suspend
+	s.mu.Unlock()
+	if late { // the workflow has ended meanwhile
+		s.drop(&next)
+		return
+	}
+	s.follow(w)
+}
+
+// follow waits for the job of w. Jobs that other daemons run end without a signal here.
+func (s *Session) follow(w *wait) {
+	child := *w.mark.Child
+	changed, stop := s.host.cfg.Bus.Watch(child)
+	defer stop()
+	poll := 4 * time.Millisecond
+	if s.host.cfg.Queue.Others() == 0 {
+		poll = 2 * time.Second
+	}
+	for first := true; ; first = false {
+		v, ok := s.host.cfg.Bus.Done(child)
+		if !ok && (!first || w.mark.Result != "" || s.claim.Attempt > 1) {
+			got, err := s.host.cfg.Queue.Get(s.ctx, s.claim.Job.Workspace, child)
+			switch {
+			case engine.CodeOf(err) == engine.NotFound && err != nil:
+				v, ok = &engine.JobView{State: engine.StateFailure, Result: gone}, true
+			case err == nil && got.FinishedAt != nil:
+				v, ok = got, true
+			}
+		}
+		if ok {
+			s.over(w, v)
+			return
+		}
+		t := time.NewTimer(poll)
+		select {
+		case <-s.ctx.Done():
+			t.Stop()
+			return
+		case <-changed:
+			t.Stop()
+		case <-t.C:
+			poll = min(2*poll, 4*time.Second)
+		}
+	}
+}
+
+var gone = json.RawMessage(`{"error":{"name":"ResultGone","message":"the task's job is not kept any more"}}`)
+
+// over answers with the outcome of a task's job, or has the task tried again.
+func (s *Session) over(w *wait, v *engine.JobView) {
+	if v.State == engine.StateSuccess {
+		s.answered(w, answer{OK: true, Value: v.Result, Job: w.mark.Child.String()})
+		return
+	}
+	o, err := parseOptions(w.mark.Options)
+	if err == nil && o.Retry != nil && v.State == engine.StateFailure && int(w.mark.Tries) < o.Retry.Attempts && v.ID == *w.mark.Child {
+		s.retry(w, v, o.Retry)
+		return
+	}
+	s.failed(w, v)
+}
+
+// failed stores that a task has failed for good, so that it is not tried again when the workflow is started anew, and tells so.
+func (s *Session) failed(w *wait, v *engine.JobView) {
+	if w.mark.Options != nil {
+		no := false
+		c := *w.mark
+		c.OK, c.Value = &no, v.Result
+		if err := s.host.cfg.Queue.Checkpoint(s.ctx, &c); err != nil {
+			s.fail(err)
+			return
+		}
+	}
+	s.answered(w, answer{Value: v.Result, Job: w.mark.Child.String()})
+}
+
+// retry stores another job for a task.
+func (s *Session) retry(w *wait, v *engine.JobView, r *retry) {
+	c := *w.mark
+	c.Tries++
+	j := v.Job
+	j.ScheduledFor, j.CreatedAt, j.IdempotencyKey, j.Awaited = time.Time{}, time.Time{}, "", true
+	if d := r.delay(c.Tries); d > 0 {
+		j.ScheduledFor = time.Now().Add(d)
+	}
+	s.mu.Lock()
+	w.mark = copyOf(c)
+	s.mu.Unlock()
+	s.start(w, &j)
+}
+
+func copyOf(c store.Checkpoint) *store.Checkpoint { return &c }
