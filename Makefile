@@ -51,7 +51,7 @@ run: build ## start the daemon in the foreground, run the example once, stay up 
 	@exec $(AS_ROOT) $(BUILD)/bin/millrace serve --data $(DATA) --example
 
 .PHONY: test
-test: build vet lint test/all test/walls test/postgres test/race test/fuzz test/chaos ## all checks and all tests
+test: build vet lint test/all test/walls test/postgres test/race test/fuzz test/chaos test/peers ## all checks and all tests
 	@echo "make test: everything passed"
 
 .PHONY: test/all
@@ -120,6 +120,21 @@ verify: ## the rules of the house: imports, homes of dependencies, file sizes, f
 bench: build $(BUILD)/bin/bench ## measure; writes bench/results/latest.json and prints it beside the targets
 	@exec $(AS_ROOT) $(BUILD)/bin/bench $(BENCH)
 
+# PEERS holds flags: make bench-peers PEERS="--peers celery,river --works W1,W2 --merge". QUICK=1 is the short form.
+.PHONY: bench-peers
+bench-peers: build $(BUILD)/bin/peers ## install real systems and measure them beside Millrace (an hour; QUICK=1: ten minutes)
+	@exec $(AS_ROOT) env "PATH=$(dir $(GO)):$$PATH" $(BUILD)/bin/peers run $(if $(QUICK),--quick --out bench/results/peers-quick.json) $(PEERS)
+
+.PHONY: bench-report
+bench-report: $(BUILD)/bin/peers ## draw bench/results/peers*.html and the tables from what bench-peers measured
+	@for f in bench/results/peers*.json; do $(BUILD)/bin/peers report --in $$f --out $${f%.json}.html; done
+
+# One real peer, installed and run, so that the contract is not only tested against a fake.
+.PHONY: test/peers
+test/peers: $(BUILD)/bin/peers ## the adapters: vet, and every work of River on a PostgreSQL of its own
+	@for dir in contract millrace river; do (cd bench/peers/$$dir && $(GO) vet ./...); done
+	@exec $(AS_ROOT) env "PATH=$(dir $(GO)):$$PATH" $(BUILD)/bin/peers run --smoke --peers river-tuned --out $(BUILD)/peers-smoke.json
+
 .PHONY: soak
 soak: $(BUILD)/bin/bench ## SOAK_RATE (10000) jobs a second for SOAK_TIME (30m); fails when memory or tables grow
 	@exec $(BUILD)/bin/bench soak --time $(SOAK_TIME) --rate $(SOAK_RATE)
@@ -167,6 +182,9 @@ $(BUILD)/bin/millrace-jail: $(SOURCES) | setup
 
 $(BUILD)/bin/bench: $(SOURCES) $(shell find bench -name '*.go' ! -name '*_test.go') | setup
 	@CGO_ENABLED=0 $(GO) build -trimpath -o $@ ./bench && touch $@
+
+$(BUILD)/bin/peers: $(shell find bench/peers -maxdepth 1 -name '*.go' ! -name '*_test.go') go.mod | setup
+	@CGO_ENABLED=0 $(GO) build -trimpath -o $@ ./bench/peers && touch $@
 
 $(BUILD)/bin/chaos: $(SOURCES) | setup
 	@CGO_ENABLED=0 $(GO) build -trimpath -o $@ ./cmd/internal/chaos && touch $@

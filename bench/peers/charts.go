@@ -1,0 +1,200 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"html/template"
+	"image/color"
+	"math"
+	"strconv"
+	"strings"
+
+	"gonum.org/v1/plot"
+	"gonum.org/v1/plot/plotter"
+	"gonum.org/v1/plot/plotutil"
+	"gonum.org/v1/plot/vg"
+)
+
+// chart is a drawing for the page.
+type chart struct {
+	Title, Note string
+	SVG         template.HTML
+}
+
+const (
+	chartWidth  = 26 * vg.Centimeter
+	chartHeight = 12 * vg.Centimeter
+)
+
+// charts draws what there are figures for.
+func (r *results) charts() ([]chart, error) {
+	var out []chart
+	for _, make := range []func() (*plot.Plot, chart, error){
+		func() (*plot.Plot, chart, error) { return r.distribution("empty", "Empty job, one client: latency") },
+		func() (*plot.Plot, chart, error) {
+			return r.distribution("steps", "Three durable steps, one client: latency")
+		},
+		r.throughput, r.flow,
+	} {
+		p, c, err := make()
+		if err != nil {
+			return nil, err
+		}
+		if p == nil {
+			continue
+		}
+		if c.SVG, err = render(p); err != nil {
+			return nil, err
+		}
+		out = append(out, c)
+	}
+	return out, nil
+}
+
+func render(p *plot.Plot) (template.HTML, error) {
+	w, err := p.WriterTo(chartWidth, chartHeight, "svg")
+	if err != nil {
+		return "", err
+	}
+	var b bytes.Buffer
+	if _, err := w.WriteTo(&b); err != nil {
+		return "", err
+	}
+	_, svg, _ := strings.Cut(b.String(), "<svg") // without the XML header, which has no place inside a page
+	return template.HTML("<svg" + svg), nil      // made by this program from numbers and titles of config.json
+}
+
+// lines are the systems in a fixed order: ours first. Our figures are those of the comparison with the first peer that has the work.
+func (r *results) lines(key string, each func(title string, i int, m measured)) int {
+	i := 0
+	for _, p := range r.peers() {
+		c, ok := r.find(p, key)
+		if !ok {
+			continue
+		}
+		if i == 0 {
+			for _, lane := range own {
+				if m, ok := c.Results[lane]; ok {
+					each(r.Systems[lane].Title, i, m)
+					i++
+				}
+			}
+		}
+		each(r.Systems[p].Title, i, c.Results[p])
+		i++
+	}
+	return i
+}
+
+// distribution draws how many of the runs took at most how long.
+func (r *results) distribution(key, title string) (*plot.Plot, chart, error) {
+	p := plot.New()
+	p.X.Label.Text, p.Y.Label.Text = "milliseconds", "share of runs"
+	p.X.Scale, p.X.Tick.Marker = plot.LogScale{}, plot.LogTicks{Prec: -1}
+	p.Y.Min, p.Y.Max = 0, 1
+	var failed error
+	n := r.lines(key, func(name string, i int, m measured) {
+		if m.Latencies == nil {
+			return
+		}
+		h, err := m.Latencies.histogram()
+		if err != nil {
+			failed = err
+			return
+		}
+		var points plotter.XYs
+		for _, b := range h.CumulativeDistribution() {
+			points = append(points, plotter.XY{X: math.Max(float64(b.ValueAt), 1) / 1000, Y: b.Quantile / 100})
+		}
+		failed = addLine(p, name, i, points, failed)
+	})
+	if n == 0 || failed != nil {
+		return nil, chart{}, failed
+	}
+	return p, chart{Title: title, Note: "Left is faster, steep is steady. The scale is logarithmic."}, nil
+}
+
+func addLine(p *plot.Plot, name string, i int, points plotter.XYs, failed error) error {
+	if failed != nil || len(points) == 0 {
+		return failed
+	}
+	line, err := plotter.NewLine(points)
+	if err != nil {
+		return err
+	}
+	line.Color, line.Width = plotutil.Color(i), vg.Points(1.5)
+	line.Dashes = plotutil.Dashes(i / len(plotutil.SoftColors))
+	p.Add(line)
+	p.Legend.Add(name, line)
+	return nil
+}
+
+// throughput draws completions a second by the number of clients.
+func (r *results) throughput() (*plot.Plot, chart, error) {
+	byName := map[string]plotter.XYs{}
+	var order []string
+	for _, clients := range []int{1, 4, 16, 64, 256} {
+		r.lines("rate-"+strconv.Itoa(clients), func(name string, _ int, m measured) {
+			if v := median(m.Rounds); v > 0 {
+				if byName[name] == nil {
+					order = append(order, name)
+				}
+				byName[name] = append(byName[name], plotter.XY{X: float64(clients), Y: v})
+			}
+		})
+	}
+	if len(order) == 0 {
+		return nil, chart{}, nil
+	}
+	p := plot.New()
+	p.X.Label.Text, p.Y.Label.Text = "clients", "empty jobs a second"
+	p.X.Scale, p.X.Tick.Marker = plot.LogScale{}, plot.LogTicks{Prec: -1}
+	p.Y.Scale, p.Y.Tick.Marker = plot.LogScale{}, plot.LogTicks{Prec: -1}
+	p.Legend.Left, p.Legend.Top = true, true
+	var failed error
+	for i, name := range order {
+		failed = addLine(p, name, i, byName[name], failed)
+	}
+	return p, chart{Title: "Throughput against clients", Note: "Closed loop, completions within the time. Both scales are logarithmic."}, failed
+}
+
+// flow draws the parts of 40 x fibo(10) as stacked bars.
+func (r *results) flow() (*plot.Plot, chart, error) {
+	var names []string
+	parts := make([]plotter.Values, 3)
+	for _, name := range append(append([]string{}, own...), r.peers()...) {
+		t, ok := r.Timelines[name]
+		if !ok {
+			continue
+		}
+		names = append(names, r.Systems[name].Title)
+		for i, v := range []float64{t.Assignment, t.Execution, t.Transition} {
+			parts[i] = append(parts[i], math.Max(v, 0))
+		}
+	}
+	if len(names) == 0 {
+		return nil, chart{}, nil
+	}
+	p := plot.New()
+	p.X.Label.Text = "milliseconds for 40 steps"
+	p.Legend.Top = true
+	var below *plotter.BarChart
+	for i, title := range []string{"assignment", "execution", "transition"} {
+		bars, err := plotter.NewBarChart(parts[i], vg.Points(12))
+		if err != nil {
+			return nil, chart{}, err
+		}
+		bars.Horizontal, bars.LineStyle.Width = true, 0
+		bars.Color = []color.Color{color.RGBA{R: 0xd9, G: 0x8a, B: 0x2b, A: 0xff}, color.RGBA{R: 0x2b, G: 0x8a, B: 0x5a, A: 0xff},
+			color.RGBA{R: 0x2b, G: 0x6c, B: 0xb0, A: 0xff}}[i]
+		if below != nil {
+			bars.StackOn(below)
+		}
+		below = bars
+		p.Add(bars)
+		p.Legend.Add(title, bars)
+	}
+	p.NominalY(names...)
+	return p, chart{Title: "40 x fibo(10) taken apart", Note: fmt.Sprintf("%s %s", "Assignment: a step's creation to its start; execution: to its end; transition: to the next one's creation.",
+		"Where a system does not say when a step was created, the whole gap counts as assignment.")}, nil
+}

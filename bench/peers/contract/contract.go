@@ -1,0 +1,150 @@
+// Package contract is the Go side of what the driver and a peer's adapter say to each other: one JSON object a line, requests on
+// standard input, answers on standard output in any order, the peer's own chatter on standard error. contract.py and contract.mjs
+// are the same for the other languages. It has no dependencies, so that no peer's versions meet another's.
+package contract
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"sync"
+	"time"
+)
+
+// Request is what the driver asks for.
+type Request struct {
+	ID   int             `json:"id"`
+	Op   string          `json:"op"`   // start, deploy, one, many, backlog, stop
+	Work string          `json:"work"` // empty, fibo, steps, fan, payload
+	Arg  json.RawMessage `json:"arg"`  // empty, steps: a number; payload: a text
+	N    int             `json:"n"`    // steps of fibo, branches of fan, jobs of many and backlog
+	K    int             `json:"k"`    // fibo(k)
+	// Urgent puts a job before those of the backlog.
+	Urgent bool `json:"urgent"`
+	// Spans asks for the times of the steps; such a run is not itself timed, because some peers must look them up.
+	Spans bool `json:"spans"`
+}
+
+// Answer is what came of it. Spans holds for each step when it was created, started and ended, in microseconds of the wall clock.
+type Answer struct {
+	ID    int          `json:"id"`
+	Value any          `json:"value"`
+	Spans [][3]float64 `json:"spans,omitempty"`
+	Error string       `json:"error,omitempty"`
+}
+
+// Peer is what an adapter implements. Methods are called concurrently between Deploy and Stop.
+type Peer interface {
+	// Start starts servers and workers, and returns when they take work: its version and the works it knows.
+	Start(ctx context.Context) (Info, error)
+	Deploy(ctx context.Context) error
+	// One runs one and returns once its result is there and durable.
+	One(ctx context.Context, r Request) (any, [][3]float64, error)
+	// Many enqueues r.N jobs by the peer's bulk call and waits until all are completed. It returns the sum of their results, which
+	// is N(N+1)/2 since job i gets the argument i, and when it began, when all were enqueued and when all were completed.
+	Many(ctx context.Context, r Request) (sum int, times [3]float64, err error)
+	// Backlog enqueues r.N jobs of which few can have run when it returns.
+	Backlog(ctx context.Context, r Request) error
+	Stop(ctx context.Context) error
+}
+
+// Info is the answer to start.
+type Info struct {
+	Version string   `json:"version"`
+	Works   []string `json:"works"` // as in Request.Work, and "many", "backlog"
+}
+
+// ErrUnsupported is returned for what a peer has no notion of.
+var ErrUnsupported = errors.New("unsupported")
+
+// Serve answers requests until standard input ends.
+func Serve(p Peer) {
+	ctx := context.Background()
+	out := bufio.NewWriter(os.Stdout)
+	var lock sync.Mutex
+	in := bufio.NewReaderSize(os.Stdin, 1<<20)
+	var wg sync.WaitGroup
+	for {
+		line, err := in.ReadBytes('\n')
+		if err != nil {
+			break
+		}
+		wg.Go(func() {
+			var r Request
+			a := Answer{}
+			err := json.Unmarshal(line, &r)
+			if err == nil {
+				a, err = handle(ctx, p, r)
+			}
+			if err != nil {
+				a.Error = err.Error()
+			}
+			a.ID = r.ID
+			b, err := json.Marshal(a)
+			if err != nil {
+				b = fmt.Appendf(nil, `{"id":%d,"error":%q}`, r.ID, err)
+			}
+			lock.Lock()
+			defer lock.Unlock()
+			_, _ = out.Write(append(b, '\n')) // a driver that is gone ends standard input too
+			_ = out.Flush()
+		})
+	}
+	wg.Wait()
+}
+
+func handle(ctx context.Context, p Peer, r Request) (a Answer, err error) {
+	switch r.Op {
+	case "start":
+		a.Value, err = p.Start(ctx)
+	case "deploy":
+		err = p.Deploy(ctx)
+	case "one":
+		a.Value, a.Spans, err = p.One(ctx, r)
+	case "many":
+		var times [3]float64
+		a.Value, times, err = p.Many(ctx, r)
+		a.Spans = [][3]float64{times}
+	case "backlog":
+		err = p.Backlog(ctx, r)
+	case "stop":
+		err = p.Stop(ctx)
+	default:
+		err = fmt.Errorf("%w: op %q", ErrUnsupported, r.Op)
+	}
+	return a, err
+}
+
+// Number reads the argument of empty and steps.
+func (r Request) Number() (int, error) { return strconv.Atoi(string(r.Arg)) }
+
+// Now is the wall clock in microseconds.
+func Now() float64 { return float64(time.Now().UnixNano()) / 1000 }
+
+// Fibo is the work of a step, the slow way on purpose.
+func Fibo(n int) int {
+	if n < 2 {
+		return n
+	}
+	return Fibo(n-1) + Fibo(n-2)
+}
+
+// Env returns a setting from the peer's config.json, or what is used without.
+func Env(name, without string) string {
+	if v, ok := os.LookupEnv(name); ok {
+		return v
+	}
+	return without
+}
+
+// EnvInt is Env for numbers.
+func EnvInt(name string, without int) int {
+	if n, err := strconv.Atoi(os.Getenv(name)); err == nil {
+		return n
+	}
+	return without
+}

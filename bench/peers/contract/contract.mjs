@@ -1,0 +1,76 @@
+// The JavaScript side of what the driver and a peer's adapter say to each other; contract.go says what each request means.
+// A peer is an object with async methods start, deploy, one, many, backlog and stop.
+import { createInterface } from 'node:readline'
+import { writeSync } from 'node:fs'
+
+export class Unsupported extends Error {}
+
+// now is the wall clock in microseconds.
+export const now = () => (performance.timeOrigin + performance.now()) * 1000
+
+export const fibo = (n) => (n < 2 ? n : fibo(n - 1) + fibo(n - 2))
+
+export const env = (name, without) => process.env[name] ?? without
+
+export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms))
+
+// Waiting hands results from the worker's side to the request that waits for them.
+export class Waiting {
+  #by = new Map()
+  wait(id) {
+    return new Promise((resolve, reject) => this.#by.set(id, { resolve, reject }))
+  }
+  done(id, value) {
+    const w = this.#by.get(id)
+    this.#by.delete(id)
+    w?.resolve(value)
+  }
+  failed(id, error) {
+    const w = this.#by.get(id)
+    this.#by.delete(id)
+    w?.reject(error)
+  }
+}
+
+// Count resolves once n results are in, with their sum.
+export class Count {
+  constructor(n) {
+    this.left = n
+    this.sum = 0
+    this.all = new Promise((resolve) => (this.resolve = resolve))
+  }
+  add(value) {
+    this.sum += value
+    if (--this.left === 0) this.resolve(this.sum)
+  }
+}
+
+const write = (text) => {
+  const bytes = Buffer.from(text)
+  for (let at = 0; at < bytes.length; ) {
+    try {
+      at += writeSync(1, bytes, at)
+    } catch (e) {
+      if (e.code !== 'EAGAIN') throw e
+    }
+  }
+}
+
+export function serve(peer) {
+  console.log = console.info = console.error // what the peer prints must not look like an answer
+  const lines = createInterface({ input: process.stdin, crlfDelay: Infinity })
+  lines.on('line', async (line) => {
+    const r = JSON.parse(line)
+    let answer = { id: r.id }
+    try {
+      const value = await peer[r.op](r)
+      if (value?.spans) answer = { ...answer, ...value }
+      else answer.value = value ?? null
+    } catch (e) {
+      console.error(e)
+      answer.error = String(e?.stack ?? e).slice(0, 2000)
+    }
+    write(JSON.stringify(answer) + '\n')
+  })
+  lines.on('close', () => process.exit(0))
+}

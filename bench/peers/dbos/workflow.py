@@ -1,0 +1,45 @@
+"""The workflows, as a user of DBOS writes them: Python functions whose steps are stored as they end."""
+
+from dbos import DBOS
+
+from contract import fibo as compute
+from contract import now
+
+
+@DBOS.step()
+def add_one(n):
+    return n + 1
+
+
+@DBOS.step()
+def fibo_step(k):
+    began = now()
+    value = compute(k)
+    return value, began, now()
+
+
+@DBOS.workflow()
+def empty(n):
+    return n + 1
+
+
+@DBOS.workflow()
+def payload(text):
+    return text
+
+
+@DBOS.workflow()
+def steps(n):
+    return add_one(add_one(add_one(n)))
+
+
+@DBOS.workflow()
+def fibo(n, k):
+    return [fibo_step(k) for _ in range(n)]
+
+
+@DBOS.workflow()
+def fan(n):
+    """A queue runs the branches as workflows of their own, which is how its manual fans out."""
+    handles = [DBOS.enqueue_workflow("branches", empty, i) for i in range(n)]
+    return sum(h.get_result() for h in handles)

@@ -1,0 +1,7 @@
+#!/usr/bin/env bash
+# install.sh FOLDER: the packages of package-lock.json, a Node that is new enough among them, and the adapter beside them.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+mkdir -p "$1"
+cp package.json package-lock.json ./*.mjs ../contract/contract.mjs "$1"
+npm --prefix "$1" ci --silent --no-audit --no-fund

@@ -1,0 +1,149 @@
+// Command peers runs real systems beside Millrace on one machine and compares them in one run. README.md beside it says how, what
+// each figure means and what was decided for each peer. It has two commands: `peers run` measures and writes bench/results/peers.json,
+// `peers report` draws what is in there.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+)
+
+type options struct {
+	peers  []string // names of variants
+	works  []string
+	quick  bool
+	smoke  bool
+	delay  time.Duration // added to every flush of PostgreSQL and Redis
+	slots  int
+	out    string
+	merge  bool
+	note   string
+	folder string // of the peers
+	build  string // where they are installed and keep their data
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := command(ctx, os.Args[1:])
+	stop()
+	if err != nil && !errors.Is(err, flag.ErrHelp) {
+		fmt.Fprintln(os.Stderr, "peers:", err)
+		os.Exit(1)
+	}
+}
+
+func command(ctx context.Context, args []string) error {
+	if len(args) == 0 {
+		return errors.New("say run or report; peers run --help lists the flags")
+	}
+	switch args[0] {
+	case "run":
+		o, err := parse(args[1:])
+		if err != nil {
+			return err
+		}
+		return run(ctx, o)
+	case "report":
+		fs := flag.NewFlagSet("peers report", flag.ContinueOnError)
+		in := fs.String("in", "bench/results/peers.json", "`file` with the figures")
+		out := fs.String("out", "bench/results/peers.html", "`file` for the page; the table goes beside it with the ending .md")
+		published := fs.String("published", "bench/peers/published.json", "`file` with figures of systems that cannot be had here")
+		if err := fs.Parse(args[1:]); err != nil {
+			return err
+		}
+		return writeReport(*in, *published, *out)
+	}
+	return fmt.Errorf("%q is no command: say run or report", args[0])
+}
+
+func parse(args []string) (options, error) {
+	var o options
+	var peers, works string
+	fs := flag.NewFlagSet("peers run", flag.ContinueOnError)
+	fs.StringVar(&peers, "peers", "", "comma-separated `names` of peers, as in the config.json of each; all without it")
+	fs.StringVar(&works, "works", "", "comma-separated `works`: "+strings.Join(workNames(), ", "))
+	fs.BoolVar(&o.quick, "quick", false, "few repetitions: minutes instead of an hour, wide intervals")
+	fs.BoolVar(&o.smoke, "smoke", false, "only see that the peers work: a few runs of each, results checked, figures worthless")
+	fs.DurationVar(&o.delay, "flush-delay", 0, "`time` to add to every flush of PostgreSQL and Redis, as a slower disk would")
+	fs.IntVar(&o.slots, "slots", 0, "jobs at a time for peers with worker processes, and for Millrace; 0: 2 for each core")
+	fs.StringVar(&o.out, "out", "bench/results/peers.json", "`file` for the figures")
+	fs.BoolVar(&o.merge, "merge", false, "keep the figures of --out that this run does not measure")
+	fs.StringVar(&o.note, "note", "", "a `sentence` to keep with the figures")
+	fs.StringVar(&o.folder, "folder", "bench/peers", "`folder` of the peers")
+	fs.StringVar(&o.build, "build", ".build/peers", "`folder` where they are installed and keep their data")
+	if err := fs.Parse(args); err != nil {
+		return o, err
+	}
+	if fs.NArg() > 0 {
+		return o, fmt.Errorf("peers run takes no argument %q; see --help", fs.Arg(0))
+	}
+	o.peers, o.works = split(peers), split(works)
+	for _, w := range o.works {
+		if !slices.Contains(workNames(), w) {
+			return o, fmt.Errorf("--works %q: there are %s", w, strings.Join(workNames(), ", "))
+		}
+	}
+	if o.slots == 0 {
+		o.slots = slotsPerCore * cores()
+	}
+	var err error
+	if o.folder, err = filepath.Abs(o.folder); err == nil {
+		o.build, err = filepath.Abs(o.build)
+	}
+	return o, err
+}
+
+const slotsPerCore = 2
+
+func split(list string) []string {
+	if list == "" {
+		return nil
+	}
+	return strings.Split(list, ",")
+}
+
+// run measures each peer beside Millrace. A peer that fails is reported at the end and does not keep the others from running.
+func run(ctx context.Context, o options) error {
+	all, err := readPeers(o.folder)
+	if err != nil {
+		return err
+	}
+	chosen, err := choose(all, o.peers)
+	if err != nil {
+		return err
+	}
+	res := newResults(o)
+	if o.merge {
+		if err := res.load(o.out); err != nil {
+			return err
+		}
+	}
+	mark := fmt.Sprintf("PEERS_RUN=%d", os.Getpid())
+	defer endMarked(mark)
+	var errs []error
+	for _, v := range chosen {
+		fmt.Printf("== %s\n", v.Title)
+		s := session{options: o, results: res, mark: mark}
+		if err := s.measure(ctx, all, v); err != nil {
+			fmt.Printf("   failed: %v\n", err)
+			errs = append(errs, fmt.Errorf("%s: %w", v.Name, err))
+		}
+		endMarked(mark)
+		if ctx.Err() != nil {
+			return errors.New("interrupted")
+		}
+		if err := res.save(o.out); err != nil {
+			return err
+		}
+	}
+	return errors.Join(errs...)
+}

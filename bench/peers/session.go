@@ -1,0 +1,206 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+)
+
+// session compares one variant of a peer with both lanes of ours: all run at the same time, each on servers of its own, and take turns.
+type session struct {
+	options
+	results *results
+	mark    string // in the environment of everything that was started
+}
+
+// system is one of those that take turns.
+type system struct {
+	*adapter
+	store  *store
+	folder string
+	mark   string
+}
+
+func (s session) measure(ctx context.Context, all []variant, v variant) error {
+	var systems []*system
+	defer func() {
+		for _, y := range systems {
+			s.end(y)
+		}
+	}()
+	names := append(slices.Clone(own), v.Name)
+	if s.smoke {
+		names = names[len(own):] // ours have tests of their own
+	}
+	for _, name := range names {
+		w, err := find(all, name)
+		if err != nil {
+			return err
+		}
+		y, err := s.begin(ctx, w)
+		if err != nil {
+			return fmt.Errorf("start %s: %w", name, err)
+		}
+		systems = append(systems, y)
+		s.results.describe(y.adapter)
+	}
+	z := sizeOf(s.quick, v.Slow)
+	if s.smoke {
+		z = smoke()
+	}
+	errs := []error{s.warmUp(ctx, systems, z)}
+	for _, w := range z.works() {
+		if s.wanted(w.name) && systems[len(systems)-1].knows(w.needs) {
+			errs = append(errs, s.turns(ctx, systems, v, w, z))
+		}
+	}
+	errs = append(errs, s.timelines(ctx, systems, v), s.idle(ctx, systems, z))
+	// What leaves a queue full comes last, one system after the other, and each is ended afterwards.
+	for len(systems) > 0 {
+		y := systems[0]
+		systems = systems[1:]
+		errs = append(errs, s.pinned(ctx, y, v, z), s.backlog(ctx, y, v, z))
+		s.end(y)
+	}
+	return errors.Join(errs...)
+}
+
+func (s session) wanted(name string) bool { return s.works == nil || slices.Contains(s.works, name) }
+
+// begin installs and starts a system in a new folder.
+func (s session) begin(ctx context.Context, v variant) (*system, error) {
+	if err := os.MkdirAll(filepath.Join(s.build, "run"), 0o755); err != nil {
+		return nil, err
+	}
+	if err := v.install(ctx, s.build); err != nil {
+		return nil, err
+	}
+	// Below the build folder and not in /tmp, which may be a file system in memory, where flushing costs nothing.
+	folder, err := os.MkdirTemp(filepath.Join(s.build, "run"), v.Name+"-")
+	if err != nil {
+		return nil, err
+	}
+	y := &system{folder: folder, mark: "PEERS_SYSTEM=" + filepath.Base(folder)}
+	data := filepath.Join(folder, "data")
+	if err := errors.Join(os.Chmod(folder, 0o755), os.Mkdir(data, 0o755)); err != nil {
+		return nil, err
+	}
+	if y.store, err = s.startStore(ctx, v, folder, y.mark); err != nil {
+		return nil, err
+	}
+	env := append([]string{s.mark, y.mark, "DATA=" + data, fmt.Sprintf("SLOTS=%d", s.slots),
+		"MILLRACE=" + filepath.Join(s.build, "..", "bin", "millrace")}, y.store.env...)
+	if y.adapter, err = startAdapter(v, s.build, folder, env); err != nil {
+		y.store.stop()
+		return nil, err
+	}
+	if err := y.begin(ctx); err != nil {
+		log, _ := os.ReadFile(y.log)
+		s.end(y)
+		return nil, fmt.Errorf("%w\n%s", err, log[max(0, len(log)-3000):])
+	}
+	return y, nil
+}
+
+func (s session) end(y *system) {
+	if err := y.end(); err != nil {
+		fmt.Fprintln(os.Stderr, "peers: stop:", err)
+	}
+	y.store.stop()
+	endMarked(y.mark)
+	if err := os.RemoveAll(y.folder); err != nil {
+		fmt.Fprintln(os.Stderr, "peers:", err) // it lies in a folder that git ignores
+	}
+}
+
+// warmUp keeps each system busy for a while before anything counts.
+func (s session) warmUp(ctx context.Context, systems []*system, z size) error {
+	for _, y := range systems {
+		for i, end := 0, time.Now().Add(z.warm); time.Now().Before(end); i++ {
+			if _, _, err := y.one(ctx, request{Work: "empty", Arg: i}); err != nil {
+				return fmt.Errorf("warm-up: %w", err)
+			}
+		}
+	}
+	return nil
+}
+
+// turns lets the systems do a work in the order A B C, C B A, A B C ...
+func (s session) turns(ctx context.Context, systems []*system, v variant, w work, z size) error {
+	rounds := z.rounds
+	if w.once {
+		rounds = min(rounds, 2)
+	}
+	if s.quick && w.key == "fibo33" {
+		rounds = 1
+	}
+	got := make([][]sample, len(systems))
+	for round := range rounds {
+		for i := range systems {
+			if round%2 == 1 {
+				i = len(systems) - 1 - i
+			}
+			before := selfCPU()
+			start := time.Now()
+			one, err := w.run(ctx, systems[i].adapter)
+			if err != nil {
+				return fmt.Errorf("%s: %w", w.key, err)
+			}
+			one.cpu = float64(selfCPU()-before) / float64(time.Since(start))
+			got[i] = append(got[i], one)
+		}
+	}
+	c, err := newComparison(v.Name, w, systems, got)
+	if err != nil {
+		return err
+	}
+	s.results.put(c)
+	c.print()
+	return nil
+}
+
+// timelines takes a flow of 40 steps apart. These runs are not timed otherwise.
+func (s session) timelines(ctx context.Context, systems []*system, v variant) error {
+	if !s.wanted("W2") || !systems[len(systems)-1].knows("fibo") {
+		return nil
+	}
+	for _, y := range systems {
+		_, spans, err := y.one(ctx, request{Work: "fibo", N: shortFlow, K: 10, Spans: true})
+		if err != nil {
+			return fmt.Errorf("timeline: %w", err)
+		}
+		s.results.timeline(y.variant.Name, spans)
+	}
+	return nil
+}
+
+// idle measures what each takes when nothing happens: all processes, its store's and its adapter's with them.
+func (s session) idle(ctx context.Context, systems []*system, z size) error {
+	if !s.wanted("W10") {
+		return nil
+	}
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(z.idle / 2): // what is being tidied up after the last work
+	}
+	before := make([]time.Duration, len(systems))
+	for i, y := range systems {
+		before[i], _ = usage(family(y.mark))
+	}
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(z.idle):
+	}
+	for i, y := range systems {
+		pids := family(y.mark)
+		cpu, mb := usage(pids)
+		s.results.idle(y.variant.Name, 100*float64(cpu-before[i])/float64(z.idle), mb, len(pids))
+	}
+	return nil
+}
