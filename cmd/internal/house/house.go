@@ -29,7 +29,8 @@ type home struct {
 }
 
 var homes = []home{
-	{dependency: "github.com/jackc/pgx", folders: []string{"engine/store"}, tests: []string{"engine"}},
+	// The adapter of River is a module of its own: it must give River a pool.
+	{dependency: "github.com/jackc/pgx", folders: []string{"engine/store", "bench/peers/river"}, tests: []string{"engine"}},
 	{dependency: "github.com/opencontainers/runc", folders: []string{"sandbox/oci"}},
 	{dependency: "github.com/containerd/cgroups", folders: []string{"sandbox/cgroup"}},
 	{dependency: "github.com/google/nftables", folders: []string{"sandbox/network"}},
