@@ -522,3 +522,28 @@ func TestConcurrentFinishes(t *testing.T) {
 		counts(t, p.look(id), "done 200/200 queued 0 running 0 done 200 failed 20 canceled 0")
 	}
 }
+
+// A batch of a flow runs one version of it for each row; columns of a CSV have the types of the flow's schema.
+func TestBatchOfFlow(t *testing.T) {
+	t.Parallel()
+	p := open(t)
+	r := engine.BatchRequest{Run: engine.RunRequest{Workspace: "main", Kind: engine.KindFlow, Path: "f/demo/flow"}, Format: engine.BatchCSV, Rows: strings.NewReader("n\n1.5\n2\n")}
+	b, err := p.Receive(t.Context(), ann, r)
+	if err != nil || b.Kind != engine.KindFlow || b.Path != "f/demo/flow" || b.Hash != 7 {
+		t.Fatalf("%+v, %v", b, err)
+	}
+	for i, c := range p.claim(2) {
+		if want := []string{`{"n":1.5}`, `{"n":2}`}[i]; string(c.Job.Args) != want || c.Job.Kind != engine.KindFlow || c.Job.Hash != 7 {
+			t.Errorf("row %d: %+v", i+1, c.Job)
+		}
+		p.end([]*engine.Claim{c}, engine.StateSuccess)
+	}
+	for latest := range map[bool]bool{false: true, true: true} {
+		again, err := p.Rerun(t.Context(), ann, "main", b.ID, completed, engine.RerunRequest{Latest: latest})
+		if err != nil {
+			t.Fatal(err)
+		}
+		counts(t, again, "running 2/2 queued 2 running 0 done 0 failed 0 canceled 0")
+		p.end(p.claim(2), engine.StateSuccess)
+	}
+}

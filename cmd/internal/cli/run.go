@@ -68,7 +68,8 @@ func newRun(c *call) func(context.Context) error {
 		if r.Path != "" && client.IsNotFound(err) { // it may be a flow
 			asFlow := r
 			asFlow.Path, asFlow.FlowPath = "", r.Path
-			if flowID, fErr := cl.Run(ctx, asFlow); !client.IsNotFound(fErr) {
+			flowID, fErr := cl.Run(ctx, asFlow)
+			if !client.IsNotFound(fErr) || strings.Contains(fErr.Error(), "did you mean") && !strings.Contains(err.Error(), "did you mean") {
 				id, err = flowID, fErr
 			}
 		}
