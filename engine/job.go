@@ -66,11 +66,13 @@ type Job struct {
 	Network        string // "", "none", "host"
 	Trigger        string // how it came: "api", "cli", "webhook", "schedule", ...
 	TriggerPath    string
-	Batch          *uuid.UUID // the batch it belongs to
-	Limit          *Limit     // nil: it runs as soon as a slot is free. Not kept: the queue remembers the key only
-	Debounce       *Debounce  // nil: it is not merged with others. Not kept
-	Awaited        bool       // somebody here waits for its outcome. Not kept
-	QueueLimit     int64      // so many waiting jobs of its tag already, and it is refused; 0: no bound of its own. Not kept
+	Batch          *uuid.UUID    // the batch it belongs to
+	Limit          *Limit        // nil: it runs as soon as a slot is free. Not kept: the queue remembers the key only
+	Debounce       *Debounce     // nil: it is not merged with others. Not kept
+	CacheFor       time.Duration // its result may stand for runs of the same with the same arguments so long; 0: for none. Not kept
+	CacheAnyPath   bool          // whatever the paths of files among the arguments that say what is in them. Not kept
+	Awaited        bool          // somebody here waits for its outcome. Not kept
+	QueueLimit     int64         // so many waiting jobs of its tag already, and it is refused; 0: no bound of its own. Not kept
 }
 
 // Claim is a job in the hands of one worker. (Worker, Attempt) is the fence: a Finish with another pair is refused.

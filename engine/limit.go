@@ -22,7 +22,9 @@ type Debounce struct {
 
 // Limits are what a script says of its runs; nil parts do not limit.
 type Limits struct {
-	Limit    *Limit
-	Debounce *Debounce
-	Priority int16
+	Limit        *Limit
+	Debounce     *Debounce
+	Priority     int16
+	CacheFor     time.Duration // how long a result is good for runs with the same arguments; 0: not at all
+	CacheAnyPath bool          // whatever the paths of files among them that say what is in them
 }

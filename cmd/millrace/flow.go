@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"os"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/rs/zerolog"
 
 	"github.com/millrace/millrace/engine"
@@ -26,6 +28,10 @@ type intake struct {
 // Push implements jobs.Queue.
 func (a intake) Push(ctx context.Context, j *engine.Job) (engine.PushResult, error) {
 	return a.flows.Push(ctx, j)
+}
+
+func (f *flows) answer(ctx context.Context, id uuid.UUID) (json.RawMessage, bool, error) {
+	return f.Runner.Answer(ctx, id)
 }
 
 // expressions makes the evaluator of flows. What it must be able to kill runs in processes of this very binary.

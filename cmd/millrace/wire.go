@@ -220,12 +220,12 @@ func (d *daemon) startEngine(ctx context.Context) error {
 	}
 	d.jobs = jobs.New(jobs.Config{
 		Queue: intake{q, flows}, Scripts: scripts, Flows: scripts.Flows(), Gate: gate, Registry: d.registry, Bus: signals, Live: logs, Network: string(d.nets.Default), Contacts: contacts,
-		Others: q.Others, GPUs: devices, Log: part("jobs"),
+		Others: q.Others, GPUs: devices, Cache: d.db, Answer: flows.answer, Log: part("jobs"),
 	})
 	workflows.Queue, workflows.Targets = q, d.jobs
 	host = workflow.New(workflows)
 	flows.Runner = runner.New(runner.Config{
-		Queue: q, Store: d.db, Catalog: d.jobs, Values: values, Expr: d.expressions(), Ended: ended(signals, q, part("flow")), Log: part("flow"),
+		Queue: q, Store: d.db, Catalog: d.jobs, Values: values, Expr: d.expressions(), Ended: ended(signals, q, part("flow")), Answered: signals.Publish, Log: part("flow"),
 	})
 	deployed := deploy.New(scripts, gate, d.jobs, d.registry)
 	deployed.Check = d.jobs.CheckDevices

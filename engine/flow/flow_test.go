@@ -116,6 +116,9 @@ func TestFlows(t *testing.T) {
 		"approval of the last step": {flow: value(raw("a", `"suspend":{"required_events":1}`)), vote: &Vote{Approved: true}, trace: `a="a" gate a`, result: `"a"`},
 		"approval within parallel branches holds the flow": {vote: &Vote{Approved: true}, trace: `y="y" x="x" gate x z="z" b="b"`, result: `"b"`,
 			flow: value(module("p", `{"type":"branchall","branches":[{"modules":`+modules(raw("x", `"suspend":{"required_events":1}`), raw("z", ""))+`},{"modules":`+modules(raw("y", ""))+`}]}`, ""), raw("b", ""))},
+		"early_return names a step": {flow: `{"modules":` + modules(raw("a", ""), raw("b", "")) + `,"early_return":"a"}`, trace: `a="a" answer "a" b="b"`, result: `"b"`},
+		"early_return is an expression, which is asked until it gives something": {flow: `{"modules":` + modules(raw("a", ""), raw("b", ""), raw("c", "")) + `,"early_return":"results.b"}`,
+			trace: `a="a" b="b" answer "b" c="c"`, result: `"c"`},
 		"models are refused": {flow: value(module("m", `{"type":"aiagent","tools":[]}`, "")), trace: "m failed", ended: "failed",
 			result: `{"error":{"name":"NotSupported","message":"modules of the kind aiagent cannot be run","step_id":"m"}}`},
 	} {

@@ -107,16 +107,16 @@ func (h *host) drive(root *hosted) {
 		}
 		var next *hosted // nothing runs: time passes
 		for _, r := range h.live {
-			if r.end == nil && !r.run.Until.IsZero() && (next == nil || r.run.Until.Before(next.run.Until)) {
+			if r.end == nil && !r.run.Wake().IsZero() && (next == nil || r.run.Wake().Before(next.run.Wake())) {
 				next = r
 			}
 		}
 		if next == nil {
 			return
 		}
-		if h.now.Before(next.run.Until) {
-			h.note("%s", next.run.Until.Sub(h.now))
-			h.now = next.run.Until
+		if at := next.run.Wake(); h.now.Before(at) {
+			h.note("%s", at.Sub(h.now))
+			h.now = at
 		}
 		next.step(Due{})
 	}
@@ -195,6 +195,7 @@ func (r *hosted) effect(e Effect) {
 		r.items[e.Item] = r.value(e.Result)
 	case Answer:
 		r.answer = r.value(e.Result)
+		h.note("answer %s", r.answer)
 	case End:
 		r.end, r.result = &e, r.value(e.Result)
 		if r.parent != nil {

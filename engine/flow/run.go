@@ -2,6 +2,7 @@ package flow
 
 import (
 	"encoding/json"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -16,7 +17,8 @@ type Def struct {
 	// Preprocessor runs first, and its result becomes the arguments. Nil: none, or the run was not started by a trigger.
 	Preprocessor *format.Module
 	SkipExpr     string
-	EarlyReturn  string // id of the module at which who waits is answered
+	EarlyReturn  string        // id of the module at which who waits is answered, or an expression for the answer
+	Timeout      time.Duration // of all of it; 0: none
 }
 
 // Root is the definition of a whole flow; external: it was started by a trigger and not by a person or a flow.
@@ -72,12 +74,24 @@ type Run struct {
 	Fails int       `json:"fails,omitempty"`
 	Items *Items    `json:"items,omitempty"` // of a loop or branches at work
 	Votes int       `json:"votes,omitempty"` // approvals so far
+	// Deadline is when it ends as a failure, whatever it is about. Zero: never.
+	Deadline time.Time `json:"deadline,omitzero"`
+	// Answer is what those who waited for it were given while it went on; nil: nothing yet.
+	Answer *Ref `json:"answer,omitempty"`
 	// Last is what previous_result means for the module at work.
 	Last Ref `json:"last"`
 	// Failed is the result of the module that failed, for the failure module.
 	Failed *Ref `json:"failed,omitempty"`
 	// FailedAt is the id of that module.
 	FailedAt string `json:"failed_at,omitempty"`
+}
+
+// Wake is when the run goes on by itself: when what it waits for is due, or its own time is over. Zero: it waits for events only.
+func (r Run) Wake() time.Time {
+	if r.Until.IsZero() || !r.Deadline.IsZero() && r.Deadline.Before(r.Until) {
+		return r.Deadline
+	}
+	return r.Until
 }
 
 // Items counts the items of the module at work.
@@ -105,6 +119,11 @@ func (d *Def) module(at int) *format.Module {
 		return d.Modules[at]
 	}
 	return nil
+}
+
+// has tells whether id is a module of the list.
+func (d *Def) has(id string) bool {
+	return slices.ContainsFunc(d.Modules, func(m *format.Module) bool { return m.ID == id })
 }
 
 // Working is the module that r is at; nil: none.

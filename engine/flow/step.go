@@ -68,6 +68,10 @@ func (s *stepper) look(field string) Look {
 
 func (s *stepper) begin() {
 	s.run.Last = Ref{Args: true}
+	if s.def.Timeout > 0 {
+		s.run.Deadline = s.eval.Now().Add(s.def.Timeout)
+		s.do(Wait{Until: s.run.Deadline})
+	}
 	if s.def.SkipExpr != "" {
 		skip, err := s.eval.True(s.def.SkipExpr, Look{Run: s.run, Field: "skip_expr"})
 		if err != nil {
@@ -152,13 +156,32 @@ func (s *stepper) complete(ok bool, result Ref) {
 	}
 	s.do(Record{Module: m, OK: ok, Result: result})
 	s.run.Last = result
-	if s.def.EarlyReturn != "" && s.def.EarlyReturn == m.ID {
-		s.do(Answer{Result: result})
-	}
+	s.answer(m, result)
 	if s.stops(m, result) {
 		return
 	}
 	s.gate(m)
+}
+
+// answer gives who waits for the flow a result while it goes on, when the time for it has come: once.
+func (s *stepper) answer(m *format.Module, result Ref) {
+	if s.def.EarlyReturn == "" || s.run.Answer != nil {
+		return
+	}
+	if s.def.EarlyReturn != m.ID {
+		if s.def.has(s.def.EarlyReturn) {
+			return
+		}
+		l := s.look("early_return")
+		l.Result = &result
+		v, err := s.eval.Value(format.Expression(s.def.EarlyReturn), l)
+		if err != nil || len(v) == 0 || string(v) == "null" { // not yet; what it reads may come
+			return
+		}
+		result = Ref{Value: v}
+	}
+	s.run.Answer = &result
+	s.do(Answer{Result: result})
 }
 
 // recovers tells whether the failure module says that the flow is well after all: {"recover": true}.
@@ -301,6 +324,13 @@ func (s *stepper) sleep(m *format.Module) {
 
 // due goes on after a wait.
 func (s *stepper) due() {
+	if d := s.run.Deadline; s.run.Phase != Over && !d.IsZero() && !s.eval.Now().Before(d) {
+		if m := s.module(); m != nil && s.run.Phase == Running {
+			s.do(Stop{Module: m})
+		}
+		s.end(End{Result: Ref{Value: failure("Timeout", fmt.Sprintf("the flow ran longer than %s", s.def.Timeout), "")}})
+		return
+	}
 	if s.run.Until.IsZero() || s.eval.Now().Before(s.run.Until) {
 		return
 	}
@@ -339,6 +369,6 @@ func (s *stepper) canceled(c Canceled) {
 }
 
 func (s *stepper) end(e End) {
-	s.run.Phase, s.run.Until, s.run.Items = Over, time.Time{}, nil
+	s.run.Phase, s.run.Until, s.run.Deadline, s.run.Items = Over, time.Time{}, time.Time{}, nil
 	s.do(e)
 }

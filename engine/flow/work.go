@@ -1,7 +1,6 @@
 package flow
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,9 +12,6 @@ import (
 
 // maxIterations ends a loop that nobody stops.
 const maxIterations = 1_000_000
-
-// longest is the longest time that a step may sleep or run: more is a mistake in an expression.
-const longest = 366 * 24 * time.Hour
 
 // work does what the module at At is for.
 func (s *stepper) work() {
@@ -330,7 +326,7 @@ func (s *stepper) ended(e Ended) {
 	}
 	if e.OK && !it.Stop && loops(m) && m.StopAfterIf != nil {
 		l := s.look("stop_after_if")
-		l.Result = &e.Result
+		l.Result, l.Iter = &e.Result, s.iteration(m, e.Item)
 		stop, err := s.eval.True(m.StopAfterIf.Expr, l)
 		switch {
 		case err != nil:
@@ -343,6 +339,20 @@ func (s *stepper) ended(e Ended) {
 		}
 	}
 	s.more()
+}
+
+// iteration is what flow_input.iter was in an iteration that has ended.
+func (s *stepper) iteration(m *format.Module, n int) *Iter {
+	it := &Iter{Index: n, Value: fmt.Appendf(nil, "%d", n)}
+	if _, list := m.Value.(*format.ForLoop); !list {
+		return it
+	}
+	if s.list != nil {
+		it.Value = s.list[n]
+	} else if v, err := s.eval.Item(m, n); err == nil {
+		it.Value = v
+	}
+	return it
 }
 
 // branchOneOver: the module's result is that of the chosen branch, and so is its early end.
@@ -375,36 +385,4 @@ func skips(m *format.Module, item int) bool {
 		return b.Branches[item].SkipFailure()
 	}
 	return false
-}
-
-// seconds reads an input that is a time.
-func (s *stepper) seconds(in *format.Input, field string) (time.Duration, error) {
-	f, err := s.number(in, s.look(field))
-	return seconds(f), err
-}
-
-func seconds(f float64) time.Duration {
-	return time.Duration(math.Max(0, math.Min(f, longest.Seconds())) * float64(time.Second))
-}
-
-func (s *stepper) amount(a *format.Amount, l Look) (float64, error) {
-	if a.Number != nil {
-		return *a.Number, nil
-	}
-	return s.number(a.Input, l)
-}
-
-func (s *stepper) number(in *format.Input, l Look) (float64, error) {
-	v, err := s.eval.Value(in, l)
-	if err != nil {
-		return 0, err
-	}
-	if v = bytes.TrimSpace(v); len(v) == 0 || string(v) == "null" {
-		return 0, nil
-	}
-	var f float64
-	if err := json.Unmarshal(v, &f); err != nil {
-		return 0, fmt.Errorf("it must be a number, not %.40s", v)
-	}
-	return f, nil
 }

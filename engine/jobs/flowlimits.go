@@ -2,17 +2,19 @@ package jobs
 
 import (
 	"encoding/json"
+	"time"
 
 	"github.com/millrace/millrace/engine"
 	"github.com/millrace/millrace/engine/flow/format"
 	"github.com/millrace/millrace/engine/flow/runner"
 )
 
-// LimitFlow gives the job of a flow the limits that the flow says.
+// LimitFlow gives the job of a flow the limits that the flow says, and how long its result is good.
 func (s *Jobs) LimitFlow(j *engine.Job, v *format.Value) {
 	if j.Priority == 0 {
 		j.Priority = int16(v.Priority)
 	}
+	j.CacheFor, j.CacheAnyPath = time.Duration(v.CacheTTL*float64(time.Second)), v.CacheIgnoreS3Path
 	name := j.Workspace + "/flow/" + j.Path
 	if j.Path == "" { // flows without a name are the same when they do the same
 		name = j.Workspace + "/preview/" + fingerprint(json.RawMessage(j.Source), nil)

@@ -56,6 +56,7 @@ func (s *Jobs) versionTarget(ctx context.Context, r engine.RunRequest, j *engine
 	if err := checkTag(j.Path, j.Tag, 0); err != nil {
 		return err
 	}
+	j.Timeout = pick(j.Timeout, seconds(as.Timeout))
 	s.LimitFlow(j, &as.Value)
 	return nil
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/millrace/millrace/engine/bus"
 	"github.com/millrace/millrace/engine/gpu"
 	"github.com/millrace/millrace/engine/live"
+	"github.com/millrace/millrace/engine/store"
 	"github.com/millrace/millrace/runtimes"
 	"github.com/millrace/millrace/runtimes/signature"
 )
@@ -62,6 +63,9 @@ type Config struct {
 	// Others tells how many other daemons share the queue; nil: it is not known. Only they end jobs without a signal here.
 	Others func() int
 	GPUs   *gpu.Devices // nil: jobs get none on this host
+	Cache  Cache        // nil: no result stands for a run
+	// Answer is what a flow that goes on has given those who wait for it; nil: flows do not.
+	Answer func(ctx context.Context, id uuid.UUID) (json.RawMessage, bool, error)
 	Log    zerolog.Logger
 }
 
@@ -75,13 +79,21 @@ type Jobs struct {
 // New returns Jobs.
 func New(cfg Config) *Jobs { return &Jobs{cfg: cfg} }
 
-// Run asks for a run; it is durable when Run returns.
+// Run asks for a run; it is durable when Run returns. A script or flow whose results are kept may have one already that is good for these
+// arguments: the id is that of the job that has it, then, and nothing runs.
 func (s *Jobs) Run(ctx context.Context, p engine.Principal, r engine.RunRequest) (uuid.UUID, error) {
 	j, err := s.build(ctx, p, r)
 	if err != nil {
 		return uuid.Nil, err
 	}
+	key := s.cacheKey(r, j)
+	if id, hit, err := s.reuse(ctx, key); hit || err != nil {
+		return id, err
+	}
 	res, err := s.cfg.Queue.Push(ctx, j)
+	if err == nil && key != nil && !res.Duplicate {
+		err = s.cfg.Cache.CacheSet(ctx, store.FlowCache{Key: key, Job: res.ID, For: j.CacheFor})
+	}
 	if res.Ended || res.Replaced != nil {
 		s.tell(ctx, j.Workspace, res)
 	}
@@ -228,14 +240,6 @@ func checkArgs(args *json.RawMessage) error {
 	return nil
 }
 
-func checkNetwork(n string) error {
-	switch n {
-	case "", "none", "egress", "host":
-		return nil
-	}
-	return &engine.Error{Code: engine.Invalid, Op: "job.run", Path: n, Msg: "not a network mode", Hint: "use none, egress or host"}
-}
-
 // Wait blocks until the job is completed; it returns ctx's error when ctx ends first.
 func (s *Jobs) Wait(ctx context.Context, p engine.Principal, ws string, id uuid.UUID) (*engine.JobView, error) {
 	if err := s.cfg.Gate.Can(p, "read", ws, ""); err != nil {
@@ -253,6 +257,9 @@ func (s *Jobs) Wait(ctx context.Context, p engine.Principal, ws string, id uuid.
 			v, err := s.cfg.Queue.Get(ctx, ws, id)
 			if err != nil || v.FinishedAt != nil {
 				return v, err
+			}
+			if early, err := s.early(ctx, v); err != nil || early != nil {
+				return early, err
 			}
 		}
 		t := time.NewTimer(poll)

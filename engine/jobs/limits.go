@@ -52,10 +52,11 @@ func parseLimits(s *engine.Script) (*engine.Limits, error) {
 	if d.Delay > 0 {
 		out.Debounce = &d
 	}
+	out.CacheFor, out.CacheAnyPath = seconds(f.number("cache_ttl", maxSeconds)), f.yes("cache_ignore_s3_path")
 	if f.err != nil {
 		return nil, f.err
 	}
-	if out.Limit == nil && out.Debounce == nil && out.Priority == 0 {
+	if out.Limit == nil && out.Debounce == nil && out.Priority == 0 && out.CacheFor == 0 {
 		return nil, nil
 	}
 	return &out, nil
@@ -89,6 +90,13 @@ func (f *said) text(name string) (s string) {
 		f.wrong(name, "a text")
 	}
 	return s
+}
+
+func (f *said) yes(name string) (b bool) {
+	if v := f.script.Extra[name]; len(v) > 0 && json.Unmarshal(v, &b) != nil {
+		f.wrong(name, "true or false")
+	}
+	return b
 }
 
 func (f *said) names(name string) (list []string) {
@@ -141,6 +149,7 @@ func (s *Jobs) limit(script *engine.Script, j *engine.Job) error {
 	if j.Priority == 0 {
 		j.Priority = l.Priority
 	}
+	j.CacheFor, j.CacheAnyPath = l.CacheFor, l.CacheAnyPath
 	if l.Limit != nil {
 		c := *l.Limit
 		c.Key = shorten(expand(c.Key, defaultKey(j), j))

@@ -24,6 +24,7 @@ type Config struct {
 	Ahead int           // weeks for which partitions are made ahead; 4
 	Keys  time.Duration // idempotency keys stay this long; 7 days
 	Grace time.Duration // a blob that nothing refers to stays this long; 1 h
+	Purge time.Duration // how often data is deleted whose time is over; 2 s
 }
 
 // specSpare is how much longer than jobs the description of what they ran stays: partitions hold a week, and processes that
@@ -60,6 +61,7 @@ func New(cfg Config) (*Service, error) {
 	set(&cfg.Tidy, 5*time.Minute)
 	set(&cfg.Keys, 7*24*time.Hour)
 	set(&cfg.Grace, time.Hour)
+	set(&cfg.Purge, 2*time.Second)
 	if cfg.Ahead == 0 {
 		cfg.Ahead = 4
 	}
@@ -84,6 +86,7 @@ func (s *Service) Start(ctx context.Context) error {
 	s.stop = stop
 	s.done.Go(func() { s.loop(run) })
 	s.done.Go(func() { s.tidy(run) })
+	s.done.Go(func() { s.purges(run) })
 	return nil
 }
 
@@ -137,6 +140,22 @@ func (s *Service) tidy(ctx context.Context) {
 	}
 }
 
+// purges deletes the data of flows whose time is over.
+func (s *Service) purges(ctx context.Context) {
+	tick := time.NewTicker(s.cfg.Purge)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if _, err := s.cfg.DB.Purge(ctx); err != nil && ctx.Err() == nil {
+			s.cfg.Log.Warn().Err(err).Msg("delete the data of flows whose time is over; will try again")
+		}
+	}
+}
+
 // Round does everything once, as of now. One part failing does not keep the others from their work.
 func (s *Service) Round(ctx context.Context, now time.Time) error {
 	made, dropped, err := s.cfg.DB.Partition(ctx, now, s.cfg.Ahead, max(s.cfg.Keep, 0))
@@ -147,12 +166,13 @@ func (s *Service) Round(ctx context.Context, now time.Time) error {
 	gates, gatesErr := s.cfg.DB.GateSweep(ctx, gateSpare)
 	debounced, debouncedErr := s.cfg.DB.DebounceSweep(ctx, debounceSpare)
 	ticks, ticksErr := int64(0), error(nil)
+	results, resultsErr := s.cfg.DB.CacheSweep(ctx)
 	if s.cfg.Keep > 0 {
 		workers, workersErr = s.cfg.DB.WorkerForget(ctx, s.cfg.Keep)
 		specs, specsErr = s.cfg.DB.SpecForget(ctx, s.cfg.Keep+specSpare)
 		ticks, ticksErr = s.cfg.DB.TickExpire(ctx, s.cfg.Keep)
 	}
 	s.cfg.Log.Debug().Int("made", made).Int("dropped", dropped).Int64("keys", keys).Int64("blobs", blobs).
-		Int64("workers", workers).Int64("specs", specs).Int64("gates", gates).Int64("debounces", debounced).Int64("ticks", ticks).Msg("upkeep done")
-	return errors.Join(err, keysErr, blobsErr, workersErr, specsErr, gatesErr, debouncedErr, ticksErr)
+		Int64("workers", workers).Int64("specs", specs).Int64("gates", gates).Int64("debounces", debounced).Int64("ticks", ticks).Int64("results", results).Msg("upkeep done")
+	return errors.Join(err, keysErr, blobsErr, workersErr, specsErr, gatesErr, debouncedErr, ticksErr, resultsErr)
 }

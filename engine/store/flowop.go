@@ -23,6 +23,8 @@ type FlowOp struct {
 	Steps  []FlowStep
 	Over   []*JobFinish // runs that end; their worker is 0
 	Parks  []FlowPark
+	Caches []FlowCache
+	Purges []FlowPurge
 	// Done is set by a flush: nothing had happened to the runs meanwhile, and the attempts were their worker's.
 	Done bool
 }
@@ -99,30 +101,38 @@ var (
 	flowBornTypes  = []uint32{oidUUID, oidText, oidText, oidBytea, oidInt4, oidInt2, oidText, oidInt4} // what a job of a flow has beside a plain one
 )
 
+// What few operations have.
+var (
+	flowCacheTypes = append(slices.Clip(flowGuard), oidBytea, oidInt8)
+	flowPurgeTypes = append(slices.Clip(flowGuard), oidUUID, oidText, oidInt8)
+)
+
 func init() {
 	jobStatements["FlowBegin"] = oids([]uint32{oidUUID, oidUUID}, true)
 	jobStatements["FlowAdvance"] = oids(append(slices.Clip(flowStateTypes), flowHeldTypes...), true)
 	for name, types := range map[string][]uint32{
 		"FlowRuns": flowRunTypes, "FlowFinish": flowEndTypes, "FlowPark": flowParkTypes, "FlowSteps": flowStepTypes, "FlowJobs": flowJobTypes,
+		"CachePut": flowCacheTypes, "PurgeAdd": flowPurgeTypes,
 	} {
 		jobStatements[name] = oids(types, true)
 	}
 }
 
 // flowRows are the buffers of FlowOps' parameters.
-type flowRows struct{ begin, state, held, runs, ends, parks, steps, jobs, one *rows }
+type flowRows struct{ begin, state, held, runs, ends, parks, steps, jobs, one, caches, purges *rows }
 
 func newFlowRows() *flowRows {
 	return &flowRows{
 		begin: newRows([]uint32{oidUUID, oidUUID}), state: newRows(flowStateTypes), held: newRows(flowHeldTypes), runs: newRows(flowRunTypes),
 		ends: newRows(flowEndTypes), parks: newRows(flowParkTypes), steps: newRows(flowStepTypes), jobs: newRows(flowJobTypes),
-		one: newRows(flowOneTypes),
+		one:    newRows(flowOneTypes),
+		caches: newRows(flowCacheTypes), purges: newRows(flowPurgeTypes),
 	}
 }
 
 // send sends the statements of list; those that have nothing to do are left out.
 func (r *flowRows) send(list []*FlowOp, send sender) {
-	all := []*rows{r.begin, r.state, r.held, r.runs, r.ends, r.parks, r.steps, r.jobs}
+	all := []*rows{r.begin, r.state, r.held, r.runs, r.ends, r.parks, r.steps, r.jobs, r.caches, r.purges}
 	for _, x := range all {
 		x.reset()
 	}
@@ -146,6 +156,8 @@ func (r *flowRows) send(list []*FlowOp, send sender) {
 	some("FlowFinish", r.ends)
 	some("FlowPark", r.parks)
 	some("FlowSteps", r.steps)
+	some("CachePut", r.caches)
+	some("PurgeAdd", r.purges)
 }
 
 func (r *flowRows) add(o *FlowOp) {
@@ -198,6 +210,17 @@ func (r *flowRows) add(o *FlowOp) {
 	}
 	for _, s := range o.Steps {
 		addFlowStep(start(r.steps, s.Run), s)
+	}
+	for _, e := range o.Caches {
+		c := start(r.caches, e.Job)
+		c[3].bytes(e.Key)
+		c[4].int8(e.For.Microseconds())
+	}
+	for _, p := range o.Purges {
+		c := start(r.purges, p.Run)
+		c[3].uuid(p.Root)
+		c[4].text(p.Step)
+		c[5].int8(p.After.Microseconds())
 	}
 	for _, j := range o.Jobs {
 		addFlowJob(start(r.jobs, j.Job.ID), j)

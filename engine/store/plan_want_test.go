@@ -27,7 +27,8 @@ const (
 var tables = map[string]map[string]want{
 	"job": merge(jobWrites, jobReads), "output": outputWants, "contact": contactWants, "worker": workerWants, "spec": specWants, "gate": gateWants,
 	"debounce": debounceWants, "flow": flowWants, "flowversion": versionWants, "batch": batchWants, "schedule": scheduleWants, "partition": partitionWants,
-	"tidy": tidyWants,
+	"tidy":  tidyWants,
+	"cache": cacheWants, "purge": purgeWants,
 }
 
 // flowWants: 200 runs of flows, each with a job that runs.
@@ -242,4 +243,23 @@ var partitionWants = map[string]want{
 	"PartitionList": {why: "looks at the catalog"}, "PartitionLock": {why: noTables}, "PartitionUnlock": {why: noTables},
 	"PartitionBusy":          {via: "q_pkey", args: `tid(1), tid(1000000)`},
 	"PartitionDefaultExpire": {why: seldom},
+}
+
+var cacheWants = map[string]want{
+	"CachePut":   {hot: true, args: `tids(4000000, 200), running(200), fill(200, 0::int8), fill(200, 'k'::bytea), fill(200, 1::int8)`},
+	"CacheSet":   {args: `'k', tid(1), 1`},
+	"CacheGet":   {hot: true, args: `'k'`},
+	"CacheSweep": {why: seldom},
+}
+
+var purgeWants = map[string]want{
+	"PurgeAdd":     {hot: true, args: `running(200), running(200), fill(200, 0::int8), running(200), fill(200, ''::text), fill(200, 1::int8)`},
+	"PurgeDue":     {args: `100`},
+	"PurgeJobs":    {args: `tid(777), 'a'`},
+	"PurgeArgs":    {args: `tids(777, 2)`},
+	"PurgeResults": {args: `tids(777, 2)`},
+	"PurgeLogs":    {args: `tids(777, 2)`},
+	"PurgeRuns":    {args: `tids(777, 2)`},
+	"PurgeSteps":   {args: `tids(777, 2), tid(777), 'a'`},
+	"PurgeDone":    {args: `tid(777), 'a'`},
 }

@@ -54,6 +54,7 @@ type Store interface {
 	FlowNextDue(ctx context.Context) (time.Duration, bool, error)
 	FlowHolds(ctx context.Context, a store.FlowAttempt) (bool, error)
 	FlowChildren(ctx context.Context, run uuid.UUID) ([]store.FlowChild, error)
+	CacheGet(ctx context.Context, key []byte) (uuid.UUID, error)
 }
 
 // Catalog finds what flows name.
@@ -92,8 +93,10 @@ type Config struct {
 	Expr    *expr.Evaluator
 	// Ended is told of runs that have ended, for those who wait for them.
 	Ended func(j *engine.Job, o engine.Outcome)
-	Poll  time.Duration // how often runs that are due are looked for, at least; 1 s
-	Log   zerolog.Logger
+	// Answered is told of runs that have an answer for those while they go on; see Runner.Answer.
+	Answered func(id uuid.UUID)
+	Poll     time.Duration // how often runs that are due are looked for, at least; 1 s
+	Log      zerolog.Logger
 }
 
 // Runner is safe for concurrent use.

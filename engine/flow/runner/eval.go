@@ -98,7 +98,9 @@ func (s *scope) Fetch(ctx context.Context, ref expr.Ref) (json.RawMessage, error
 		return s.failure()
 	case "flow_job_id":
 		return json.Marshal(x.root)
-	case "params", "resume", "resumes", "approvers", "started_at", "flow_user_state":
+	case "started_at":
+		return json.Marshal(x.job.CreatedAt)
+	case "params", "resume", "resumes", "approvers", "flow_user_state":
 		return nil, nil
 	case "variable":
 		if o.runner.cfg.Values == nil {

@@ -36,10 +36,11 @@ type event struct {
 // line is a flow and the events that wait for it.
 type line struct {
 	root  uuid.UUID
-	inbox []*event           // guarded by Runner.mu
-	busy  bool               // guarded by Runner.mu
-	used  time.Time          // when its last event was carried out; guarded by Runner.mu
-	runs  map[uuid.UUID]*run // of who is at work
+	inbox []*event             // guarded by Runner.mu
+	busy  bool                 // guarded by Runner.mu
+	used  time.Time            // when its last event was carried out; guarded by Runner.mu
+	runs  map[uuid.UUID]*run   // of who is at work
+	kept  map[string]uuid.UUID // jobs whose results are kept, by their key; of who is at work
 }
 
 // handle carries out e, with others of its flow if they come at the same time.
@@ -254,7 +255,7 @@ func (r *Runner) load(ctx context.Context, l *line, id uuid.UUID) (*run, error) 
 	if err := json.Unmarshal(s.State, &x.state); err != nil {
 		return nil, fmt.Errorf("state of run %s: %w", id, err)
 	}
-	x.parked = x.state.Until
+	x.parked = x.state.Wake()
 	if err := r.define(ctx, x); err != nil {
 		if engine.CodeOf(err) == engine.Unavailable || ctx.Err() != nil {
 			return nil, err

@@ -3,7 +3,6 @@ package runner
 import (
 	"context"
 	"encoding/json"
-	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -27,6 +26,7 @@ type operation struct {
 	slots   []*event                     // whose slot can take another job
 	owned   map[uuid.UUID]*event         // in whose slot a job is to run
 	stops   []uuid.UUID                  // runs whose jobs are to be canceled
+	answers []*run                       // that have an answer for who waits for them
 }
 
 type todo struct {
@@ -125,7 +125,7 @@ func (o *operation) step(x *run, e flow.Event) error {
 		return nil
 	}
 	x.at = time.Now()
-	if _, due := e.(flow.Due); due && x.parked.Equal(x.state.Until) && x.at.Before(x.parked) {
+	if _, due := e.(flow.Due); due && x.parked.Equal(x.state.Wake()) && x.at.Before(x.parked) {
 		x.at = x.parked // by the database's clock it is time, whatever ours says
 	}
 	v := &eval{operation: o, run: x}
@@ -204,7 +204,14 @@ func (o *operation) effect(x *run, e flow.Effect) error {
 		o.stops = append(o.stops, x.job.ID)
 	case flow.End:
 		return o.end(x, e)
-	case flow.Wait, flow.Gate, flow.Answer: // the time is in the state
+	case flow.Answer:
+		ref, err := o.inline(x, e.Result)
+		if err != nil {
+			return err
+		}
+		x.state.Answer = &ref
+		o.answers = append(o.answers, x)
+	case flow.Wait, flow.Gate: // the time is in the state
 	}
 	return nil
 }
@@ -258,6 +265,7 @@ func (o *operation) end(x *run, e flow.End) error {
 	o.op.Over = append(o.op.Over, f)
 	o.ended[out.ID] = f.Outcome
 	o.over = append(o.over, x)
+	o.discard(x)
 	if x.parent == nil {
 		return nil
 	}
@@ -278,7 +286,7 @@ func (o *operation) write() error {
 		begun[b.ID] = true
 	}
 	for _, id := range o.op.Births {
-		due[id] = o.touched[id].state.Until
+		due[id] = o.touched[id].state.Wake()
 	}
 	for _, x := range o.touched {
 		state, err := json.Marshal(x.state)
@@ -286,8 +294,8 @@ func (o *operation) write() error {
 			return err
 		}
 		o.op.Runs = append(o.op.Runs, store.FlowState{ID: x.job.ID, Rev: x.rev, State: state})
-		if _, born := due[x.job.ID]; !born && x.state.Phase != flow.Over && (begun[x.job.ID] || !x.parked.Equal(x.state.Until)) {
-			o.op.Parks = append(o.op.Parks, store.FlowPark{ID: x.job.ID, Due: x.state.Until})
+		if _, born := due[x.job.ID]; !born && x.state.Phase != flow.Over && (begun[x.job.ID] || !x.parked.Equal(x.state.Wake())) {
+			o.op.Parks = append(o.op.Parks, store.FlowPark{ID: x.job.ID, Due: x.state.Wake()})
 		}
 	}
 	for _, x := range o.born {
@@ -296,7 +304,7 @@ func (o *operation) write() error {
 			return err
 		}
 		o.op.New = append(o.op.New, store.FlowNew{ID: x.job.ID, Root: x.root, Def: x.def, Place: x.place, State: state})
-		due[x.job.ID] = x.state.Until
+		due[x.job.ID] = x.state.Wake()
 	}
 	for _, j := range o.op.Jobs {
 		if j.Run {
@@ -319,18 +327,23 @@ func (o *operation) committed(events []*event, claims []*engine.Claim) {
 	sooner := false
 	for _, x := range o.touched {
 		x.rev++
-		sooner = sooner || !x.state.Until.IsZero()
-		x.parked = x.state.Until
+		sooner = sooner || !x.state.Wake().IsZero()
+		x.parked = x.state.Wake()
 	}
 	for _, x := range o.born {
-		x.stored, x.rev, x.parked = true, 0, x.state.Until
-		sooner = sooner || !x.state.Until.IsZero()
+		x.stored, x.rev, x.parked = true, 0, x.state.Wake()
+		sooner = sooner || !x.state.Wake().IsZero()
 	}
 	for _, x := range o.over {
 		delete(o.line.runs, x.job.ID)
 		r.forget(x)
 		if r.cfg.Ended != nil {
 			r.cfg.Ended(x.job, o.ended[x.job.ID])
+		}
+	}
+	for _, x := range o.answers {
+		if r.cfg.Answered != nil {
+			r.cfg.Answered(x.job.ID)
 		}
 	}
 	for _, e := range events {
@@ -352,91 +365,4 @@ func (o *operation) committed(events []*event, claims []*engine.Claim) {
 	for _, id := range o.stops {
 		go r.stopJobs(context.WithoutCancel(o.ctx), id)
 	}
-}
-
-// value fetches the JSON that a reference stands for.
-func (o *operation) value(x *run, ref flow.Ref) (json.RawMessage, error) {
-	switch {
-	case ref.Args:
-		return x.input(), nil
-	case ref.Items != "":
-		if len(x.items) == 0 {
-			if done, ok := x.results[ref.Items]; ok {
-				return o.value(x, done)
-			}
-		}
-		return o.collect(x, ref.Items)
-	case ref.Job != uuid.Nil:
-		return o.result(x, ref.Job)
-	case ref.Value == nil:
-		return json.RawMessage("null"), nil
-	}
-	return ref.Value, nil
-}
-
-// result is that of a job or a run.
-func (o *operation) result(x *run, id uuid.UUID) (json.RawMessage, error) {
-	if out, ok := o.ended[id]; ok {
-		return orNull(out.Result), nil
-	}
-	for at := x; at != nil; at = at.parent {
-		if v, ok := at.known[id]; ok {
-			return orNull(v), nil
-		}
-	}
-	_, v, err := o.runner.cfg.Store.FlowResult(o.ctx, id)
-	if store.IsNotFound(err) {
-		return nil, engine.Errorf(engine.NotFound, "flow.result", "the result of job %s has been deleted", id)
-	}
-	if err != nil {
-		return nil, err
-	}
-	x.know(id, v)
-	return orNull(v), nil
-}
-
-// collect makes a list of the results of the module at work.
-func (o *operation) collect(x *run, module string) (json.RawMessage, error) {
-	numbers := make([]int32, 0, len(x.items))
-	far := 0
-	for n, ref := range x.items {
-		numbers = append(numbers, n)
-		if ref.Job != uuid.Nil && x.known[ref.Job] == nil {
-			far++
-		}
-	}
-	slices.Sort(numbers)
-	stored := map[uuid.UUID]json.RawMessage{}
-	if far > 1 {
-		items, err := o.runner.cfg.Store.FlowItems(o.ctx, x.job.ID, module)
-		if err != nil {
-			return nil, err
-		}
-		for _, i := range items {
-			stored[i.Job] = orNull(i.Result)
-		}
-	}
-	out := []byte{'['}
-	for i, n := range numbers {
-		if i > 0 {
-			out = append(out, ',')
-		}
-		ref := x.items[n]
-		v, ok := stored[ref.Job]
-		if !ok {
-			var err error
-			if v, err = o.value(x, ref); err != nil {
-				return nil, err
-			}
-		}
-		out = append(out, v...)
-	}
-	return append(out, ']'), nil
-}
-
-func orNull(v json.RawMessage) json.RawMessage {
-	if len(v) == 0 {
-		return json.RawMessage("null")
-	}
-	return v
 }

@@ -105,6 +105,7 @@ func (r *Runner) define(ctx context.Context, x *run) error {
 		x.value = &f.Value
 	}
 	x.flow = flow.Root(x.value, external(x.job))
+	x.flow.Timeout = x.job.Timeout
 	return nil
 }
 

@@ -78,6 +78,26 @@ func (r *Runner) Vote(ctx context.Context, id uuid.UUID, v flow.Vote) error {
 	return r.tell(ctx, id, v)
 }
 
+// Answer is what a run that goes on has given those who wait for it; false: nothing yet.
+func (r *Runner) Answer(ctx context.Context, id uuid.UUID) (json.RawMessage, bool, error) {
+	x, err := r.cfg.Store.FlowGet(ctx, id)
+	if store.IsNotFound(err) {
+		return nil, false, nil
+	}
+	if err != nil {
+		return nil, false, err
+	}
+	var state flow.Run
+	if err := json.Unmarshal(x.State, &state); err != nil || state.Answer == nil {
+		return nil, false, err
+	}
+	if state.Answer.Job == uuid.Nil {
+		return orNull(state.Answer.Value), true, nil
+	}
+	_, v, err := r.cfg.Store.FlowResult(ctx, state.Answer.Job)
+	return orNull(v), err == nil, err
+}
+
 func (r *Runner) tell(ctx context.Context, id uuid.UUID, what flow.Event) error {
 	root, err := r.root(ctx, id)
 	if err != nil {

@@ -37,6 +37,8 @@ type box struct {
 	step  func(j *engine.Job) (json.RawMessage, bool)
 	noop  func() // called for each step that does nothing; nil: not
 	flows map[string]*format.Flow
+	// answered is called when a flow has an answer before its end.
+	answered func()
 }
 
 // open starts a box; change may alter the queue's configuration.
@@ -64,7 +66,7 @@ func prepare(t testing.TB, url string, change func(*queue.Config)) *box {
 	if b.queue, err = queue.New(cfg); err != nil {
 		t.Fatal(err)
 	}
-	b.runner = runner.New(runner.Config{Queue: b.queue, Store: b.db, Catalog: b, Expr: expr.New(expr.Config{}), Ended: b.over, Log: storetest.Log(t)})
+	b.runner = runner.New(runner.Config{Queue: b.queue, Store: b.db, Catalog: b, Expr: expr.New(expr.Config{}), Ended: b.over, Answered: b.early, Log: storetest.Log(t)})
 	return b
 }
 
@@ -173,6 +175,12 @@ func (b *box) Step(_ context.Context, j *engine.Job, st runner.StepOf) error {
 func (b *box) LimitFlow(j *engine.Job, v *format.Value) {
 	if v.ConcurrentLimit > 0 {
 		j.Limit = &engine.Limit{Key: j.Path, Slots: v.ConcurrentLimit}
+	}
+}
+
+func (b *box) early(uuid.UUID) {
+	if b.answered != nil {
+		b.answered()
 	}
 }
 

@@ -34,6 +34,9 @@ func (o *operation) start(x *run, e flow.Start) error {
 		}
 		return o.unborn(x, e, err)
 	}
+	if hit, err := o.keep(x, e, j); hit || err != nil {
+		return err
+	}
 	f, err := o.job(x, e, j)
 	if f == nil {
 		return err
@@ -131,7 +134,14 @@ func (o *operation) sub(x *run, e flow.Start, b *format.SubFlow) error {
 	if n := e.Step.Priority; n != 0 {
 		j.Priority = int16(n)
 	}
-	if o.runner.cfg.Catalog.LimitFlow(j, &f.Value); j.Limit != nil || j.Debounce != nil {
+	if j.Timeout = time.Duration(f.Timeout) * time.Second; e.Timeout > 0 && (j.Timeout == 0 || e.Timeout < j.Timeout) {
+		j.Timeout = e.Timeout
+	}
+	o.runner.cfg.Catalog.LimitFlow(j, &f.Value)
+	if hit, err := o.keep(x, e, j); hit || err != nil {
+		return err
+	}
+	if j.Limit != nil || j.Debounce != nil {
 		_, err := o.job(x, e, j) // whoever claims it begins it, when its turn has come
 		return err
 	}

@@ -1,0 +1,38 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// FlowCache is a job of a FlowOp whose result may be used again.
+type FlowCache struct {
+	Key []byte
+	Job uuid.UUID
+	For time.Duration // after its end
+}
+
+// CacheGet returns the job whose result is good for key; see IsNotFound.
+func (db *DB) CacheGet(ctx context.Context, key []byte) (job uuid.UUID, err error) {
+	err = db.read(ctx, func() error { return db.quick.QueryRow(ctx, q("CacheGet"), key).Scan((*[16]byte)(&job)) })
+	if err != nil {
+		return uuid.Nil, fmt.Errorf("look for a result: %w", err)
+	}
+	return job, nil
+}
+
+// CacheSet notes a job whose result may be used again.
+func (db *DB) CacheSet(ctx context.Context, c FlowCache) error {
+	if _, err := db.pool.Exec(ctx, q("CacheSet"), c.Key, [16]byte(c.Job), c.For.Microseconds()); err != nil {
+		return fmt.Errorf("note a result: %w", err)
+	}
+	return nil
+}
+
+// CacheSweep forgets results that are too old.
+func (db *DB) CacheSweep(ctx context.Context) (int64, error) {
+	return db.count(ctx, "forget results", "CacheSweep")
+}
