@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -110,11 +111,11 @@ func (d *daemon) rest() holding {
 	d.t.Helper()
 	tick := time.NewTicker(500 * time.Millisecond)
 	defer tick.Stop()
-	deadline := time.After(time.Minute)
+	deadline := time.After(3 * time.Minute)
 	last, same := holding{}, 0
 	for {
 		now := d.holding()
-		if same++; fmt.Sprint(now) != fmt.Sprint(last) {
+		if same++; fmt.Sprint(now) != fmt.Sprint(last) || d.builds() {
 			same = 0
 		}
 		if last = now; same == 3 {
@@ -159,6 +160,15 @@ func (d *daemon) holding() holding {
 	}
 	h["control groups"] = siblings(groups)
 	return h
+}
+
+// builds tells whether something is being compiled, as a daemon does by itself soon after its first start: a compiler holds more than
+// any job here.
+func (d *daemon) builds() bool {
+	return slices.ContainsFunc(descendants(strconv.Itoa(d.cmd.Process.Pid)), func(pid string) bool {
+		name, _ := os.ReadFile("/proc/" + pid + "/comm")
+		return slices.Contains([]string{"go", "compile", "link", "asm"}, strings.TrimSpace(string(name)))
+	})
 }
 
 // descendants lists pid and all processes below it.
