@@ -23,6 +23,7 @@ var parts = []part{
 	{"rate", "isolated jobs a second, 16 clients", rate},
 	{"dedicated", "runs a second of dedicated scripts, 64 clients", dedicated},
 	{"flow", "sequences of steps, isolated and dedicated", flows},
+	{"workflow", "workflows as code: steps in their process", workflows},
 	{"fanout", "a parallel loop of 10,000 elements, dedicated and isolated", fanout},
 	{"hot", "a script that imports pandas, first and later runs", hot},
 	{"cold", "first run of a script that nobody has seen", cold},
