@@ -41,6 +41,7 @@ type Queue interface {
 	FlowRelease(f *store.FlowJob)
 	FlowEnd(ctx context.Context, o engine.Outcome) (*store.JobFinish, error)
 	Deliver(c *engine.Claim)
+	HandBack(ctx context.Context, claims []*engine.Claim) error
 	Cancel(ctx context.Context, ws string, id uuid.UUID, by, reason string) error
 }
 

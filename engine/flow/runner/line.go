@@ -218,8 +218,9 @@ func (r *Runner) try(ctx context.Context, l *line, events []*event) (bool, error
 		return false, err
 	}
 	var tags []string
-	if len(o.slots) > 0 {
+	if len(o.slots) > 0 { // those of one kind; the others' dispatcher looks for itself
 		tags = o.slots[0].slot
+		o.slots = slices.DeleteFunc(o.slots, func(e *event) bool { return !slices.Equal(e.slot, tags) })
 	}
 	claims, more, err := r.cfg.Queue.Flow(ctx, o.op, tags, len(o.slots))
 	for i, c := range more {

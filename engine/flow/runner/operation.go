@@ -69,7 +69,7 @@ func (o *operation) event(e *event) error {
 	if x.state.Items != nil {
 		x.items[e.job.Item] = ref
 	}
-	if len(e.slot) > 0 {
+	if len(e.slot) > 0 && e.next == nil { // an operation that was not done may have claimed a job for it
 		o.slots = append(o.slots, e)
 	}
 	return o.step(x, flow.Ended{Item: int(e.job.Item), OK: out.State == engine.StateSuccess, Final: out.State == engine.StateCanceled,

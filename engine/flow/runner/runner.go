@@ -59,6 +59,12 @@ func (r *Runner) Finish(ctx context.Context, c *engine.Claim, out engine.Outcome
 	}
 	e := &event{run: *c.Job.Parent, end: &out, job: c.Job, slot: slot}
 	r.handle(ctx, root, e)
+	if e.err != nil && e.next != nil { // the slot is still busy with this outcome
+		if err := r.cfg.Queue.HandBack(ctx, []*engine.Claim{e.next}); err != nil {
+			r.cfg.Log.Warn().Err(err).Stringer("job", e.next.Job.ID).Msg("hand job back; the heartbeat will try again")
+		}
+		return e.accepted, nil, e.err
+	}
 	return e.accepted, e.next, e.err
 }
 
