@@ -141,5 +141,8 @@ type JobView struct {
 	Logs       string // filled only when asked for
 }
 
+// TriggerRestart is the Trigger of a flow that takes up what another run of it did; the TriggerPath is that run.
+const TriggerRestart = "restart"
+
 // NewJobID returns a time-ordered id.
 func NewJobID() uuid.UUID { return uuid.Must(uuid.NewV7()) }

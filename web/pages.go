@@ -48,6 +48,7 @@ func (s *Server) pageRoutes(manual *docs.Manual, document []byte) []api.Route {
 		{Method: "GET", Path: "/docs", Name: "docs", Group: "pages", Access: api.Public, Summary: "The manual", Answer: html, Handle: page},
 		{Method: "GET", Path: "/docs/{page}", Name: "docsPage", Group: "pages", Access: api.Public, Summary: "A page of the manual", Answer: html, Handle: page},
 	}
+	routes = append(routes, s.approvalRoutes()...)
 	if s.cfg.UI == nil {
 		routes = append(routes, api.Route{Method: "GET", Path: "/", Name: "landing", Group: "pages", Access: api.Public,
 			Summary: "A page that says the daemon runs", Answer: html, Handle: s.landing})

@@ -31,6 +31,7 @@ type Config struct {
 
 	Auth       api.Authenticator
 	Jobs       api.Jobs
+	FlowRuns   api.FlowRuns
 	Scripts    api.Scripts
 	Flows      api.Flows
 	Schedules  api.Schedules
@@ -85,7 +86,7 @@ func New(cfg Config) (*Server, error) {
 		cfg.MaxBody = defaultMaxBody
 	}
 	base, giveUp := context.WithCancel(context.Background())
-	a, err := api.New(api.Config{Auth: cfg.Auth, Jobs: cfg.Jobs, Scripts: cfg.Scripts, Flows: cfg.Flows, Schedules: cfg.Schedules, Batches: cfg.Batches, Values: cfg.Values, Tokens: cfg.Tokens,
+	a, err := api.New(api.Config{Auth: cfg.Auth, Jobs: cfg.Jobs, FlowRuns: cfg.FlowRuns, Scripts: cfg.Scripts, Flows: cfg.Flows, Schedules: cfg.Schedules, Batches: cfg.Batches, Values: cfg.Values, Tokens: cfg.Tokens,
 		Workspaces: cfg.Workspaces, Health: cfg.Health, Metrics: cfg.Metrics, Version: cfg.Version,
 		WaitTimeout: cfg.WaitTimeout, Base: base, Log: cfg.Log})
 	if err != nil {

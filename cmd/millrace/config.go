@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -20,6 +21,7 @@ import (
 type config struct {
 	data        string
 	listen      string
+	publicURL   string // where people reach the server
 	databaseURL string
 	secretKey   string // file of the key of secrets
 	workspace   string
@@ -63,6 +65,7 @@ func parseConfig(args []string, env func(string) string, out io.Writer) (config,
 	}
 	fs.StringVar(&c.data, "data", or("data", defaultData()), "`folder` for the database, caches and the local socket")
 	fs.StringVar(&c.listen, "listen", or("listen", "127.0.0.1:8000"), "TCP `address` of the HTTP API")
+	fs.StringVar(&c.publicURL, "public-url", or("public-url", ""), "`URL` under which people reach this server, for links that it hands out; empty: http and the address of --listen")
 	fs.StringVar(&c.databaseURL, "database-url", or("database-url", ""), "PostgreSQL 15 to 18 to use, as a `URL`; empty: a private one in the data folder")
 	fs.StringVar(&c.secretKey, "secret-key-file", or("secret-key-file", ""), "`file` with the key that secret variables are encrypted with, made when it is not there; empty: secret.key in the data folder. Daemons of one database need the same")
 	fs.StringVar(&c.workspace, "workspace", or("workspace", "main"), "workspace that is made at the first start")
@@ -107,6 +110,9 @@ func (c *config) check(n numbers) error {
 	slots, drain, retention := n.slots, n.drain, n.retention
 	var errs []error
 	var err error
+	if u, err := url.Parse(c.publicURL); c.publicURL != "" && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https") {
+		errs = append(errs, fmt.Errorf("--public-url %q: give a URL such as https://mill.example.org", c.publicURL))
+	}
 	if c.lease, err = time.ParseDuration(n.lease); err != nil || c.lease < minLease {
 		errs = append(errs, fmt.Errorf("--lease %q: give a duration of at least %s, such as 30s", n.lease, minLease))
 	}

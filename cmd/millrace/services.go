@@ -221,6 +221,14 @@ func (d *daemon) baseURL() string {
 	return "http://" + net.JoinHostPort(host, port)
 }
 
+// publicURL is where people reach the server.
+func (d *daemon) publicURL() string {
+	if d.cfg.publicURL != "" {
+		return d.cfg.publicURL
+	}
+	return d.baseURL()
+}
+
 // counted counts the outcomes of an executor.
 type counted struct {
 	*execute.Executor

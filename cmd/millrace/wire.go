@@ -21,6 +21,7 @@ import (
 	"github.com/millrace/millrace/engine/deploy"
 	"github.com/millrace/millrace/engine/dispatch"
 	"github.com/millrace/millrace/engine/execute"
+	"github.com/millrace/millrace/engine/flow/control"
 	"github.com/millrace/millrace/engine/flow/runner"
 	"github.com/millrace/millrace/engine/jobs"
 	"github.com/millrace/millrace/engine/live"
@@ -225,8 +226,9 @@ func (d *daemon) startEngine(ctx context.Context) error {
 	workflows.Queue, workflows.Targets = q, d.jobs
 	host = workflow.New(workflows)
 	flows.Runner = runner.New(runner.Config{
-		Queue: q, Store: d.db, Catalog: d.jobs, Values: values, Expr: d.expressions(), Ended: ended(signals, q, part("flow")), Answered: signals.Publish, Log: part("flow"),
+		Queue: q, Store: d.db, Catalog: d.jobs, Values: values, Expr: d.expressions(), Ended: ended(signals, q, part("flow")), Answered: signals.Publish, Changed: signals.Publish, Log: part("flow"),
 	})
+	steering := control.New(control.Config{Store: d.db, Runner: flows.Runner, Catalog: d.jobs, Jobs: d.jobs, Gate: gate, Base: d.publicURL()})
 	deployed := deploy.New(scripts, gate, d.jobs, d.registry)
 	deployed.Check = d.jobs.CheckDevices
 	many, err := batches.New(batches.Config{DB: d.db, Queue: q, Jobs: d.jobs, Scripts: scripts, Flows: scripts.Flows(), Gate: gate, Log: part("batches")})
@@ -238,7 +240,7 @@ func (d *daemon) startEngine(ctx context.Context) error {
 		return err
 	}
 	d.server, err = web.New(web.Config{
-		Listen: d.cfg.listen, Socket: d.socket(), Version: cli.Version, Auth: gate, Jobs: d.jobs,
+		Listen: d.cfg.listen, Socket: d.socket(), Version: cli.Version, Auth: gate, Jobs: d.jobs, FlowRuns: steering,
 		Scripts: deployed, Flows: deploy.NewFlows(scripts.Flows(), gate, d.jobs, d.jobs, d.registry), Schedules: schedules, Batches: many, Values: values,
 		Tokens: gate.Tokens(), Workspaces: gate.Workspaces(), Health: health{d}, Metrics: metrics.Write, Log: part("web"),
 	})

@@ -16,6 +16,10 @@ func Env(baseURL string, token func(*engine.Job) string) func(*engine.Job) map[s
 		if j.Parent != nil {
 			root = j.Parent.String()
 		}
+		flow := ""
+		if j.Step != "" && j.Parent != nil {
+			flow = root
+		}
 		state := statePath(j)
 		return map[string]string{
 			"WM_WORKSPACE":        j.Workspace,
@@ -29,10 +33,10 @@ func Env(baseURL string, token func(*engine.Job) string) func(*engine.Job) map[s
 			"WM_JOB_ID":           id,
 			"WM_JOB_PATH":         j.Path,
 			"WM_ROOT_JOB_ID":      root,
-			"WM_FLOW_JOB_ID":      "",
+			"WM_FLOW_JOB_ID":      flow,
 			"WM_ROOT_FLOW_JOB_ID": "",
 			"WM_FLOW_PATH":        "",
-			"WM_FLOW_STEP_ID":     "",
+			"WM_FLOW_STEP_ID":     j.Step,
 			"WM_SCHEDULE_PATH":    schedulePath(j),
 			"WM_SCHEDULED_FOR":    scheduledFor(j),
 			"WM_PERMISSIONED_AS":  j.PermissionedAs,

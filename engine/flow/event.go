@@ -29,6 +29,7 @@ type Due struct{}
 
 // Vote is the answer of somebody who was asked for approval.
 type Vote struct {
+	N        int // which of the approvals that the gate got, from 1: one that was counted is not counted again
 	Approved bool
 	By       string
 }
@@ -42,7 +43,7 @@ func (Due) event()      {}
 func (Vote) event()     {}
 func (Canceled) event() {}
 
-// Effect is something to do: Start, Wait, Gate, Record, Answer, Stop or End. The effects of one event, and the state that comes with
+// Effect is something to do: Start, List, Chosen, Reuse, Wait, Gate, Record, RecordItem, Answer, Stop or End. The effects of one event, and the state that comes with
 // them, are stored together or not at all.
 type Effect interface{ effect() }
 
@@ -58,6 +59,7 @@ type Start struct {
 	Place   string
 	Args    map[string]json.RawMessage // of a job, or of the flow that the step runs
 	Iter    *Iter                      // of an iteration
+	Again   *Again                     // of a run that takes up what another did
 	Timeout time.Duration              // 0: none of its own
 	Attempt int                        // from 0
 }
@@ -74,13 +76,25 @@ type List struct {
 	Values json.RawMessage
 }
 
+// Chosen tells which branch was taken; -1: the default one.
+type Chosen struct {
+	Module *format.Module
+	Branch int
+}
+
+// Reuse has the first items of a module be those of the run that Run.Again names.
+type Reuse struct {
+	Module *format.Module
+	From   Again
+	Items  int
+}
+
 // Wait asks for Due at Run.Until.
 type Wait struct{ Until time.Time }
 
 // Gate asks for approvals of the module that ended: Run.Until is when patience ends.
 type Gate struct {
 	Module *format.Module
-	Groups json.RawMessage // of user_groups_required; nil: none
 	Until  time.Time
 }
 
@@ -117,6 +131,8 @@ type End struct {
 
 func (Start) effect()      {}
 func (List) effect()       {}
+func (Chosen) effect()     {}
+func (Reuse) effect()      {}
 func (Wait) effect()       {}
 func (Gate) effect()       {}
 func (Record) effect()     {}

@@ -186,8 +186,10 @@ func (r *hosted) effect(e Effect) {
 		h.note("gate %s", e.Module.ID)
 		if h.vote != nil {
 			if v := h.vote(n); v != nil {
-				for range max(e.Module.Suspend.RequiredEvents, 1) {
-					r.ready = append(r.ready, func() { r.step(*v) })
+				for i := range max(e.Module.Suspend.RequiredEvents, 1) {
+					one := *v
+					one.N = i + 1
+					r.ready = append(r.ready, func() { r.step(one) }, func() { r.step(one) }) // told twice, it counts once
 				}
 			}
 		}

@@ -84,6 +84,12 @@ type Run struct {
 	Failed *Ref `json:"failed,omitempty"`
 	// FailedAt is the id of that module.
 	FailedAt string `json:"failed_at,omitempty"`
+	// Gate is the module whose approvals the module at work sees: the one that waits for them, or the one before.
+	Gate string `json:"gate,omitempty"`
+	// Groups is the list of those who may approve, of a gate that names some.
+	Groups json.RawMessage `json:"groups,omitempty"`
+	// Again: it takes up what another run did. It must be Ready, with Last the result of what ended last there.
+	Again *Again `json:"again,omitempty"`
 }
 
 // Wake is when the run goes on by itself: when what it waits for is due, or its own time is over. Zero: it waits for events only.

@@ -67,6 +67,10 @@ func (s *stepper) look(field string) Look {
 }
 
 func (s *stepper) begin() {
+	if s.run.Again != nil {
+		s.takeUp()
+		return
+	}
 	s.run.Last = Ref{Args: true}
 	if s.def.Timeout > 0 {
 		s.run.Deadline = s.eval.Now().Add(s.def.Timeout)
@@ -120,6 +124,10 @@ func (s *stepper) enter() {
 
 // next goes on behind the module at work.
 func (s *stepper) next() {
+	if m := s.module(); m != nil && m.ID != s.run.Gate {
+		s.run.Gate = ""
+	}
+	s.run.Groups = nil
 	if s.run.At == AtPreprocessor {
 		s.run.At = 0
 	} else {
@@ -276,14 +284,17 @@ func (s *stepper) gate(m *format.Module) {
 	if patience <= 0 {
 		patience = format.DefaultSuspend
 	}
-	s.run.Phase, s.run.Votes = Waiting, 0
+	s.run.Phase, s.run.Votes, s.run.Gate, s.run.Groups = Waiting, 0, m.ID, groups
 	s.run.Until = s.eval.Now().Add(time.Duration(patience) * time.Second)
-	s.do(Gate{Module: m, Groups: groups, Until: s.run.Until})
+	s.do(Gate{Module: m, Until: s.run.Until})
 	s.do(Wait{Until: s.run.Until})
 }
 
 func (s *stepper) vote(v Vote) {
 	m := s.module()
+	if v.Approved && v.N <= s.run.Votes {
+		return
+	}
 	if !v.Approved {
 		s.refused(m, "SuspendDisapproved", "disapproved by "+v.By)
 		return

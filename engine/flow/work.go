@@ -25,7 +25,11 @@ func (s *stepper) work() {
 	case *format.Identity:
 		s.complete(true, s.run.Last)
 	case *format.RawScript, *format.Script, *format.SubFlow:
-		s.start(Start{Module: m, Step: m})
+		e := Start{Module: m, Step: m}
+		if a := s.again(); a != nil {
+			e.Again = a.Within
+		}
+		s.start(e)
 	case *format.ForLoop:
 		s.forLoop(b)
 	case *format.WhileLoop:
@@ -113,7 +117,14 @@ func (s *stepper) forLoop(b *format.ForLoop) {
 // branchOne chooses the first branch that holds.
 func (s *stepper) branchOne(b *format.BranchOne) {
 	chosen, modules := -1, b.Default
+	again := s.again()
 	for i, branch := range b.Branches {
+		if again != nil && again.Branch != nil { // what is within is taken up, so it is the same
+			if i == *again.Branch {
+				chosen, modules = i, branch.Modules
+			}
+			continue
+		}
 		if branch.Expr == "" {
 			continue
 		}
@@ -128,6 +139,7 @@ func (s *stepper) branchOne(b *format.BranchOne) {
 			break
 		}
 	}
+	s.do(Chosen{Module: s.module(), Branch: chosen})
 	if len(modules) == 0 { // nothing to do leaves the result as it is
 		s.complete(true, s.run.Last)
 		return
@@ -141,6 +153,13 @@ func (s *stepper) items(items *Items) {
 	if items.Len == 0 {
 		s.complete(true, Ref{Value: json.RawMessage("[]")})
 		return
+	}
+	if a := s.again(); a != nil && a.Item != nil {
+		items.Next = *a.Item
+		if items.Len >= 0 {
+			items.Next = min(items.Next, items.Len)
+		}
+		s.do(Reuse{Module: s.module(), From: *a, Items: items.Next})
 	}
 	s.more()
 }
@@ -243,6 +262,9 @@ func (it *Items) over() bool { return it.Stop || (it.Len >= 0 && it.Next >= it.L
 func (s *stepper) item(n int) {
 	m := s.module()
 	e := Start{Module: m, Item: n}
+	if a := s.again(); a != nil && (a.Item == nil && n == 0 || a.Item != nil && *a.Item == n) {
+		e.Again = a.Within
+	}
 	switch b := m.Value.(type) {
 	case *format.ForLoop:
 		e.Modules, e.Place, e.Iter = b.Modules, "loop", &Iter{Index: n}

@@ -69,6 +69,12 @@ type FlowJob struct {
 	Own  bool      // of a job that is born running: in the slot of a job that ends in the same operation. Not kept
 }
 
+// Items of FlowSteps that are none: the list that a loop runs over, and the number of the branch that was taken (-1: the default).
+const (
+	FlowListItem   = -1
+	FlowBranchItem = -2
+)
+
 // FlowStep is the end of a module, or of an item that never was a job.
 type FlowStep struct {
 	Run     uuid.UUID

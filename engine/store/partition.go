@@ -15,6 +15,7 @@ import (
 var partitioned = []struct{ table, key string }{
 	{"job", "id"}, {"done", "id"}, {"job_log", "job_id"}, {"contact", "job_id"}, {"flow_run", "id"}, {"flow_step", "run"},
 	{"checkpoint", "job"},
+	{"flow_vote", "job"}, {"flow_user_state", "run"}, {"flow_restart", "id"},
 }
 
 // partitionLock keeps processes from making partitions at the same time.

@@ -30,7 +30,7 @@ func TestPartitions(t *testing.T) {
 		t.Fatalf("it is in %s", got)
 	}
 	made, dropped, err := db.Partition(ctx, now, 2, 0)
-	if made != 3*7 || dropped != 0 || err != nil {
+	if made != 3*10 || dropped != 0 || err != nil {
 		t.Fatalf("made %d, dropped %d, %v", made, dropped, err)
 	}
 	this := store.PartitionName("job", store.WeekOf(now))

@@ -63,6 +63,8 @@ insert into flow_step (run, n, module, ok, skipped) select tid(1000000 + 1000 * 
 insert into flow_version (workspace, path, summary, doc, value, tag, timeout_ms, created_by, message, current)
 	select 'main', 'f/x/' || i % 500, '', '', '{}', '', 0, 'ann', '', i > 4500 from generate_series(1, 5000) i;
 insert into checkpoint (job, n, key, kind, name, ok, tries) select tid(1000000 + 1000 * i), n, 'a_' || n, 'step', 'a', true, 0 from generate_series(1, 500) i, generate_series(1, 5) n;
+insert into flow_vote (job, resume_id, run, module, approved, approver, account) select tid(1000000 + 1000 * i), 1, tid(1000000 + 1000 * i), 'a', true, '', '' from generate_series(1, 500) i;
+insert into flow_user_state (run, key, value) select tid(1000000 + 1000 * i), 'k', '1' from generate_series(1, 500) i;
 insert into tick (workspace, path, at, state) select 'main', 'u/ann/s' || 1 + i % 200, now() - i * interval '1 minute', 'done' from generate_series(1, 20000) i;
 analyze`
 

@@ -26,7 +26,7 @@ const (
 // tables are those whose statements are looked at.
 var tables = map[string]map[string]want{
 	"job": merge(jobWrites, jobReads), "output": outputWants, "contact": contactWants, "worker": workerWants, "spec": specWants, "gate": gateWants,
-	"debounce": debounceWants, "flow": flowWants, "flowversion": versionWants, "batch": batchWants, "schedule": scheduleWants, "partition": partitionWants,
+	"debounce": debounceWants, "flow": flowWants, "vote": voteWants, "flowversion": versionWants, "batch": batchWants, "schedule": scheduleWants, "partition": partitionWants,
 	"tidy":  tidyWants,
 	"cache": cacheWants, "purge": purgeWants,
 }
@@ -57,6 +57,23 @@ var flowWants = map[string]want{
 	"FlowDue":      {hot: true, args: `200`},
 	"FlowNextDue":  {hot: true},
 	"FlowChildren": {hot: true, args: `tid(1001000)`},
+
+	"FlowJobsOf":       {hot: true, args: `tid(1001000), 1000`},
+	"FlowRestartPut":   {args: `tid(1001000), '{}'`},
+	"FlowRestartGet":   {hot: true, args: `tid(1001000)`},
+	"FlowUserStatePut": {args: `tid(1001000), 'k', '1'`},
+	"FlowUserStateGet": {hot: true, args: `tid(1001000), 'k'`},
+	"FlowUserStates":   {hot: true, args: `tid(1001000)`},
+}
+
+var voteWants = map[string]want{
+	"WorkspaceKeyMake": {why: "once for a workspace"},
+	"WorkspaceKey":     {args: `'main'`},
+	"VotePut":          {args: `tid(1001000), 1, tid(1), 'a', true, '', '', '{}'`},
+	"VoteGet":          {hot: true, args: `tid(1001000), 1`},
+	"VotesOf":          {hot: true, args: `tid(1001000), 'a'`},
+	"VotesFree":        {hot: true, args: `tid(1001000), 10`},
+	"VoteTake":         {args: `tid(1001000), 1, tid(1001000), 'a'`},
 }
 
 // versionWants: 5,000 versions of 500 flows.

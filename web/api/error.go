@@ -59,6 +59,12 @@ func (h *API) fail(ctx *fasthttp.RequestCtx, err error) {
 	Text(ctx, status, head+": "+describe(err))
 }
 
+// Describe says what was wrong for a page: the status and one line.
+func Describe(err error) (status int, text string) {
+	status, _ = statusOf(engine.CodeOf(err))
+	return status, describe(err)
+}
+
 // describe says what was wrong in one line, without the name of the inner operation.
 func describe(err error) string {
 	var e *engine.Error

@@ -58,11 +58,14 @@ func (h *API) getJob(a *Ask) error {
 	if err != nil {
 		return err
 	}
-	return answerJob(a, v)
+	return h.answerJob(a, v)
 }
 
-func answerJob(a *Ask, v *engine.JobView) error {
+func (h *API) answerJob(a *Ask, v *engine.JobView) error {
 	j, err := viewJob(v)
+	if err == nil {
+		err = h.withFlow(a, j)
+	}
 	if err != nil {
 		return err
 	}
@@ -136,7 +139,7 @@ func (h *API) getCompleted(a *Ask) error {
 	if err != nil {
 		return err
 	}
-	return answerJob(a, v)
+	return h.answerJob(a, v)
 }
 
 func (h *API) getResult(a *Ask) error {

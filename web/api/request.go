@@ -17,6 +17,8 @@ import (
 type Ask struct {
 	*fasthttp.RequestCtx
 	Who       engine.Principal
+	test      engine.FlowTest // of a preview of a flow that runs a part of it
+	part      bool            // it does
 	Workspace string          // "" on routes without one
 	Base      context.Context // ends when the daemon gives up on requests; not when the client goes away
 }

@@ -10,6 +10,7 @@ const (
 	Public Access = iota // no credentials
 	User                 // anybody who is known, inside the workspaces open to them
 	Admin                // administrators of the instance
+	Link                 // whoever has a link that was made for it; who is known is known
 )
 
 // Route is one operation: all that the router, the checks at the door and the OpenAPI document need to know of it.

@@ -125,6 +125,7 @@ func (h *API) flowPreviewRequest(a *Ask) (engine.RunRequest, error) {
 	if len(p.Value) == 0 {
 		return r, invalid("a preview of a flow needs value")
 	}
+	a.test, a.part = flowTest(&p)
 	if p.Tag != "" {
 		r.Tag = p.Tag
 	}
@@ -150,13 +151,21 @@ func (h *API) ask(request func(*Ask) (engine.RunRequest, error)) func(*Ask) erro
 		if err != nil {
 			return err
 		}
-		id, err := h.jobs.Run(a.Base, a.Who, r)
+		id, err := h.start(a, r)
 		if err != nil {
 			return err
 		}
 		Text(a.RequestCtx, statusNew, id.String())
 		return nil
 	}
+}
+
+// start runs r, or the part of it that the request asks for.
+func (h *API) start(a *Ask, r engine.RunRequest) (uuid.UUID, error) {
+	if a.part {
+		return h.flowRuns.Test(a.Base, a.Who, r, a.test)
+	}
+	return h.jobs.Run(a.Base, a.Who, r)
 }
 
 // askAndWait runs what request describes and answers with the result.
@@ -167,7 +176,7 @@ func (h *API) askAndWait(request func(*Ask) (engine.RunRequest, error)) func(*As
 			return err
 		}
 		r.Awaited = true
-		id, err := h.jobs.Run(a.Base, a.Who, r)
+		id, err := h.start(a, r)
 		if err != nil {
 			return err
 		}

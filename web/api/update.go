@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -55,7 +56,8 @@ type follow struct {
 	onlyResult     bool
 	noLogs         bool
 	fast           bool
-	utf16LogOffset bool // the client counts JavaScript characters
+	flow, fresh    []byte // status of the flow that the client has, and the last one looked at
+	utf16LogOffset bool   // the client counts JavaScript characters
 }
 
 func (h *API) follow(a *Ask) (*follow, error) {
@@ -100,7 +102,11 @@ func (f *follow) look() (wire.Update, *engine.Update, error) {
 		logs = ""
 	}
 	v := u.View
-	return wire.Update{Running: v.State == engine.StateRunning, Completed: done(v.State), NewLogs: logs, LogOffset: end,
+	status, err := f.flowStatus(v)
+	if err != nil {
+		return wire.Update{}, nil, err
+	}
+	return wire.Update{FlowStatus: status, Running: v.State == engine.StateRunning, Completed: done(v.State), NewLogs: logs, LogOffset: end,
 		NewResultStream: u.Stream, StreamOffset: u.StreamOffset, MemPeak: v.MemoryPeak / 1024}, u, nil
 }
 
@@ -121,6 +127,21 @@ func skipUTF16(s string, n int64) (rest string, length int64) {
 
 func (f *follow) news(u wire.Update) bool {
 	return u.Completed || u.Running != f.running || u.NewLogs != "" || u.NewResultStream != ""
+}
+
+// flowStatus is how far a flow is, when that is news.
+func (f *follow) flowStatus(v *engine.JobView) (*engine.FlowStatus, error) {
+	if !isFlow(v.Kind) {
+		return nil, nil
+	}
+	status, _, err := f.h.flowRuns.Status(f.base, f.who, f.workspace, f.id)
+	if err != nil {
+		return nil, err
+	}
+	if f.fresh, err = encode(status); err != nil || bytes.Equal(f.fresh, f.flow) {
+		return nil, err
+	}
+	return status, nil
 }
 
 func (h *API) getUpdate(a *Ask) error {
@@ -197,7 +218,7 @@ func (f *follow) events(w *stream.Writer, changed <-chan struct{}) error {
 		if err != nil {
 			return f.apologise(w, err)
 		}
-		if first || f.news(u) {
+		if first || f.news(u) || u.FlowStatus != nil {
 			if err := f.tell(w, u, full); err != nil || u.Completed {
 				return err
 			}
@@ -244,7 +265,7 @@ func (f *follow) pause() error {
 
 func (f *follow) tell(w *stream.Writer, u wire.Update, full *engine.Update) error {
 	u.Type = "update"
-	f.log, f.stream, f.running = u.LogOffset, u.StreamOffset, u.Running
+	f.log, f.stream, f.running, f.flow = u.LogOffset, u.StreamOffset, u.Running, f.fresh
 	if u.Completed {
 		if f.onlyResult {
 			r, err := resultOf(full.View)
@@ -254,6 +275,9 @@ func (f *follow) tell(w *stream.Writer, u wire.Update, full *engine.Update) erro
 			u.OnlyResult = &r
 		} else {
 			j, err := viewJob(full.View)
+			if err == nil && isFlow(j.JobKind) {
+				j.FlowStatus, j.RawFlow, err = f.h.flowRuns.Status(f.base, f.who, f.workspace, f.id)
+			}
 			if err != nil {
 				return err
 			}

@@ -23,6 +23,9 @@ var pathParams = map[string]string{
 	"prefix":    "the token's first characters, as listed",
 	"millis":    "Unix milliseconds",
 	"page":      "name of a page",
+	"resume_id": "number of the link",
+	"signature": "of the link, as job_signature answers it",
+	"key":       "under which the value is kept",
 }
 
 var inPath = regexp.MustCompile(`\{([a-z_]+)(?::\*)?\}`)
@@ -74,7 +77,7 @@ func operation(r api.Route, s *schemas) object {
 	if r.Body.Type != "" {
 		op["requestBody"] = object{"content": object{r.Body.Type: object{"schema": s.of(r.Body)}}}
 	}
-	if r.Access == api.Public {
+	if r.Access == api.Public || r.Access == api.Link {
 		op["security"] = []object{}
 	} else {
 		op["security"] = []object{{"bearer": []string{}}, {"cookie": []string{}}, {"query": []string{}}}

@@ -67,6 +67,9 @@ func (r *Resolver) Who(base context.Context, ctx *fasthttp.RequestCtx) (engine.P
 		Hint: "send 'Authorization: Bearer TOKEN'; 'millrace token create' on the host makes one"}
 }
 
+// Claims tells whether the request brings credentials, which are then to be right.
+func (r *Resolver) Claims(ctx *fasthttp.RequestCtx) bool { return secretOf(ctx) != "" }
+
 // refused keeps errors that say what they are and turns nameless ones into Unauthorized: a doubt never lets in.
 func refused(err error) error {
 	var e *engine.Error

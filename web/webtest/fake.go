@@ -22,6 +22,8 @@ type Engine struct {
 	Work func(engine.RunRequest) *engine.Outcome
 	// Broken, if set, is the error of every call.
 	Broken error
+	// Asks is what the approvals of flows ask; nil: nothing much.
+	Asks *engine.Approval
 
 	mu         sync.Mutex
 	jobs       map[uuid.UUID]*fakeJob
@@ -37,6 +39,10 @@ type Engine struct {
 	batchOrder []uuid.UUID
 	ticks      []engine.Tick
 	calendars  []engine.Calendar
+	states     map[string]json.RawMessage
+	answers    []engine.Answer
+	restarts   []engine.RestartRequest
+	tests      []engine.FlowTest
 }
 
 type fakeJob struct {
@@ -50,7 +56,7 @@ type fakeJob struct {
 // NewEngine returns an engine with a workspace main, the tokens "admin-secret", "user-secret" and "bound-secret" (bound
 // to the workspace other), and one script, flow, schedule and calendar at f/demo/hello.
 func NewEngine() *Engine {
-	e := &Engine{jobs: map[uuid.UUID]*fakeJob{}, keys: map[string]uuid.UUID{}, tokens: map[string]engine.Token{}}
+	e := &Engine{jobs: map[uuid.UUID]*fakeJob{}, keys: map[string]uuid.UUID{}, tokens: map[string]engine.Token{}, states: map[string]json.RawMessage{}}
 	e.workspaces = []engine.Workspace{{ID: "main", Name: "Main"}, {ID: "other", Name: "Other"}}
 	e.tokens["admin-secret"] = engine.Token{Prefix: "admin-s", Username: "root", Email: "root@localhost", Admin: true}
 	e.tokens["user-secret"] = engine.Token{Prefix: "user-s", Username: "ann", Email: "ann@localhost"}
@@ -142,6 +148,9 @@ func (e *Engine) Run(_ context.Context, p engine.Principal, r engine.RunRequest)
 		job.Kind, job.Path, job.Hash, out.Result = engine.KindFlow, f.Path, f.Hash(), f.Value
 	} else if r.Source != "" {
 		job.Kind = engine.KindPreview
+		if r.Kind != "" {
+			job.Kind = r.Kind
+		}
 	} else {
 		s, err := e.script(r)
 		if err != nil {

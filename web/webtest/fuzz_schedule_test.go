@@ -31,7 +31,7 @@ func FuzzSchedule(f *testing.F) {
 		f.Add([]byte(s))
 	}
 	e := NewEngine()
-	s, err := web.New(web.Config{Socket: "unused", Auth: Accounts{Engine: e}, Jobs: e, Batches: Batches{e}, Values: NewValues(e), Scripts: Scripts{e}, Flows: Flows{e}, Schedules: Schedules{e},
+	s, err := web.New(web.Config{Socket: "unused", Auth: Accounts{Engine: e}, Jobs: e, FlowRuns: FlowRuns{e}, Batches: Batches{e}, Values: NewValues(e), Scripts: Scripts{e}, Flows: Flows{e}, Schedules: Schedules{e},
 		Tokens: Tokens{e}, Workspaces: Workspaces{e}, Health: e, Log: zerolog.Nop()})
 	if err != nil {
 		f.Fatal(err)

@@ -24,7 +24,7 @@ func FuzzRun(f *testing.F) {
 	f.Add(false, "", "payload=eyJhIjoxfQ&n=1e999&s=%22", []byte(nil))
 	f.Add(false, "", "job_id=x&priority=99999999999999999999", []byte(nil))
 	e := NewEngine()
-	s, err := web.New(web.Config{Socket: "unused", Auth: Accounts{Engine: e}, Jobs: e, Scripts: Scripts{e}, Flows: Flows{e}, Schedules: Schedules{e}, Batches: Batches{e}, Values: NewValues(e), Tokens: Tokens{e},
+	s, err := web.New(web.Config{Socket: "unused", Auth: Accounts{Engine: e}, Jobs: e, FlowRuns: FlowRuns{e}, Scripts: Scripts{e}, Flows: Flows{e}, Schedules: Schedules{e}, Batches: Batches{e}, Values: NewValues(e), Tokens: Tokens{e},
 		Workspaces: Workspaces{e}, Health: e, WaitTimeout: time.Millisecond, Log: zerolog.Nop()}) // scheduled runs would hold it up
 	if err != nil {
 		f.Fatal(err)

@@ -109,7 +109,7 @@ func TestStrangerOnTheSocket(t *testing.T) {
 }
 
 func config(e *Engine, socket string) web.Config {
-	return web.Config{Socket: socket, Auth: Accounts{Engine: e}, Jobs: e, Scripts: Scripts{e}, Flows: Flows{e}, Schedules: Schedules{e}, Batches: Batches{e}, Values: NewValues(e), Tokens: Tokens{e}, Workspaces: Workspaces{e}, Health: e, Log: zerolog.Nop()}
+	return web.Config{Socket: socket, Auth: Accounts{Engine: e}, Jobs: e, FlowRuns: FlowRuns{e}, Scripts: Scripts{e}, Flows: Flows{e}, Schedules: Schedules{e}, Batches: Batches{e}, Values: NewValues(e), Tokens: Tokens{e}, Workspaces: Workspaces{e}, Health: e, Log: zerolog.Nop()}
 }
 
 func TestSocketPath(t *testing.T) {
@@ -163,6 +163,7 @@ func TestConfigDiesAtBirth(t *testing.T) {
 		"neither Listen": func(c *web.Config) { c.Socket = "" },
 		"Jobs":           func(c *web.Config) { c.Jobs = nil },
 		"Schedules":      func(c *web.Config) { c.Schedules = nil },
+		"FlowRuns":       func(c *web.Config) { c.FlowRuns = nil },
 		"Auth":           func(c *web.Config) { c.Auth = nil },
 		"MaxBody":        func(c *web.Config) { c.MaxBody = -1 },
 		"WaitTimeout":    func(c *web.Config) { c.WaitTimeout = -1 },

@@ -13,6 +13,7 @@
 //	Finish     the outcome of a step's job
 //	End        that of a step which no process runs: canceled while it was queued, or lost too often
 //	Cancel     the end from outside
+//	Count      answers to a flow that waits for approval were stored
 //	loop       runs whose time has come
 package runner
 
@@ -56,6 +57,10 @@ type Store interface {
 	FlowHolds(ctx context.Context, a store.FlowAttempt) (bool, error)
 	FlowChildren(ctx context.Context, run uuid.UUID) ([]store.FlowChild, error)
 	CacheGet(ctx context.Context, key []byte) (uuid.UUID, error)
+	FlowRestart(ctx context.Context, id uuid.UUID) (json.RawMessage, error)
+	FlowUserState(ctx context.Context, root uuid.UUID, key string) (json.RawMessage, error)
+	VotesOf(ctx context.Context, run uuid.UUID, module string) ([]store.Vote, error)
+	VoteTake(ctx context.Context, flow, run uuid.UUID, module string, limit int) error
 }
 
 // Catalog finds what flows name.
@@ -96,8 +101,10 @@ type Config struct {
 	Ended func(j *engine.Job, o engine.Outcome)
 	// Answered is told of runs that have an answer for those while they go on; see Runner.Answer.
 	Answered func(id uuid.UUID)
-	Poll     time.Duration // how often runs that are due are looked for, at least; 1 s
-	Log      zerolog.Logger
+	// Changed is told of runs that have gone on, for those who watch them; nil: nobody does.
+	Changed func(run uuid.UUID)
+	Poll    time.Duration // how often runs that are due are looked for, at least; 1 s
+	Log     zerolog.Logger
 }
 
 // Runner is safe for concurrent use.

@@ -11,6 +11,7 @@ import (
 	"github.com/millrace/millrace/engine/expr"
 	"github.com/millrace/millrace/engine/flow"
 	"github.com/millrace/millrace/engine/flow/format"
+	"github.com/millrace/millrace/engine/store"
 )
 
 // eval answers what a flow asks about one run.
@@ -100,7 +101,15 @@ func (s *scope) Fetch(ctx context.Context, ref expr.Ref) (json.RawMessage, error
 		return json.Marshal(x.root)
 	case "started_at":
 		return json.Marshal(x.job.CreatedAt)
-	case "params", "resume", "resumes", "approvers", "flow_user_state":
+	case "resume", "resumes", "approvers":
+		return s.approvals(ctx, ref.Name)
+	case "flow_user_state":
+		v, err := o.runner.cfg.Store.FlowUserState(ctx, x.root, ref.Key)
+		if store.IsNotFound(err) {
+			return nil, nil
+		}
+		return v, err
+	case "params":
 		return nil, nil
 	case "variable":
 		if o.runner.cfg.Values == nil {

@@ -26,6 +26,7 @@ type event struct {
 	end   *engine.Outcome
 	job   *engine.Job
 	slot  []string
+	votes bool // answers to a run that waits for them are to be counted
 
 	done     chan struct{}
 	accepted bool
@@ -289,6 +290,7 @@ func (r *Runner) recall(ctx context.Context, x *run) error {
 		switch {
 		case s.Item == nil:
 			x.record(s.Module, ref)
+		case *s.Item == branchItem:
 		case *s.Item == listItem:
 			var list []json.RawMessage
 			if err := json.Unmarshal(s.Value, &list); err != nil {

@@ -3,6 +3,7 @@ package runner
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"time"
 
 	"github.com/google/uuid"
@@ -27,6 +28,7 @@ type operation struct {
 	owned   map[uuid.UUID]*event         // in whose slot a job is to run
 	stops   []uuid.UUID                  // runs whose jobs are to be canceled
 	answers []*run                       // that have an answer for who waits for them
+	gates   []uuid.UUID                  // runs that wait for approvals now
 }
 
 type todo struct {
@@ -46,7 +48,15 @@ func (o *operation) event(e *event) error {
 	if c, ok := e.what.(flow.Canceled); ok {
 		x.canceled = c
 	}
-	if e.end == nil {
+	switch {
+	case e.votes:
+		return o.count(x)
+	case e.end == nil:
+		if _, due := e.what.(flow.Due); due && x.state.Phase == flow.Waiting { // an answer that nobody told us of is still one
+			if err := o.count(x); err != nil {
+				return err
+			}
+		}
 		return o.step(x, e.what)
 	}
 	out := *e.end
@@ -106,6 +116,11 @@ func (o *operation) begin(e *event) error {
 	o.line.runs[x.job.ID] = x
 	o.runner.remember(x)
 	o.touched[x.job.ID] = x
+	if x.job.Trigger == engine.TriggerRestart && x.parent == nil {
+		if err := o.origin(x); err != nil {
+			return err
+		}
+	}
 	return o.step(x, flow.Begin{})
 }
 
@@ -185,6 +200,13 @@ func (o *operation) effect(x *run, e flow.Effect) error {
 		clear(x.items)
 		item := int32(listItem)
 		o.row(x, store.FlowStep{Module: e.Module.ID, Item: &item, OK: true, Value: e.Values})
+	case flow.Chosen:
+		item := int32(branchItem)
+		o.row(x, store.FlowStep{Module: e.Module.ID, Item: &item, OK: true, Value: fmt.Appendf(nil, "%d", e.Branch)})
+	case flow.Reuse:
+		return o.reuseItems(x, e)
+	case flow.Gate:
+		o.gates = append(o.gates, x.job.ID)
 	case flow.RecordItem:
 		ref, err := o.inline(x, e.Result)
 		if err != nil {
@@ -211,7 +233,7 @@ func (o *operation) effect(x *run, e flow.Effect) error {
 		}
 		x.state.Answer = &ref
 		o.answers = append(o.answers, x)
-	case flow.Wait, flow.Gate: // the time is in the state
+	case flow.Wait: // the time is in the state
 	}
 	return nil
 }
@@ -362,6 +384,10 @@ func (o *operation) committed(events []*event, claims []*engine.Claim) {
 		default:
 		}
 	}
+	for _, id := range o.gates { // answers may have come before
+		go r.look(context.WithoutCancel(o.ctx), id)
+	}
+	o.changed()
 	for _, id := range o.stops {
 		go r.stopJobs(context.WithoutCancel(o.ctx), id)
 	}

@@ -12,10 +12,14 @@ import (
 	"github.com/millrace/millrace/engine"
 	"github.com/millrace/millrace/engine/flow"
 	"github.com/millrace/millrace/engine/flow/format"
+	"github.com/millrace/millrace/engine/store"
 )
 
-// listItem is the number under which the list of a loop is stored among its items.
-const listItem = -1
+// Numbers under which other things than items are stored among them: the list of a loop, the branch that was taken.
+const (
+	listItem   = store.FlowListItem
+	branchItem = store.FlowBranchItem
+)
 
 // run is a run in memory.
 type run struct {
@@ -78,7 +82,7 @@ func (r *Runner) define(ctx context.Context, x *run) error {
 			return fmt.Errorf("run %s: %w", x.job.ID, errNoFlow)
 		}
 		x.value = from.value
-		modules, err := modulesAt(x.value, x.place)
+		modules, err := ModulesAt(x.value, x.place)
 		if err != nil {
 			return err
 		}
@@ -97,29 +101,29 @@ func (r *Runner) define(ctx context.Context, x *run) error {
 		if err != nil {
 			return err
 		}
-		if x.fresh && (f.Value.PreprocessorModule == nil || !external(x.job)) {
+		if x.fresh && (f.Value.PreprocessorModule == nil || !External(x.job)) {
 			if err := r.cfg.Catalog.Arguments(f, x.job.Args); err != nil {
 				return err
 			}
 		}
 		x.value = &f.Value
 	}
-	x.flow = flow.Root(x.value, external(x.job))
+	x.flow = flow.Root(x.value, External(x.job))
 	x.flow.Timeout = x.job.Timeout
 	return nil
 }
 
-// external tells whether a trigger asked for a flow, and not a person, a program or another flow.
-func external(j *engine.Job) bool {
+// External tells whether a trigger asked for a flow, and not a person, a program or another flow.
+func External(j *engine.Job) bool {
 	switch j.Trigger {
-	case "", "api", "cli", "ui", "schedule", "flow":
+	case engine.TriggerRestart, "", "api", "cli", "ui", "schedule", "flow":
 		return false
 	}
 	return true
 }
 
-// modulesAt finds the list of modules that a place names: "a/loop/b/branch-2".
-func modulesAt(v *format.Value, place string) ([]*format.Module, error) {
+// ModulesAt finds the list of modules that a place names: "a/loop/b/branch-2".
+func ModulesAt(v *format.Value, place string) ([]*format.Module, error) {
 	parts := strings.Split(place, "/")
 	var list []*format.Module
 	for i := 0; i+1 < len(parts); i += 2 {

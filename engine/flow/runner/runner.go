@@ -79,9 +79,8 @@ func (r *Runner) Cancel(ctx context.Context, id uuid.UUID, by, reason string) er
 	return r.tell(ctx, id, flow.Canceled{By: by, Reason: reason})
 }
 
-// Vote answers a run that waits for approval.
-func (r *Runner) Vote(ctx context.Context, id uuid.UUID, v flow.Vote) error {
-	return r.tell(ctx, id, v)
+func (r *Runner) tell(ctx context.Context, id uuid.UUID, what flow.Event) error {
+	return r.send(ctx, &event{run: id, what: what})
 }
 
 // Answer is what a run that goes on has given those who wait for it; false: nothing yet.
@@ -104,12 +103,11 @@ func (r *Runner) Answer(ctx context.Context, id uuid.UUID) (json.RawMessage, boo
 	return orNull(v), err == nil, err
 }
 
-func (r *Runner) tell(ctx context.Context, id uuid.UUID, what flow.Event) error {
-	root, err := r.root(ctx, id)
+func (r *Runner) send(ctx context.Context, e *event) error {
+	root, err := r.root(ctx, e.run)
 	if err != nil {
 		return err
 	}
-	e := &event{run: id, what: what}
 	r.handle(ctx, root, e)
 	return e.err
 }

@@ -165,8 +165,17 @@ func (o *operation) bear(x *run, e flow.Start, j *engine.Job, def uuid.UUID, pla
 	f.Item = &item
 	c := newRun(j, x.root, def, place)
 	c.parent, c.item, c.iter = x, j.Item, e.Iter
+	c.state.Again = e.Again
 	if err := o.runner.define(o.ctx, c); err != nil {
 		return o.unborn(x, e, err)
+	}
+	if e.Again != nil {
+		if err := o.takeUp(c); err != nil {
+			if engine.CodeOf(err) == engine.Unavailable {
+				return err
+			}
+			return o.unborn(x, e, err)
+		}
 	}
 	o.line.runs[j.ID] = c
 	o.runner.remember(c)

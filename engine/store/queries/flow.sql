@@ -158,3 +158,28 @@ select scheduled_for - now() from q where state = 6 and scheduled_for < timestam
 -- name: FlowChildren
 -- What of a run is queued or at work.
 select q.id, q.state from job j join q on q.id = j.id where j.parent = $1 order by q.id;
+
+-- name: FlowJobsOf
+-- The jobs of a run, whatever became of them.
+select j.id, j.step, j.item, coalesce(d.state, q.state), coalesce(d.started_at, q.started_at), d.finished_at
+from job j
+left join q on q.id = j.id
+left join done d on d.id = j.id
+where j.parent = $1 and j.step is not null
+order by j.id
+limit $2;
+
+-- name: FlowRestartPut
+insert into flow_restart (id, origin) values ($1, $2);
+
+-- name: FlowRestartGet
+select origin from flow_restart where id = $1;
+
+-- name: FlowUserStatePut
+insert into flow_user_state (run, key, value) values ($1, $2, $3) on conflict (run, key) do update set value = excluded.value;
+
+-- name: FlowUserStateGet
+select value from flow_user_state where run = $1 and key = $2;
+
+-- name: FlowUserStates
+select key, value from flow_user_state where run = $1 order by key;

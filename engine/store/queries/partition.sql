@@ -24,5 +24,11 @@ with old as (
     delete from flow_step_default where run in (select id from old)
 ), checkpoints as (
     delete from checkpoint_default where job in (select id from old)
+), votes as (
+    delete from flow_vote_default where job in (select id from old)
+), states as (
+    delete from flow_user_state_default where run in (select id from old)
+), restarts as (
+    delete from flow_restart_default where id in (select id from old)
 )
 delete from job_default where id in (select id from old);
