@@ -28,8 +28,10 @@ type RunRequest struct {
 	Trigger        string
 	TriggerPath    string
 	Batch          *uuid.UUID
-	Awaited        bool  // the caller is going to wait for the outcome
-	QueueLimit     int64 // so many waiting jobs of the same tag already, and the run is refused (TooMany); 0: no bound of the request's own
+	// Event is the request itself, for a flow with a preprocessor, which makes the arguments of it. Nil: the arguments are as they are.
+	Event      json.RawMessage
+	Awaited    bool  // the caller is going to wait for the outcome
+	QueueLimit int64 // so many waiting jobs of the same tag already, and the run is refused (TooMany); 0: no bound of the request's own
 }
 
 // JobFilter selects jobs for a list. Zero fields do not filter.

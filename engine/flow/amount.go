@@ -44,3 +44,12 @@ func (s *stepper) number(in *format.Input, l Look) (float64, error) {
 	}
 	return f, nil
 }
+
+// wholeInput gives a job the arguments of the flow.
+func (s *stepper) wholeInput(e *Start, l Look) error {
+	v, err := s.eval.Value(format.Expression("flow_input"), l)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(v, &e.Args)
+}

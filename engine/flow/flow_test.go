@@ -156,7 +156,12 @@ func TestPreprocessor(t *testing.T) {
 	v := parse(t, `{"modules":`+modules(module("i", `{"type":"identity"}`, ""))+`,"preprocessor_module":`+raw("preprocessor", "")+`}`)
 	for external, want := range map[bool]string{true: `{"made":2}`, false: `{}`} {
 		h := newHost(t)
-		h.job = func(string, int, map[string]json.RawMessage) (any, bool) { return map[string]int{"made": 2}, true }
+		h.job = func(_ string, _ int, args map[string]json.RawMessage) (any, bool) {
+			if len(args) == 0 {
+				t.Error("it is not given what the trigger sent")
+			}
+			return map[string]int{"made": 2}, true
+		}
 		r := h.begin(Root(v, external), nil, 0)
 		r.step(Begin{})
 		h.drive(r)

@@ -63,6 +63,12 @@ func (s *stepper) start(e Start) {
 		}
 		e.Args[name] = v
 	}
+	if s.run.At == AtPreprocessor && len(inputs) == 0 { // it is called with what the trigger sent
+		if err := s.wholeInput(&e, l); err != nil {
+			s.complete(false, s.broken("input_transforms", err))
+			return
+		}
+	}
 	if e.Step.Timeout != nil {
 		l.Field = "timeout"
 		d, err := s.amount(e.Step.Timeout, l)

@@ -3,6 +3,7 @@ package jobs
 import (
 	"context"
 	"encoding/json"
+	"slices"
 
 	"github.com/millrace/millrace/engine"
 	"github.com/millrace/millrace/engine/flow/check"
@@ -44,6 +45,9 @@ func (s *Jobs) versionTarget(ctx context.Context, r engine.RunRequest, j *engine
 	as, _, err := s.cfg.Flows.Flow(ctx, r.Workspace, f.Path, j.Hash)
 	if err != nil {
 		return err
+	}
+	if as.Value.PreprocessorModule != nil && r.Event != nil {
+		j.Trigger, j.Args = "webhook", slices.Concat([]byte(`{"event":`), r.Event, []byte("}"))
 	}
 	for _, tag := range []string{as.Tag, FlowTag} {
 		if j.Tag == "" {

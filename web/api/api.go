@@ -137,6 +137,7 @@ func (h *API) runRoutes() []Route {
 	args := AnyJSON("the arguments as an object; anything else becomes the argument body")
 	id, result := TextOf("the job's id"), AnyJSON("the result, byte for byte; 500 with {\"error\": ...} when the job failed, 504 when it takes longer than the server waits")
 	get := join([]Param{payloadParam}, runParams)
+	onFlow, onFlowGet := join(runParams, []Param{skipPreprocessor}), join(get, []Param{skipPreprocessor})
 	return []Route{
 		{Method: "POST", Path: j + "run/p/{path:*}", Name: "runScriptByPath", Group: "run", Access: User, Params: runParams, Status: statusNew,
 			Summary: "Runs a script", Body: args, Answer: id, Handle: h.ask(h.byPath)},
@@ -156,17 +157,17 @@ func (h *API) runRoutes() []Route {
 			Summary: "Runs one version of a script and answers its result", Body: args, Answer: result, Handle: h.askAndWait(h.byHash)},
 		{Method: "GET", Path: j + "run_wait_result/h/{hash}", Name: "runWaitResultScriptByHashGet", Group: "run", Access: User, Params: get,
 			Summary: "The same with arguments in the query", Answer: result, Handle: h.askAndWait(h.byHash)},
-		{Method: "POST", Path: j + "run/f/{path:*}", Name: "runFlowByPath", Group: "run", Access: User, Params: runParams, Status: statusNew,
+		{Method: "POST", Path: j + "run/f/{path:*}", Name: "runFlowByPath", Group: "run", Access: User, Params: onFlow, Status: statusNew,
 			Summary: "Runs a flow", Body: args, Answer: id, Handle: h.ask(h.flowByPathRequest)},
-		{Method: "POST", Path: j + "run/fv/{version}", Name: "runFlowByVersion", Group: "run", Access: User, Params: runParams, Status: statusNew,
+		{Method: "POST", Path: j + "run/fv/{version}", Name: "runFlowByVersion", Group: "run", Access: User, Params: onFlow, Status: statusNew,
 			Summary: "Runs one version of a flow", Body: args, Answer: id, Handle: h.ask(h.flowByVersionRequest)},
-		{Method: "POST", Path: j + "run_wait_result/f/{path:*}", Name: "runWaitResultFlowByPath", Group: "run", Access: User, Params: runParams,
+		{Method: "POST", Path: j + "run_wait_result/f/{path:*}", Name: "runWaitResultFlowByPath", Group: "run", Access: User, Params: onFlow,
 			Summary: "Runs a flow and answers its result", Body: args, Answer: result, Handle: h.askAndWait(h.flowByPathRequest)},
-		{Method: "GET", Path: j + "run_wait_result/f/{path:*}", Name: "runWaitResultFlowByPathGet", Group: "run", Access: User, Params: get,
+		{Method: "GET", Path: j + "run_wait_result/f/{path:*}", Name: "runWaitResultFlowByPathGet", Group: "run", Access: User, Params: onFlowGet,
 			Summary: "The same with arguments in the query", Answer: result, Handle: h.askAndWait(h.flowByPathRequest)},
-		{Method: "POST", Path: j + "run_wait_result/fv/{version}", Name: "runWaitResultFlowByVersion", Group: "run", Access: User, Params: runParams,
+		{Method: "POST", Path: j + "run_wait_result/fv/{version}", Name: "runWaitResultFlowByVersion", Group: "run", Access: User, Params: onFlow,
 			Summary: "Runs one version of a flow and answers its result", Body: args, Answer: result, Handle: h.askAndWait(h.flowByVersionRequest)},
-		{Method: "GET", Path: j + "run_wait_result/fv/{version}", Name: "runWaitResultFlowByVersionGet", Group: "run", Access: User, Params: get,
+		{Method: "GET", Path: j + "run_wait_result/fv/{version}", Name: "runWaitResultFlowByVersionGet", Group: "run", Access: User, Params: onFlowGet,
 			Summary: "The same with arguments in the query", Answer: result, Handle: h.askAndWait(h.flowByVersionRequest)},
 		{Method: "POST", Path: j + "run/preview_flow", Name: "runFlowPreview", Group: "run", Access: User, Params: runParams, Status: statusNew,
 			Summary: "Runs a flow that is not deployed", Body: JSONOf(wire.FlowPreview{}), Answer: id, Handle: h.ask(h.flowPreviewRequest)},

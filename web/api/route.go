@@ -86,7 +86,8 @@ var (
 		query("wrap_body", "boolean", "pass the whole body as argument body"),
 		{Name: "Idempotency-Key", Type: "string", Header: true, Doc: "a second request with the same key answers the first one's job"},
 	}
-	payloadParam = query("payload", "string", "base64url of a JSON object with the arguments")
+	skipPreprocessor = query("skip_preprocessor", "boolean", "the arguments are as they are: the flow's preprocessor does not make them of the request")
+	payloadParam     = query("payload", "string", "base64url of a JSON object with the arguments")
 )
 
 func join(lists ...[]Param) []Param {

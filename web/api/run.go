@@ -80,7 +80,12 @@ func (h *API) flowRequest(a *Ask, byVersion bool) (engine.RunRequest, error) {
 	if err != nil {
 		return r, err
 	}
-	r.Args, err = readArgs(a.RequestCtx)
+	if r.Args, err = readArgs(a.RequestCtx); err != nil {
+		return r, err
+	}
+	if r.Trigger == "api" && !a.options().on("skip_preprocessor") {
+		r.Event, err = event(a.RequestCtx, r.Args)
+	}
 	return r, err
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -66,7 +67,7 @@ func prepare(t testing.TB, url string, change func(*queue.Config)) *box {
 	if b.queue, err = queue.New(cfg); err != nil {
 		t.Fatal(err)
 	}
-	b.runner = runner.New(runner.Config{Queue: b.queue, Store: b.db, Catalog: b, Expr: expr.New(expr.Config{}), Ended: b.over, Answered: b.early, Log: storetest.Log(t)})
+	b.runner = runner.New(runner.Config{Queue: b.queue, Store: b.db, Catalog: b, Expr: expr.New(expr.Config{Helper: []string{os.Args[0]}, Timeout: 2 * time.Second}), Ended: b.over, Answered: b.early, Log: storetest.Log(t)})
 	return b
 }
 
