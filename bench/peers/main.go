@@ -138,11 +138,12 @@ func run(ctx context.Context, o options) error {
 			errs = append(errs, fmt.Errorf("%s: %w", v.Name, err))
 		}
 		endMarked(mark)
-		if ctx.Err() != nil {
-			return errors.New("interrupted")
-		}
+		// Also when interrupted: what was measured is whole.
 		if err := res.save(o.out); err != nil {
 			return err
+		}
+		if ctx.Err() != nil {
+			return errors.New("interrupted")
 		}
 	}
 	return errors.Join(errs...)
