@@ -56,7 +56,7 @@ func command(ctx context.Context, args []string) error {
 		fs := flag.NewFlagSet("peers report", flag.ContinueOnError)
 		in := fs.String("in", "bench/results/peers.json", "`file` with the figures")
 		out := fs.String("out", "bench/results/peers.html", "`file` for the page; the table goes beside it with the ending .md")
-		published := fs.String("published", "bench/peers/published.json", "`file` with figures of systems that cannot be had here")
+		published := fs.String("published", "bench/peers/published.json", "`file` with figures of systems that have no adapter here")
 		if err := fs.Parse(args[1:]); err != nil {
 			return err
 		}

@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// published is published.json: figures that others measured elsewhere, of systems that cannot be had here.
+// published is published.json: figures that others measured elsewhere, of systems that have no adapter here.
 type published struct {
 	System  string `json:"system"`
 	Work    string `json:"work"`
@@ -193,7 +193,7 @@ func (r *results) markdown(elsewhere []published) string {
 		}
 		b.WriteString("\n")
 	}
-	b.WriteString("\nPublished elsewhere, on other machines, of systems that could not be had here. Not comparable with the table above.\n\n")
+	b.WriteString("\nPublished elsewhere, on other machines, of systems that have no adapter here. Not comparable with the table above.\n\n")
 	b.WriteString("| system | work | figure | machine | source |\n|---|---|---|---|---|\n")
 	for _, p := range elsewhere {
 		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", p.System, p.Work, p.Figure, p.Machine, p.Source)
@@ -229,7 +229,7 @@ Peers run their steps in processes that jobs share, which Millrace's dedicated l
 {{range $name, $s := .R.Systems}}<tr><td>{{$name}}<td><a href="{{$s.URL}}">{{$s.Title}}</a><td>{{$s.Version}}<td>{{$s.Language}}<td>{{$s.Process}}<td>{{$s.Commits}}</tr>
 {{end}}</table>
 <h2>Published elsewhere</h2>
-<p>Measured by others on other machines, of systems that could not be had here. Not comparable with anything above.</p>
+<p>Measured by others on other machines, of systems that have no adapter here. Not comparable with anything above.</p>
 <table><tr><th>system<th>work<th>figure<th>machine<th>source</tr>
 {{range .Published}}<tr><td>{{.System}}<td>{{.Work}}<td>{{.Figure}}<td>{{.Machine}}<td>{{.Source}}</tr>
 {{end}}</table>
