@@ -7,7 +7,7 @@ import (
 	"github.com/google/uuid"
 )
 
-// Answer is what somebody says to a flow that waits for approval.
+// Answer is what somebody says to a flow, or a workflow as code, that waits for approval.
 type Answer struct {
 	Workspace string
 	Job       uuid.UUID // whom the link is for: the job of a step, or a flow
@@ -25,6 +25,7 @@ type ApprovalLink struct {
 	ResumeID  int64
 	Approver  string // "": anybody
 	FlowLevel bool   // for the flow of the job: it counts for whichever of its steps asks
+	Step      string // in the place of ResumeID, of a workflow as code: the key of what it asks
 }
 
 // ApprovalURLs are the links of an approval, with Windmill's names.

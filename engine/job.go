@@ -121,6 +121,7 @@ type Outcome struct {
 type Suspension struct {
 	Wait   time.Duration
 	Awaits []uuid.UUID
+	Asks   []int32 // the checkpoints of approvals that it waits for
 }
 
 // JobView is everything known of a job, for APIs.

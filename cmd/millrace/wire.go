@@ -228,7 +228,7 @@ func (d *daemon) startEngine(ctx context.Context) error {
 	flows.Runner = runner.New(runner.Config{
 		Queue: q, Store: d.db, Catalog: d.jobs, Values: values, Expr: d.expressions(), Ended: ended(signals, q, part("flow")), Answered: signals.Publish, Changed: signals.Publish, Log: part("flow"),
 	})
-	steering := control.New(control.Config{Store: d.db, Runner: flows.Runner, Catalog: d.jobs, Jobs: d.jobs, Gate: gate, Base: d.publicURL()})
+	steering := control.New(control.Config{Store: d.db, Runner: flows.Runner, Workflows: q, Catalog: d.jobs, Jobs: d.jobs, Gate: gate, Base: d.publicURL()})
 	deployed := deploy.New(scripts, gate, d.jobs, d.registry)
 	deployed.Check = d.jobs.CheckDevices
 	many, err := batches.New(batches.Config{DB: d.db, Queue: q, Jobs: d.jobs, Scripts: scripts, Flows: scripts.Flows(), Gate: gate, Log: part("batches")})

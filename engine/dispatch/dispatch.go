@@ -57,7 +57,7 @@ type Flows interface {
 // Workflows keeps workflows as code that wait; queue.Queue does.
 type Workflows interface {
 	// Suspend lets go of a workflow that waits; false: it is not this process's any more, or is to be canceled.
-	Suspend(ctx context.Context, c *engine.Claim, wait time.Duration, awaits []uuid.UUID) (bool, error)
+	Suspend(ctx context.Context, c *engine.Claim, s *engine.Suspension) (bool, error)
 	// WakeWorkflow tells a suspended workflow that the job of a task is over.
 	WakeWorkflow(ctx context.Context, job, child uuid.UUID) error
 }

@@ -28,7 +28,7 @@ func (d *Dispatcher) slot(l *lane) engine.Slot {
 
 // suspend lets go of a workflow that waits. False: it is to be handed back.
 func (d *Dispatcher) suspend(c *engine.Claim, s *engine.Suspension) bool {
-	ok, err := d.cfg.Workflows.Suspend(context.Background(), c, s.Wait, s.Awaits)
+	ok, err := d.cfg.Workflows.Suspend(context.Background(), c, s)
 	if err != nil {
 		d.cfg.Log.Warn().Err(err).Stringer("job", c.Job.ID).Msg("suspend a workflow; it is queued instead")
 	}

@@ -33,6 +33,9 @@ func (q *Queue) Checkpoint(ctx context.Context, c *store.Checkpoint) error {
 }
 
 func (q *Queue) checkValue(c *store.Checkpoint) error {
+	if len(c.Options) > q.cfg.MaxPayload || len(c.Options) > 0 && checkJSON(c.Options) != "" {
+		return engine.Errorf(engine.Invalid, "workflow.checkpoint", "the options of the %s %s are too large, or no JSON", c.Kind, c.Key)
+	}
 	problem := ""
 	if len(c.Value) > q.cfg.MaxPayload {
 		problem = fmt.Sprintf("has %d bytes, %d are allowed", len(c.Value), q.cfg.MaxPayload)
@@ -59,10 +62,10 @@ func (q *Queue) PushTask(ctx context.Context, j *engine.Job, c *store.Checkpoint
 	return err
 }
 
-// Suspend lets go of a workflow that waits: it is queued, and due when wait is over or one of the jobs that it awaits. False: it is not
-// this process's any more, or is to be canceled.
-func (q *Queue) Suspend(ctx context.Context, c *engine.Claim, wait time.Duration, awaits []uuid.UUID) (bool, error) {
-	due, ok, err := q.cfg.DB.CheckpointSuspend(ctx, store.FlowAttempt{ID: c.Job.ID, Worker: c.Worker, Attempt: c.Attempt}, wait, awaits)
+// Suspend lets go of a workflow that waits: it is queued, and due when something of that is over. False: it is not this process's
+// any more, or is to be canceled.
+func (q *Queue) Suspend(ctx context.Context, c *engine.Claim, s *engine.Suspension) (bool, error) {
+	due, ok, err := q.cfg.DB.CheckpointSuspend(ctx, store.FlowAttempt{ID: c.Job.ID, Worker: c.Worker, Attempt: c.Attempt}, s)
 	if err != nil || !ok {
 		return false, wrap(err)
 	}
@@ -74,6 +77,15 @@ func (q *Queue) Suspend(ctx context.Context, c *engine.Claim, wait time.Duration
 // WakeWorkflow tells a suspended workflow that the job of a task is over.
 func (q *Queue) WakeWorkflow(ctx context.Context, job, child uuid.UUID) error {
 	tag, prio, due, ok, err := q.cfg.DB.CheckpointWake(ctx, job, child)
+	if ok {
+		q.requeued(tag, prio, due)
+	}
+	return wrap(err)
+}
+
+// Answered tells a suspended workflow that somebody has answered what it asks for approval.
+func (q *Queue) Answered(ctx context.Context, job uuid.UUID) error {
+	tag, prio, due, ok, err := q.cfg.DB.CheckpointAnswered(ctx, job)
 	if ok {
 		q.requeued(tag, prio, due)
 	}

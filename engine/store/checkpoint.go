@@ -127,10 +127,9 @@ func (db *DB) CheckpointChildren(ctx context.Context, job uuid.UUID) ([]uuid.UUI
 	return ids, nil
 }
 
-// CheckpointSuspend queues a workflow until wait is over, or one of the jobs that it awaits; false: it is not the worker's any more, or
-// is to be canceled.
-func (db *DB) CheckpointSuspend(ctx context.Context, a FlowAttempt, wait time.Duration, awaits []uuid.UUID) (due time.Time, ok bool, err error) {
-	err = db.pool.QueryRow(ctx, q("CheckpointSuspend"), [16]byte(a.ID), a.Worker, a.Attempt, wait, uuids(awaits)).Scan(&due)
+// CheckpointSuspend queues a workflow until what it waits for is over; false: it is not the worker's any more, or is to be canceled.
+func (db *DB) CheckpointSuspend(ctx context.Context, a FlowAttempt, s *engine.Suspension) (due time.Time, ok bool, err error) {
+	err = db.pool.QueryRow(ctx, q("CheckpointSuspend"), [16]byte(a.ID), a.Worker, a.Attempt, s.Wait, uuids(s.Awaits), s.Asks).Scan(&due)
 	if IsNotFound(err) {
 		return due, false, nil
 	}

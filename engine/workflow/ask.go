@@ -34,7 +34,7 @@ func parse(b []byte) (*ask, error) {
 	switch a.Op {
 	case "open", "begin":
 		return a, nil
-	case "step", "task", "sleep":
+	case "step", "task", "sleep", "approval":
 	default:
 		return nil, engine.Errorf(engine.Invalid, "workflow.ask", "the workflow asks for %q, which is nothing", a.Op)
 	}

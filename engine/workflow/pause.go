@@ -87,7 +87,7 @@ func (s *Session) ended(pause int) {
 		return
 	}
 	for _, w := range s.waits {
-		if w.mark.Kind == "task" && w.mark.Child == nil || w.mark.Kind == "sleep" && w.timer == nil { // on its way into the database
+		if w.mark.Kind == "task" && w.mark.Child == nil || w.mark.Kind != "task" && w.timer == nil { // on its way into the database
 			s.timer = time.AfterFunc(quiet, func() { s.ended(pause) })
 			return
 		}
@@ -100,6 +100,9 @@ func (s *Session) ended(pause int) {
 func (s *Session) suspension() *engine.Suspension {
 	out := &engine.Suspension{Wait: s.nextDue()}
 	for _, w := range s.waits {
+		if w.mark.Kind == "approval" {
+			out.Asks = append(out.Asks, w.mark.N)
+		}
 		if w.mark.Child != nil {
 			out.Wait = min(out.Wait, again)
 			out.Awaits = append(out.Awaits, *w.mark.Child)

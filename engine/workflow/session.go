@@ -35,7 +35,7 @@ type Session struct {
 // wait is a checkpoint that is not over.
 type wait struct {
 	mark  *store.Checkpoint
-	due   time.Time   // of a sleep
+	due   time.Time   // of a sleep or an approval
 	timer *time.Timer // likewise; nil: it is not stored yet
 }
 
@@ -65,6 +65,8 @@ func (s *Session) Ask(b []byte, p Process) {
 		err = s.task(a)
 	case a.Op == "sleep":
 		err = s.sleep(a)
+	case a.Op == "approval":
+		err = s.approval(a)
 	}
 	s.mu.Lock()
 	s.turn()
@@ -109,11 +111,18 @@ func (s *Session) recall(c *store.Checkpoint) {
 		return
 	}
 	w := &wait{mark: c}
+	if c.Kind == "approval" {
+		w.due = time.Now().Add(c.Wait)
+	}
 	s.mu.Lock()
 	s.waits[c.Key] = w
 	s.mu.Unlock()
 	if c.Kind == "sleep" {
 		s.sleeps(w, c.Wait)
+		return
+	}
+	if c.Kind == "approval" {
+		go s.decide(w, c.Wait)
 		return
 	}
 	go s.follow(w)

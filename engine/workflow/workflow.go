@@ -4,6 +4,7 @@
 //	step      ran in the workflow's process; its result is stored, and the process goes on
 //	task      a job is born in the commit that stores the wish for it; the answer is its outcome
 //	sleep     the answer comes when its time has come
+//	approval  the answer is what somebody says, or an error when nobody does in time
 //
 // Whatever is asked for is a checkpoint, a row of its own. A process that waits is kept, and its place given to others, for
 // Config.Patience; then, or when too many wait, it is ended and its job queued until there is something to go on with. A process that
@@ -16,6 +17,7 @@ package workflow
 
 import (
 	"context"
+	"encoding/json"
 	"sync/atomic"
 	"time"
 
@@ -41,6 +43,8 @@ type Queue interface {
 // Store reads checkpoints.
 type Store interface {
 	Checkpoints(ctx context.Context, job uuid.UUID) ([]store.Checkpoint, error)
+	// ApprovalOutcome: ok nil: nobody has answered. Once nobody can any more, the outcome is late.
+	ApprovalOutcome(ctx context.Context, job uuid.UUID, n int32, late json.RawMessage) (ok *bool, value json.RawMessage, err error)
 }
 
 // Targets finds what tasks name.

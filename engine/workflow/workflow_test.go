@@ -35,10 +35,11 @@ type world struct {
 	pushed   chan *engine.Job
 	answers  chan answer
 	stopped  chan struct{}
+	begun    time.Time
 }
 
 func newWorld(t *testing.T, patience time.Duration) *world {
-	w := &world{t: t, bus: bus.New(), marks: map[int32]store.Checkpoint{}, pushed: make(chan *engine.Job, 300),
+	w := &world{t: t, begun: time.Now(), bus: bus.New(), marks: map[int32]store.Checkpoint{}, pushed: make(chan *engine.Job, 300),
 		job: &engine.Job{ID: engine.NewJobID(), Workspace: "main", Kind: engine.KindPreview, Source: "code", Language: "x", Tag: "x", Path: "u/ann/w"}}
 	w.host = New(Config{Queue: w, Store: w, Targets: w, Bus: w.bus, Patience: patience, Kept: 1, Log: zerolog.Nop()})
 	return w
@@ -113,6 +114,27 @@ func (w *world) Checkpoints(context.Context, uuid.UUID) (out []store.Checkpoint,
 	}
 	slices.SortFunc(out, func(a, b store.Checkpoint) int { return int(a.N - b.N) })
 	return out, nil
+}
+
+func (w *world) ApprovalOutcome(_ context.Context, _ uuid.UUID, n int32, late json.RawMessage) (*bool, json.RawMessage, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	c := w.marks[n]
+	if c.OK == nil && time.Since(w.begun) > c.Wait {
+		no := false
+		c.OK, c.Value = &no, late
+		w.marks[n] = c
+	}
+	return c.OK, c.Value, nil
+}
+
+// approve answers what the workflow asks.
+func (w *world) approve(n int32, value string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	c, yes := w.marks[n], true
+	c.OK, c.Value = &yes, json.RawMessage(value)
+	w.marks[n] = c
 }
 
 func (w *world) Leave()   { w.count(1) }

@@ -48,6 +48,8 @@ func (h *API) flowRunRoutes() []Route {
 			Summary: "The signature of a link to an approval", Answer: TextOf("the signature"), Handle: h.signJob},
 		{Method: "GET", Path: j + "resume_urls/{id}/{resume_id}", Name: "getResumeUrls", Group: "flows", Access: User, Params: []Param{approver, level},
 			Summary: "Links by which a flow that waits for approval is answered", Answer: JSONOf(engine.ApprovalURLs{}), Handle: h.resumeURLs},
+		{Method: "GET", Path: j + "wac_approval_urls/{id}/{step_key}", Name: "getWacApprovalUrls", Group: "flows", Access: User, Params: []Param{approver},
+			Summary: "Links by which an approval of a workflow as code is answered", Answer: JSONOf(engine.ApprovalURLs{}), Handle: h.stepURLs},
 		{Method: "GET", Path: u + "resume/{id}/{resume_id}/{signature}", Name: "resumeSuspendedJobGet", Group: "flows", Access: Link, Params: []Param{payload, approver},
 			Summary: "Approves", Answer: TextOf("what was done"), Handle: h.vote(true)},
 		{Method: "POST", Path: u + "resume/{id}/{resume_id}/{signature}", Name: "resumeSuspendedJobPost", Group: "flows", Access: Link, Params: []Param{approver}, Status: statusNew,
@@ -153,6 +155,22 @@ func (h *API) resumeURLs(a *Ask) error {
 		return err
 	}
 	urls, err := h.flowRuns.URLs(a.Base, a.Who, l)
+	if err != nil {
+		return err
+	}
+	return JSON(a.RequestCtx, urls)
+}
+
+func (h *API) stepURLs(a *Ask) error {
+	id, err := a.jobID()
+	if err != nil {
+		return err
+	}
+	key, err := a.param("step_key")
+	if err != nil {
+		return err
+	}
+	urls, err := h.flowRuns.URLs(a.Base, a.Who, engine.ApprovalLink{Workspace: a.Workspace, Job: id, Step: key, Approver: a.options().text("approver")})
 	if err != nil {
 		return err
 	}

@@ -39,6 +39,8 @@ func TestFlowRuns(t *testing.T) {
 		{name: "a state for strangers", path: w + "jobs/flow/user_states/" + id + "/k", token: "-", status: 401},
 		{name: "signature", path: w + "jobs/job_signature/" + id + "/7", status: 200, exact: Signature, kind: "text/plain"},
 		{name: "links", path: w + "jobs/resume_urls/" + id + "/7?approver=bob", status: 200, want: []string{`"approvalPage":"http`, `"resume":`, `"cancel":`}},
+		{name: "links of a workflow", path: w + "jobs/wac_approval_urls/" + id + "/manager?approver=bob", status: 200, want: []string{`"approvalPage":"http`, `"resume":`, `"cancel":`}},
+		{name: "links of a workflow for strangers", path: w + "jobs/wac_approval_urls/" + id + "/manager", token: "-", status: 401},
 		{name: "links for strangers", path: w + "jobs/resume_urls/" + id + "/7", token: "-", status: 401},
 		{name: "a number that is none", path: w + "jobs/resume_urls/" + id + "/x", status: 400, want: []string{"resume_id"}},
 		{name: "approve", path: w + "jobs_u/resume/" + link + "?payload=" + base64.URLEncoding.EncodeToString([]byte(`{"a":"?>"}`)), token: "-", status: 200, want: []string{"approved"}},

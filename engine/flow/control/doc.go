@@ -33,11 +33,18 @@ type Store interface {
 	VotePut(ctx context.Context, v *store.Vote) (bool, error)
 	VoteGet(ctx context.Context, job uuid.UUID, resume int64) (*store.Vote, error)
 	VotesOf(ctx context.Context, run uuid.UUID, module string) ([]store.Vote, error)
+	Approvals(ctx context.Context, job uuid.UUID) ([]store.Approval, error)
+	ApprovalAnswer(ctx context.Context, n int32, v *store.Vote, value json.RawMessage) (bool, error)
 }
 
 // Runner counts answers; see package runner.
 type Runner interface {
 	Count(ctx context.Context, run uuid.UUID) error
+}
+
+// Workflows wakes workflows as code.
+type Workflows interface {
+	Answered(ctx context.Context, job uuid.UUID) error
 }
 
 // Catalog finds deployed flows.
@@ -57,12 +64,13 @@ type Gate interface {
 
 // Config wires a Control. All must be given.
 type Config struct {
-	Store   Store
-	Runner  Runner
-	Catalog Catalog
-	Jobs    Jobs
-	Gate    Gate
-	Base    string // where people reach this server: "https://mill.example.org"
+	Store     Store
+	Runner    Runner
+	Workflows Workflows
+	Catalog   Catalog
+	Jobs      Jobs
+	Gate      Gate
+	Base      string // where people reach this server: "https://mill.example.org"
 }
 
 // Control is safe for concurrent use.

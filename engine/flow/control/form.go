@@ -15,6 +15,9 @@ func (c *Control) Approval(ctx context.Context, a engine.Answer) (*engine.Approv
 	if err := c.verify(ctx, a); err != nil {
 		return nil, err
 	}
+	if q, err := c.asked(ctx, a); q != nil || err != nil {
+		return c.shown(ctx, q, err)
+	}
 	g, err := c.gate(ctx, a.Workspace, a.Job)
 	if err != nil {
 		return nil, err
@@ -134,6 +137,9 @@ func fill(schema json.RawMessage, s said) json.RawMessage {
 func (c *Control) Waiting(ctx context.Context, who engine.Principal, a engine.Answer) (*engine.JobView, []engine.FlowApprover, error) {
 	if err := c.verify(ctx, a); err != nil {
 		return nil, nil, err
+	}
+	if q, err := c.asked(ctx, a); q != nil || err != nil {
+		return c.waitingOf(ctx, who, q, err)
 	}
 	g, err := c.gate(ctx, a.Workspace, a.Job)
 	if err != nil {

@@ -61,6 +61,9 @@ func (c *Control) Sign(ctx context.Context, p engine.Principal, l engine.Approva
 
 // URLs returns the links of a job.
 func (c *Control) URLs(ctx context.Context, p engine.Principal, l engine.ApprovalLink) (*engine.ApprovalURLs, error) {
+	if l.Step != "" {
+		l.ResumeID = resumeOf(l.Step)
+	}
 	id, signature, err := c.link(ctx, p, l)
 	if err != nil {
 		return nil, err
@@ -86,7 +89,9 @@ func (c *Control) link(ctx context.Context, p engine.Principal, l engine.Approva
 	switch {
 	case err != nil:
 		return id, "", err
-	case !ok:
+	case l.Step != "" && isFlow(&v.Job):
+		return id, "", engine.Errorf(engine.Invalid, "flow.approve", "job %s is a flow and no workflow as code", l.Job)
+	case !ok && l.Step == "":
 		return id, "", engine.Errorf(engine.Invalid, "flow.approve", "job %s belongs to no flow, so nothing waits for an approval", l.Job)
 	}
 	if id = l.Job; l.FlowLevel {

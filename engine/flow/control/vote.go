@@ -42,7 +42,7 @@ func (c *Control) gate(ctx context.Context, ws string, id uuid.UUID) (*gate, err
 		return nil, err
 	}
 	if !ok {
-		return nil, engine.Errorf(engine.Invalid, op, "job %s belongs to no flow", id)
+		return nil, &engine.Error{Code: engine.Conflict, Op: op, Path: id.String(), Msg: "the job does not wait for approval now"}
 	}
 	g := &gate{}
 	if g.flow, err = c.job(ctx, ws, root); err != nil {
@@ -119,6 +119,9 @@ func (c *Control) Vote(ctx context.Context, who engine.Principal, a engine.Answe
 	if err := c.verify(ctx, a); err != nil {
 		return err
 	}
+	if q, err := c.asked(ctx, a); q != nil || err != nil {
+		return c.tell(ctx, who, q, a, err)
+	}
 	g, err := c.gate(ctx, a.Workspace, a.Job)
 	if err != nil {
 		return err
@@ -135,6 +138,10 @@ func (c *Control) Resume(ctx context.Context, who engine.Principal, a engine.Ans
 	if err := c.cfg.Gate.Can(who, "run", a.Workspace, v.Path); err != nil {
 		return err
 	}
+	a.ResumeID = 1<<32 + rand.Int64N(1<<62) // beyond those of links
+	if q, err := c.asked(ctx, a); q != nil || err != nil {
+		return c.tell(ctx, who, q, a, err)
+	}
 	g, err := c.gate(ctx, a.Workspace, a.Job)
 	if err != nil {
 		return err
@@ -142,23 +149,13 @@ func (c *Control) Resume(ctx context.Context, who engine.Principal, a engine.Ans
 	if g.gone == "" && !g.waiting {
 		return &engine.Error{Code: engine.Conflict, Op: op, Path: a.Job.String(), Msg: "the flow does not wait for approval now"}
 	}
-	a.ResumeID = 1<<32 + rand.Int64N(1<<62) // beyond those of links
 	return c.vote(ctx, who, g, a)
 }
 
 func (c *Control) vote(ctx context.Context, who engine.Principal, g *gate, a engine.Answer) error {
-	if len(a.Payload) > maxPayload {
-		return engine.Errorf(engine.TooLarge, op, "an answer has at most %d MiB", maxPayload>>20)
-	}
-	if len(a.Payload) > 0 && !json.Valid(a.Payload) {
-		return engine.Errorf(engine.Invalid, op, "the answer is not JSON")
-	}
-	v := &store.Vote{Job: a.Job, ResumeID: a.ResumeID, Approved: a.Approved, Approver: a.Approver, Account: who.Username, Payload: a.Payload}
-	if v.Approver == "" || who.Username != "" {
-		v.Approver = who.Username
-	}
-	if v.Approver == "" {
-		v.Approver = anonymous
+	v, err := voteOf(who, a)
+	if err != nil {
+		return err
 	}
 	if g.module != nil {
 		id := g.run.job.ID
@@ -187,6 +184,24 @@ func (c *Control) vote(ctx context.Context, who engine.Principal, g *gate, a eng
 		return c.again(ctx, g, before, a.Approved)
 	}
 	return c.count(ctx, g)
+}
+
+// voteOf is a's answer, of who.
+func voteOf(who engine.Principal, a engine.Answer) (*store.Vote, error) {
+	if len(a.Payload) > maxPayload {
+		return nil, engine.Errorf(engine.TooLarge, op, "an answer has at most %d MiB", maxPayload>>20)
+	}
+	if len(a.Payload) > 0 && !json.Valid(a.Payload) {
+		return nil, engine.Errorf(engine.Invalid, op, "the answer is not JSON")
+	}
+	v := &store.Vote{Job: a.Job, ResumeID: a.ResumeID, Approved: a.Approved, Approver: a.Approver, Account: who.Username, Payload: a.Payload}
+	if v.Approver == "" || who.Username != "" {
+		v.Approver = who.Username
+	}
+	if v.Approver == "" {
+		v.Approver = anonymous
+	}
+	return v, nil
 }
 
 // again is a second answer by the same link.

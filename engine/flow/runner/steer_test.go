@@ -28,7 +28,7 @@ func (b *box) steer() *control.Control {
 	}); err != nil {
 		b.t.Fatal(err)
 	}
-	return control.New(control.Config{Store: b.db, Runner: b.runner, Catalog: b, Jobs: pusher{b}, Gate: members{}, Base: "https://mill.example.org/"})
+	return control.New(control.Config{Store: b.db, Runner: b.runner, Workflows: b.queue, Catalog: b, Jobs: pusher{b}, Gate: members{}, Base: "https://mill.example.org/"})
 }
 
 // members is a gate that knows ann and bob, and root as administrator.

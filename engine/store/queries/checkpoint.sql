@@ -6,8 +6,8 @@ from unnest($1::uuid[], $2::int4[], $3::int4[], $4::int4[], $5::text[], $6::text
     $11::int4[], $12::int8[], $13::json[])
     as u(job, worker, attempt, n, key, kind, name, ok, value, child, tries, wait, options)
 where exists (select 1 from q where q.id = u.job and q.worker = u.worker and q.attempt = u.attempt and q.state = 1)
-on conflict (job, n) do update set ok = excluded.ok, value = excluded.value, child = excluded.child, tries = excluded.tries,
-    due = excluded.due
+on conflict (job, n) do update set ok = coalesce(excluded.ok, checkpoint.ok),
+    value = coalesce(excluded.value, checkpoint.value), child = excluded.child, tries = excluded.tries, due = excluded.due
 returning job;
 
 -- name: CheckpointList
@@ -24,9 +24,10 @@ order by c.n;
 select c.child from checkpoint c join q on q.id = c.child where c.job = $1;
 
 -- name: CheckpointSuspend
--- A workflow waits, and nobody holds it. $5: jobs that it waits for; one may be over already.
+-- A workflow waits, and nobody holds it. $5: jobs that it waits for, $6: its approvals; one may be over already.
 update q set state = 0, worker = 0, started_at = null, lost = 0, scheduled_for = case
-        when exists (select 1 from done where done.id = any($5::uuid[])) then now() else now() + $4::interval end
+        when exists (select 1 from done where done.id = any($5::uuid[])) then now()
+        when exists (select 1 from checkpoint c where c.job = $1 and c.n = any($6::int4[]) and c.ok is not null) then now() else now() + $4::interval end
 where id = $1 and worker = $2 and attempt = $3 and state = 1 and canceled_by is null
 returning scheduled_for;
 
@@ -37,3 +38,31 @@ update q set scheduled_for = least(scheduled_for, now() + case
         else interval '0' end)
 where id = $1 and state = 0 and scheduled_for > now() and exists (select 1 from checkpoint c where c.job = $1 and c.child = $2)
 returning tag, prio, scheduled_for;
+
+-- name: CheckpointAnswer
+-- The first answer to what a workflow asks for approval, in time.
+with c as (
+    update checkpoint set ok = true, value = $3::json
+    where job = $1 and n = $2 and kind = 'approval' and ok is null and due > clock_timestamp()
+    returning job, key
+)
+insert into flow_vote (job, resume_id, run, module, approved, approver, account, payload)
+select c.job, $4::int8, c.job, c.key, $5::bool, $6::text, $7::text, $8::json from c;
+
+-- name: CheckpointExpire
+-- Nobody has answered: from now on nobody can.
+update checkpoint set ok = false, value = $3::json
+where job = $1 and n = $2 and kind = 'approval' and ok is null and due <= clock_timestamp();
+
+-- name: CheckpointOutcome
+select ok, value from checkpoint where job = $1 and n = $2;
+
+-- name: CheckpointApprovals
+select n, key, ok, options, at, due from checkpoint where job = $1 and kind = 'approval' order by n;
+
+-- name: CheckpointAnswered
+-- A workflow has got an answer. It may be letting go this moment: only the row's lock tells whether it waits, so the condition is not
+-- one of where, which would look before.
+update q set scheduled_for = case when state = 0 then least(scheduled_for, now()) else scheduled_for end
+where id = $1
+returning tag, prio, scheduled_for, state = 0;

@@ -114,6 +114,11 @@ class Run {
     return key;
   }
 
+  nameOnce(name) {
+    if (this.used.has(name)) throw new Error(`the workflow has asked for "${name}" before: the key of an approval must be its own`);
+    return this.name(name);
+  }
+
   async earlier(kind, key) {
     const old = this.history.get(key);
     if (old) {
@@ -203,6 +208,24 @@ async function sleep(seconds) {
   await run.ask("sleep", run.name("sleep"), { name: "sleep", seconds: Number(seconds) });
 }
 
+// waitForApproval waits until somebody answers, by a link of getApprovalUrls(key); it returns {value, approver, approved}.
+async function waitForApproval({ timeout = 1800, form, selfApproval = true, key, description } = {}) {
+  if (run === null) throw new Error("waitForApproval can only be called inside a workflow");
+  const name = key ?? "approval";
+  const fields = { name, seconds: Number(timeout), options: { form, self_approval: selfApproval, description } };
+  return run.ask("approval", key === undefined ? run.name(name) : run.nameOnce(name), fields);
+}
+
+// getApprovalUrls returns the links that answer waitForApproval({ key: stepKey }).
+async function getApprovalUrls(stepKey = "approval", approver) {
+  const env = process.env;
+  const query = approver === undefined ? "" : `?approver=${encodeURIComponent(approver)}`;
+  const path = `/api/w/${env.WM_WORKSPACE}/jobs/wac_approval_urls/${env.WM_JOB_ID}/${encodeURIComponent(stepKey)}${query}`;
+  const answer = await fetch((env.BASE_INTERNAL_URL || env.WM_BASE_URL) + path, { headers: { Authorization: `Bearer ${env.WM_TOKEN}` } });
+  if (!answer.ok) throw new Error(`the links of an approval: ${answer.status} ${await answer.text()}`);
+  return answer.json();
+}
+
 // parallel returns the results of fn(item) for each item, in order; at most concurrency at the same time.
 async function parallel(items, fn, options) {
   const size = options?.concurrency > 0 ? options.concurrency : items.length || 1;
@@ -268,7 +291,7 @@ function deployed(flow, path, options) {
 const taskScript = (path, options) => deployed(false, path, options);
 const taskFlow = (path, options) => deployed(true, path, options);
 
-const names = { workflow, task, taskScript, taskFlow, step, sleep, parallel, TaskError };
+const names = { workflow, task, taskScript, taskFlow, step, sleep, waitForApproval, getApprovalUrls, parallel, TaskError };
 
 // --- how a job runs them -----------------------------------------------------------------------------------------------
 

@@ -22,7 +22,7 @@ import millrace_job as job
 import millrace_values as values
 
 NAMES = (
-    "workflow", "task", "task_script", "task_flow", "step", "sleep", "parallel", "TaskError",
+    "workflow", "task", "task_script", "task_flow", "step", "sleep", "wait_for_approval", "get_approval_urls", "parallel", "TaskError",
 )  # fmt: skip
 _GRACE = 1.0  # seconds that a workflow may take until it has asked for all it asked for before
 _run = None  # the workflow that is at work in this process
@@ -113,6 +113,11 @@ class _Run:
         self.counts[name] = n
         self.used.add(key)
         return key
+
+    def name_once(self, name):
+        if name in self.used:
+            raise ValueError("the workflow has asked for %r before: the key of an approval must be its own" % name)
+        return self.name(name)
 
     async def earlier(self, kind, key):
         """Returns what an earlier start has got for key, or None."""
@@ -232,6 +237,30 @@ async def sleep(seconds):
         await asyncio.sleep(seconds)
         return
     await _run.ask("sleep", _run.name("sleep"), {"name": "sleep", "seconds": float(seconds)})
+
+
+async def wait_for_approval(timeout=1800, form=None, self_approval=True, key=None, skin=None, description=None):
+    """Waits until somebody answers, by a link of get_approval_urls(key); returns {"value", "approver", "approved"}."""
+    if _run is None:
+        raise RuntimeError("wait_for_approval can only be called inside a @workflow")
+    name = "approval" if key is None else key
+    options = {"form": form, "self_approval": bool(self_approval), "description": description}
+    fields = {"name": name, "seconds": float(timeout), "options": options}
+    return await _run.ask("approval", _run.name(name) if key is None else _run.name_once(name), fields)
+
+
+def get_approval_urls(step_key="approval", approver=None):
+    """The links that answer wait_for_approval(key=step_key): {"approvalPage", "resume", "cancel"}."""
+    from urllib.parse import quote, urlencode
+    from urllib.request import Request, urlopen
+
+    env = os.environ
+    base = env.get("BASE_INTERNAL_URL") or env["WM_BASE_URL"]
+    url = "%s/api/w/%s/jobs/wac_approval_urls/%s/%s" % (base, env["WM_WORKSPACE"], env["WM_JOB_ID"], quote(step_key, safe=""))
+    if approver is not None:
+        url += "?" + urlencode({"approver": approver})
+    with urlopen(Request(url, headers={"Authorization": "Bearer " + env["WM_TOKEN"]})) as answer:
+        return json.load(answer)
 
 
 async def parallel(items, fn, *, concurrency=None):

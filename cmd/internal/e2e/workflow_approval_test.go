@@ -1,0 +1,142 @@
+package e2e
+
+import (
+	"encoding/json"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/google/uuid"
+
+	"github.com/millrace/millrace/engine"
+	"github.com/millrace/millrace/web/client"
+	"github.com/millrace/millrace/web/wire"
+)
+
+const anApproval = `from wmill import workflow, step, wait_for_approval, get_approval_urls, TaskError
+import json
+
+@workflow
+async def main(timeout: float = 600):
+    urls = await step("urls", lambda: get_approval_urls("boss"))
+    await step("say", lambda: print("links", json.dumps(urls), flush=True))
+    try:
+        return await wait_for_approval(key="boss", timeout=timeout, description="Ship it?", form={"properties": {"n": {"type": "integer"}}})
+    except TaskError as e:
+        return e.result["error"]["name"]
+`
+
+const anApprovalInTypeScript = `import { workflow, step, waitForApproval, getApprovalUrls } from "windmill-client";
+
+export const main = workflow(async () => {
+  const urls = await step("urls", () => getApprovalUrls("boss"));
+  await step("say", () => console.log("links", JSON.stringify(urls)));
+  return await waitForApproval({ key: "boss", timeout: 600 });
+});
+`
+
+// TestWorkflowApprovals: people answer workflows by links, on a host with one slot, which workflows that wait for them do not hold.
+func TestWorkflowApprovals(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0") // links name the port, so it must be known before
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := l.Addr().String()
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	d := start(t, folder(t), "--slots", "1", "--listen", address)
+	ask := func(language, source, args string) uuid.UUID {
+		id, err := d.Run(t.Context(), client.Run{Preview: &wire.Preview{Language: language, Content: source, Path: "u/test/approval"}, Args: json.RawMessage(args)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return id
+	}
+	id := ask("python3", anApproval, `{}`)
+	links := d.links(t, id)
+	other := ask("bun", anApprovalInTypeScript, `{}`) // on the only slot
+	others := d.links(t, other)
+	d.suspended(t, id)
+	visit := func(method, link, body string, status int, want string) {
+		t.Helper()
+		ask, err := http.NewRequestWithContext(t.Context(), method, link, strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer, err := http.DefaultClient.Do(ask)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer answer.Body.Close()
+		text, _ := io.ReadAll(answer.Body)
+		if answer.StatusCode != status || !strings.Contains(string(text), want) {
+			t.Errorf("%s %s: %d %s, want %d %s", method, link, answer.StatusCode, text, status, want)
+		}
+	}
+	forged := links.Resume[:len(links.Resume)-1] + "0"
+	if forged == links.Resume {
+		forged = links.Resume[:len(links.Resume)-1] + "1"
+	}
+	visit("POST", forged, `{"n": 1}`, http.StatusForbidden, "not valid")
+	visit("POST", strings.Replace(links.Resume, id.String(), other.String(), 1), `{"n": 1}`, http.StatusForbidden, "not valid")
+	visit("GET", links.ApprovalPage, "", http.StatusOK, "Ship it?")
+	visit("POST", links.Resume, `{`, http.StatusBadRequest, "not JSON")
+	visit("POST", links.Resume, `{"n": 1}`, http.StatusCreated, "approved")
+	visit("POST", links.Resume, `{"n": 2}`, http.StatusCreated, "approved") // the first counts
+	visit("POST", links.Cancel, ``, http.StatusConflict, "already")
+	if j := d.wait(t.Context(), id); result(j) != `{"value":{"n":1},"approver":"anonymous","approved":true}` {
+		t.Errorf("%s %s", j.Status, result(j))
+	}
+	visit("POST", links.Resume, ``, http.StatusCreated, "") // still the same
+	visit("GET", links.ApprovalPage, "", http.StatusOK, "Approved by anonymous")
+	d.suspended(t, other)
+	visit("POST", others.Cancel, `"no"`, http.StatusCreated, "refused")
+	if j := d.wait(t.Context(), other); result(j) != `{"value":"no","approver":"anonymous","approved":false}` {
+		t.Errorf("%s %s", j.Status, result(j))
+	}
+	late := ask("python3", anApproval, `{"timeout": 0.5}`)
+	links = d.links(t, late)
+	if j := d.wait(t.Context(), late); result(j) != `"ApprovalTimeout"` {
+		t.Errorf("%s %s", j.Status, result(j))
+	}
+	visit("POST", links.Resume, ``, http.StatusConflict, "any more")
+}
+
+// links are those that a workflow has printed.
+func (d *daemon) links(t *testing.T, id uuid.UUID) (out engine.ApprovalURLs) {
+	for t.Context().Err() == nil {
+		j, err := d.Job(t.Context(), id, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, after, ok := strings.Cut(j.Logs, "links "); ok && strings.Contains(after, "\n") {
+			line, _, _ := strings.Cut(after, "\n")
+			if err := json.Unmarshal([]byte(line), &out); err != nil {
+				t.Fatal(err)
+			}
+			return out
+		}
+		if j.CompletedAt != nil {
+			t.Fatalf("%s %s", j.Status, result(j))
+		}
+	}
+	t.Fatal("the workflow prints nothing")
+	return out
+}
+
+// suspended waits until a workflow holds no slot and no process.
+func (d *daemon) suspended(t *testing.T, id uuid.UUID) {
+	for t.Context().Err() == nil {
+		j, err := d.Job(t.Context(), id, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if j.Status == "queued" {
+			return
+		}
+	}
+	t.Fatal("the workflow still runs")
+}
