@@ -19,11 +19,11 @@ const anApproval = `from wmill import workflow, step, wait_for_approval, get_app
 import json
 
 @workflow
-async def main(timeout: float = 600):
+async def main(timeout: float = 600, own: bool = True):
     urls = await step("urls", lambda: get_approval_urls("boss"))
     await step("say", lambda: print("links", json.dumps(urls), flush=True))
     try:
-        return await wait_for_approval(key="boss", timeout=timeout, description="Ship it?", form={"properties": {"n": {"type": "integer"}}})
+        return await wait_for_approval(key="boss", timeout=timeout, self_approval=own, description="Ship it?", form={"properties": {"n": {"type": "integer"}}})
     except TaskError as e:
         return e.result["error"]["name"]
 `
@@ -60,11 +60,15 @@ func TestWorkflowApprovals(t *testing.T) {
 	other := ask("bun", anApprovalInTypeScript, `{}`) // on the only slot
 	others := d.links(t, other)
 	d.suspended(t, id)
+	token := ""
 	visit := func(method, link, body string, status int, want string) {
 		t.Helper()
 		ask, err := http.NewRequestWithContext(t.Context(), method, link, strings.NewReader(body))
 		if err != nil {
 			t.Fatal(err)
+		}
+		if token != "" {
+			ask.Header.Set("Authorization", "Bearer "+token)
 		}
 		answer, err := http.DefaultClient.Do(ask)
 		if err != nil {
@@ -103,6 +107,26 @@ func TestWorkflowApprovals(t *testing.T) {
 		t.Errorf("%s %s", j.Status, result(j))
 	}
 	visit("POST", links.Resume, ``, http.StatusConflict, "any more")
+
+	own := ask("python3", anApproval, `{"own": false}`)
+	links = d.links(t, own)
+	d.suspended(t, own)
+	visit("POST", links.Resume, ``, http.StatusUnauthorized, "account")
+	if token, err = d.CreateToken(t.Context(), wire.NewToken{Label: "approval"}); err != nil {
+		t.Fatal(err)
+	}
+	byOwner := "http://" + address + "/api/w/main/jobs/flow/resume/"
+	visit("POST", links.Resume, ``, http.StatusForbidden, "whoever started")
+	visit("POST", byOwner+own.String(), ``, http.StatusForbidden, "whoever started")
+	id = ask("python3", anApproval, `{}`)
+	d.links(t, id)
+	d.suspended(t, id)
+	visit("POST", byOwner+id.String(), `7`, http.StatusCreated, "approved")
+	j := d.wait(t.Context(), id)
+	if want := `{"value":7,"approver":"` + j.CreatedBy + `","approved":true}`; result(j) != want {
+		t.Errorf("%s %s, want %s", j.Status, result(j), want)
+	}
+	visit("POST", byOwner+id.String(), `7`, http.StatusConflict, "does not wait")
 }
 
 // links are those that a workflow has printed.
