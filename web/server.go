@@ -25,9 +25,10 @@ import (
 
 // Config says where to listen and whom to ask. At least one of Listen and Socket, and all interfaces, must be given.
 type Config struct {
-	Listen  string // TCP address, "127.0.0.1:8000"; port 0 picks one; "" is no TCP
-	Socket  string // path of the Unix socket; "" is none
-	Version string // of Millrace
+	Listen  string       // TCP address, "127.0.0.1:8000"; port 0 picks one; "" is no TCP
+	Bound   net.Listener // when that address is bound already; the server closes it
+	Socket  string       // path of the Unix socket; "" is none
+	Version string       // of Millrace
 
 	Auth       api.Authenticator
 	Jobs       api.Jobs
@@ -149,7 +150,10 @@ func (s *Server) Start(ctx context.Context) error {
 		s.lns = append(s.lns, &listener{Listener: ln, all: s.conns})
 	}
 	if s.cfg.Listen != "" {
-		ln, err := net.Listen("tcp", s.cfg.Listen)
+		ln, err := s.cfg.Bound, error(nil)
+		if ln == nil {
+			ln, err = net.Listen("tcp", s.cfg.Listen)
+		}
 		if err != nil {
 			for _, l := range s.lns {
 				err = errors.Join(err, l.Close())

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"slices"
@@ -208,6 +209,20 @@ func (d *daemon) tags() (out tags) {
 
 // noopTag is that of jobs that do nothing, for measurements.
 const noopTag = "noop"
+
+// bind finds out the port when --listen leaves it open: jobs and links name it, and are made before the server listens.
+func (d *daemon) bind() error {
+	if _, port, err := net.SplitHostPort(d.cfg.listen); err != nil || port != "0" {
+		return nil //nolint:nilerr // the server says what is wrong with it
+	}
+	ln, err := net.Listen("tcp", d.cfg.listen)
+	if err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	d.bound, d.cfg.listen = ln, ln.Addr().String()
+	d.onStop(func(context.Context) { _ = ln.Close() }) // unless the server has
+	return nil
+}
 
 // baseURL is where jobs with the host's network reach the API.
 func (d *daemon) baseURL() string {

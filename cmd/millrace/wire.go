@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"sync"
@@ -50,6 +51,7 @@ type daemon struct {
 	isolator sandbox.Isolator
 	pg       *pgserver.Server // nil with --database-url
 	db       *store.DB
+	bound    net.Listener // of --listen with port 0
 	server   *web.Server
 	guests   atomic.Pointer[web.Server] // server, for calls from inside of slots
 	nets     execute.Networks
@@ -150,6 +152,9 @@ func (d *daemon) detect(ctx context.Context, lib string) {
 
 // startEngine wires queue, dispatch, pool and the facades, and opens the front.
 func (d *daemon) startEngine(ctx context.Context) error {
+	if err := d.bind(); err != nil {
+		return err
+	}
 	slots := d.cfg.processSlots()
 	part := func(name string) zerolog.Logger { return d.log.With().Str("part", name).Logger() }
 	signals, logs := bus.New(), live.New()
@@ -240,7 +245,7 @@ func (d *daemon) startEngine(ctx context.Context) error {
 		return err
 	}
 	d.server, err = web.New(web.Config{
-		Listen: d.cfg.listen, Socket: d.socket(), Version: cli.Version, Auth: gate, Jobs: d.jobs, FlowRuns: steering,
+		Listen: d.cfg.listen, Bound: d.bound, Socket: d.socket(), Version: cli.Version, Auth: gate, Jobs: d.jobs, FlowRuns: steering,
 		Scripts: deployed, Flows: deploy.NewFlows(scripts.Flows(), gate, d.jobs, d.jobs, d.registry), Schedules: schedules, Batches: many, Values: values,
 		Tokens: gate.Tokens(), Workspaces: gate.Workspaces(), Health: health{d}, Metrics: metrics.Write, Log: part("web"),
 	})

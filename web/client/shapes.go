@@ -46,6 +46,9 @@ type (
 	FlowDeployed = wire.FlowDeployed
 	FlowListed   = wire.Flow
 	FlowVersion  = wire.FlowVersion
+	FlowRestart  = wire.Restart
+	FlowStatus   = engine.FlowStatus
+	FlowModule   = engine.FlowStatusModule
 
 	ScheduleWithJobs = wire.ScheduleWithJobs
 	ScheduleRun      = wire.ScheduleRun

@@ -40,17 +40,22 @@ type runFlags struct {
 	async                             bool
 }
 
-func newRun(c *call) func(context.Context) error {
-	var f runFlags
-	c.connects()
+// runs registers the flags of commands that start a job.
+func (c *call) runs(f *runFlags) {
 	c.flags.StringVar(&f.data, "d", "{}", "arguments as a JSON `object`; @FILE reads a file, - standard input")
 	c.flags.BoolVar(&f.async, "async", false, "print the job's id and do not wait")
-	c.flags.StringVar(&f.language, "language", "", "`language` of FILE when its ending does not tell")
-	c.flags.StringVar(&f.network, "network", "", "`none`, egress or host, for FILE")
 	c.flags.StringVar(&f.tag, "tag", "", "`tag` of the workers to use")
 	c.flags.DurationVar(&f.timeout, "timeout", 0, "end the job after this `time`, in whole seconds")
 	c.flags.IntVar(&f.priority, "priority", 0, "higher runs first")
 	c.flags.StringVar(&f.key, "idempotency-key", "", "a second run with the same `key` is the first one")
+}
+
+func newRun(c *call) func(context.Context) error {
+	var f runFlags
+	c.connects()
+	c.runs(&f)
+	c.flags.StringVar(&f.language, "language", "", "`language` of FILE when its ending does not tell")
+	c.flags.StringVar(&f.network, "network", "", "`none`, egress or host, for FILE")
 	return func(ctx context.Context) error {
 		if err := c.want("PATH"); err != nil {
 			return err
@@ -149,6 +154,19 @@ func (c *call) preview(file string, f runFlags) (*client.Preview, error) {
 
 // arguments reads -d.
 func (c *call) arguments(data string) (json.RawMessage, error) {
+	raw, err := c.input(data)
+	if err != nil {
+		return nil, err
+	}
+	var object map[string]json.RawMessage
+	if err := json.Unmarshal(raw, &object); err != nil || object == nil {
+		return nil, wrongUsage("-d %.60s is no JSON object; write -d '{\"name\": \"value\"}' with single quotes around it", data)
+	}
+	return raw, nil
+}
+
+// input is what is given, or what the file or standard input that it names holds.
+func (c *call) input(data string) (json.RawMessage, error) {
 	raw := []byte(data)
 	var err error
 	switch {
@@ -160,12 +178,7 @@ func (c *call) arguments(data string) (json.RawMessage, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the arguments: %w", err)
 	}
-	raw = bytes.TrimSpace(raw)
-	var object map[string]json.RawMessage
-	if err := json.Unmarshal(raw, &object); err != nil || object == nil {
-		return nil, wrongUsage("-d %.60s is no JSON object; write -d '{\"name\": \"value\"}' with single quotes around it", data)
-	}
-	return raw, nil
+	return bytes.TrimSpace(raw), nil
 }
 
 // languageOf finds the language of a source file: as told, else by the file's ending.
@@ -203,6 +216,11 @@ const cancelPatience = 5 * time.Second
 // await shows the log until the job ends and prints its result. When ctx ends first the job is cancelled.
 func (c *call) await(ctx context.Context, cl *client.Client, id uuid.UUID) error {
 	job, err := push.Follow(ctx, cl, id, c.stderr)
+	return c.over(ctx, cl, id, job, err)
+}
+
+// over prints what a job that was waited for ended with, and cancels it when the wait was ended first.
+func (c *call) over(ctx context.Context, cl *client.Client, id uuid.UUID, job *client.Job, err error) error {
 	if ctx.Err() != nil {
 		late, stop := context.WithTimeout(context.WithoutCancel(ctx), cancelPatience)
 		defer stop()

@@ -129,6 +129,7 @@ func (d *Daemon) add(j *client.Job, o Outcome) uuid.UUID {
 	j.CreatedAt, j.CreatedBy, j.ScheduledFor, j.Logs = Noon, "ann", Noon, o.Logs
 	started := Noon.Add(1200 * time.Microsecond)
 	j.StartedAt, j.Status, j.Type = &started, "running", "QueuedJob"
+	asFlow(j, o)
 	d.jobs[j.ID], d.ended[j.ID] = j, make(chan struct{})
 	d.order = append(d.order, j.ID)
 	if !o.Forever {
@@ -153,6 +154,7 @@ func (d *Daemon) follow(w http.ResponseWriter, r *http.Request) {
 	ended, first := d.ended[j.ID], client.Update{Type: "update", Running: true, NewLogs: j.Logs, LogOffset: int64(len(j.Logs))}
 	d.Unlock()
 	w.Header().Set("Content-Type", "text/event-stream")
+	first.FlowStatus = halfway(j)
 	event(w, first)
 	select {
 	case <-ended:

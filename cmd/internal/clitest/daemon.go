@@ -121,6 +121,7 @@ func (d *Daemon) routes() *http.ServeMux {
 	mux.HandleFunc("POST "+w+"scripts/archive/p/{path...}", d.archive)
 	mux.HandleFunc("POST "+w+"jobs/run/{kind}/{path...}", d.run)
 	mux.HandleFunc("POST "+w+"jobs/run/preview", d.run)
+	d.flowRunRoutes(mux)
 	mux.HandleFunc("GET "+w+"jobs_u/getupdate_sse/{id}", d.follow)
 	mux.HandleFunc("GET "+w+"jobs_u/get/{id}", d.job)
 	mux.HandleFunc("GET "+w+"jobs_u/get_logs/{id}", d.logs)
