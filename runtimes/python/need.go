@@ -188,9 +188,11 @@ func modulesOf(toks []token) []string {
 			return nil
 		}
 		for _, part := range scan.Split(strip(toks[at+1:]), ",") {
-			if len(part) > 0 && part[0].Kind == scan.Word {
+			switch {
+			case len(part) == 0: // after the last comma
+			case part[0].Kind == scan.Word:
 				out = append(out, module+"."+part[0].Text)
-			} else {
+			default:
 				out = append(out, module)
 			}
 		}

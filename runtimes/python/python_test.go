@@ -70,7 +70,7 @@ func TestNeeds(t *testing.T) {
 		{"renamed", "import yaml\nfrom PIL import Image\nimport sklearn.svm\nfrom google.cloud import storage, bigquery", "PyYAML:1 pillow:2 scikit-learn:3 google-cloud-storage:4 google-cloud-bigquery:4"},
 		{"once", "import a\nfrom a import b\nimport a.c", "a:1"},
 		{"nested", "try: import six\nexcept ImportError: pass\ndef main():\n    if x:\n        from attr import s\n    return 'import no'", "six:1 attrs:5"},
-		{"workflows", "from wmill import workflow, task\nfrom wmill import (\n  step, sleep,\n)", ""},
+		{"workflows", "from wmill import workflow, task\nfrom wmill import (\n  step, sleep, wait_for_approval, get_approval_urls,\n)", ""},
 		{"workflows and more", "from wmill import workflow, get_variable", "wmill:1"},
 		{"package of workflows", "import wmill", "wmill:1"},
 		{"pinned", "import x # pin: dep==1.2\nimport y  # repin: y[z]>=2", "dep==1.2:1 y[z]>=2:2"},
