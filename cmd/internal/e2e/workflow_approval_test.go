@@ -15,7 +15,7 @@ import (
 	"github.com/millrace/millrace/web/wire"
 )
 
-const anApproval = `from wmill import workflow, step, wait_for_approval, get_approval_urls, TaskError
+const asksPeople = `from wmill import workflow, step, wait_for_approval, get_approval_urls, TaskError
 import json
 
 @workflow
@@ -28,7 +28,7 @@ async def main(timeout: float = 600, own: bool = True):
         return e.result["error"]["name"]
 `
 
-const anApprovalInTypeScript = `import { workflow, step, waitForApproval, getApprovalUrls } from "windmill-client";
+const asksPeopleInTypeScript = `import { workflow, step, waitForApproval, getApprovalUrls } from "windmill-client";
 
 export const main = workflow(async () => {
   const urls = await step("urls", () => getApprovalUrls("boss"));
@@ -55,9 +55,9 @@ func TestWorkflowApprovals(t *testing.T) {
 		}
 		return id
 	}
-	id := ask("python3", anApproval, `{}`)
+	id := ask("python3", asksPeople, `{}`)
 	links := d.links(t, id)
-	other := ask("bun", anApprovalInTypeScript, `{}`) // on the only slot
+	other := ask("bun", asksPeopleInTypeScript, `{}`) // on the only slot
 	others := d.links(t, other)
 	d.suspended(t, id)
 	token := ""
@@ -101,14 +101,14 @@ func TestWorkflowApprovals(t *testing.T) {
 	if j := d.wait(t.Context(), other); result(j) != `{"value":"no","approver":"anonymous","approved":false}` {
 		t.Errorf("%s %s", j.Status, result(j))
 	}
-	late := ask("python3", anApproval, `{"timeout": 0.5}`)
+	late := ask("python3", asksPeople, `{"timeout": 0.5}`)
 	links = d.links(t, late)
 	if j := d.wait(t.Context(), late); result(j) != `"ApprovalTimeout"` {
 		t.Errorf("%s %s", j.Status, result(j))
 	}
 	visit("POST", links.Resume, ``, http.StatusConflict, "any more")
 
-	own := ask("python3", anApproval, `{"own": false}`)
+	own := ask("python3", asksPeople, `{"own": false}`)
 	links = d.links(t, own)
 	d.suspended(t, own)
 	visit("POST", links.Resume, ``, http.StatusUnauthorized, "account")
@@ -118,7 +118,7 @@ func TestWorkflowApprovals(t *testing.T) {
 	byOwner := "http://" + address + "/api/w/main/jobs/flow/resume/"
 	visit("POST", links.Resume, ``, http.StatusForbidden, "whoever started")
 	visit("POST", byOwner+own.String(), ``, http.StatusForbidden, "whoever started")
-	id = ask("python3", anApproval, `{}`)
+	id = ask("python3", asksPeople, `{}`)
 	d.links(t, id)
 	d.suspended(t, id)
 	visit("POST", byOwner+id.String(), `7`, http.StatusCreated, "approved")
