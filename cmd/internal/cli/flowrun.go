@@ -116,7 +116,7 @@ func (c *call) showFlow(ctx context.Context, cl *client.Client, id uuid.UUID, as
 	if async {
 		return c.printID(id)
 	}
-	job, err := followFlow(ctx, cl, id, c.stderr)
+	job, err := newFlowTree(c.stderr).follow(ctx, cl, id)
 	return c.over(ctx, cl, id, job, err)
 }
 

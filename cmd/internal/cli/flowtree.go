@@ -52,9 +52,8 @@ func newFlowTree(w io.Writer) *flowTree {
 	return t
 }
 
-// followFlow shows a flow until it ends, and returns its job then.
-func followFlow(ctx context.Context, cl *client.Client, id uuid.UUID, w io.Writer) (*client.Job, error) {
-	t := newFlowTree(w)
+// follow shows a flow until it ends, and returns its job then.
+func (t *flowTree) follow(ctx context.Context, cl *client.Client, id uuid.UUID) (*client.Job, error) {
 	j, err := cl.Job(ctx, id, false)
 	if err != nil {
 		return nil, err
@@ -64,7 +63,7 @@ func followFlow(ctx context.Context, cl *client.Client, id uuid.UUID, w io.Write
 		rest := t.animate(ctx, cl)
 		defer rest()
 	} else {
-		fmt.Fprintf(w, "job %s\n", id)
+		t.write("job " + id.String() + "\n")
 	}
 	return cl.Follow(ctx, id, func(u client.Update) error {
 		status := u.FlowStatus

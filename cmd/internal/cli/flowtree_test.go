@@ -3,12 +3,14 @@ package cli
 import (
 	"bytes"
 	"encoding/json"
+	"io"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/uuid"
 
+	"github.com/millrace/millrace/cmd/internal/clitest"
 	"github.com/millrace/millrace/engine"
 	"github.com/millrace/millrace/web/client"
 )
@@ -54,6 +56,50 @@ func TestFlowTreeIsCutToTheScreen(t *testing.T) {
 	}
 	if lines := strings.Count(out.String(), "\n"); lines != 10 || !strings.Contains(out.String(), status.Modules[49].ID) || !strings.Contains(out.String(), status.Modules[50].ID) {
 		t.Errorf("%d lines:\n%s", lines, out.String())
+	}
+}
+
+// TestFlowTreeIsKeptUpToDate: it is drawn again while nothing comes, with what is within a loop at work, until the flow ends.
+func TestFlowTreeIsKeptUpToDate(t *testing.T) {
+	d := clitest.New(t)
+	d.Run = func(string, json.RawMessage) clitest.Outcome { return clitest.Outcome{Forever: true} }
+	cl := d.Client(t)
+	id, err := cl.Run(t.Context(), client.Run{Flow: &client.FlowPreview{Value: json.RawMessage(`{"modules": [{"id": "c", "summary": "Release?", "value": {"type": "identity"}}]}`)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, w := io.Pipe()
+	type end struct {
+		job *client.Job
+		err error
+	}
+	done := make(chan end, 1)
+	go func() {
+		tree := newFlowTree(w)
+		tree.tty = true
+		j, err := tree.follow(t.Context(), cl, id)
+		_ = w.Close()
+		done <- end{j, err}
+	}()
+	var seen strings.Builder
+	b := make([]byte, 4096)
+	for resumed := false; ; {
+		n, err := r.Read(b)
+		if seen.Write(b[:n]); err != nil {
+			break
+		}
+		if !resumed && strings.Count(seen.String(), "c  Release?                       waiting     2 approvals missing") >= 3 {
+			resumed = true
+			if err := cl.ResumeFlow(t.Context(), id, json.RawMessage(`"yes"`)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if e := <-done; e.err != nil || string(*e.job.Result) != `"yes"` {
+		t.Errorf("%+v", e)
+	}
+	if !strings.Contains(seen.String(), "\x1b[3A\r\x1b[J") {
+		t.Errorf("the tree does not stay in its place: %q", seen.String())
 	}
 }
 

@@ -16,8 +16,8 @@ import (
 	"github.com/millrace/millrace/web/client"
 )
 
-// anApproval is a flow that asks: its first step fetches the links by which it is answered.
-const anApproval = `{
+// anAskingFlow is a flow that asks: its first step fetches the links by which it is answered.
+const anAskingFlow = `{
   "modules": [
     {"id": "ask", "summary": "Release it?", "suspend": {"required_events": 1, "timeout": 600}, "value": {"type": "rawscript", "language": "python3", "input_transforms": {},
       "content": "import json, os, urllib.request\ndef main():\n    e = os.environ\n    url = f\"{e['WM_BASE_URL']}/api/w/{e['WM_WORKSPACE']}/jobs/resume_urls/{e['WM_JOB_ID']}/1?approver=ann\"\n    ask = urllib.request.Request(url, headers={'Authorization': 'Bearer ' + e['WM_TOKEN']})\n    return json.load(urllib.request.urlopen(ask))"}},
@@ -31,7 +31,7 @@ const anApproval = `{
 // steeredFlows runs a flow that waits for an approval, answers it by its signed links, and runs it again from its last step.
 func steeredFlows(t *testing.T, d *daemon) {
 	ctx := t.Context()
-	id, err := d.Run(ctx, client.Run{Flow: &client.FlowPreview{Value: json.RawMessage(anApproval)}, Args: json.RawMessage(`{"whom": "ann"}`)})
+	id, err := d.Run(ctx, client.Run{Flow: &client.FlowPreview{Value: json.RawMessage(anAskingFlow)}, Args: json.RawMessage(`{"whom": "ann"}`)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,6 +58,38 @@ func steeredFlows(t *testing.T, d *daemon) {
 	}
 	again(t, d, first)
 	resumedByOwner(t, d)
+	iterations(t, d)
+}
+
+// iterations takes up a loop in its midst: the iterations before are shown as those of the earlier run.
+func iterations(t *testing.T, d *daemon) {
+	value := json.RawMessage(`{"modules": [{"id": "b", "value": {"type": "forloopflow", "iterator": {"type": "static", "value": [1, 2, 3]}, "modules": [
+		{"id": "c", "value": {"type": "rawscript", "language": "bash", "content": "x=\"$1\"\nm=\"$2\"\necho \"$x$m\"",
+			"input_transforms": {"x": {"type": "javascript", "expr": "flow_input.iter.value"}, "m": {"type": "javascript", "expr": "flow_input.m"}}}}]}}]}`)
+	id, err := d.Run(t.Context(), client.Run{Flow: &client.FlowPreview{Value: value}, Args: json.RawMessage(`{"m": "A"}`)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := d.wait(t.Context(), id)
+	var j client.Job
+	said, err := millrace(t, d, &j, "flow", "restart", id.String(), "--step", "b", "--iteration", "1", "-d", `{"m": "B"}`)
+	if err != nil || strings.Join(strings.Fields(result(&j)), "") != `["1A","2B","3B"]` || !strings.Contains(said, "3 of 3 iterations") {
+		t.Fatalf("from the second iteration: %s, %v\n%s", result(&j), err, said)
+	}
+	old, err := d.Job(t.Context(), first.ID, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, now := old.FlowStatus.Modules[0].FlowJobs, j.FlowStatus.Modules[0].FlowJobs
+	if len(before) != 3 || len(now) != 3 || now[0] != before[0] || now[1] == before[1] {
+		t.Errorf("jobs of the iterations: %v, earlier %v", now, before)
+	}
+	for item, want := range map[int]string{2: `"3A"`, 3: "3 iterations", -1: "no iteration -1"} {
+		got, err := d.RunWait(t.Context(), client.Run{Flow: &client.FlowPreview{Value: value, OnlyStep: "c", FromRun: &id, FromItem: item}})
+		if text := string(got) + message(err); !strings.Contains(text, want) {
+			t.Errorf("step c of iteration %d: %s, want %s", item, text, want)
+		}
+	}
 }
 
 func statusOf(u client.Update) client.FlowStatus {
@@ -162,7 +194,7 @@ func again(t *testing.T, d *daemon, first *client.Job) {
 func resumedByOwner(t *testing.T, d *daemon) {
 	ctx := t.Context()
 	begin := func() uuid.UUID {
-		id, err := d.Run(ctx, client.Run{Flow: &client.FlowPreview{Value: json.RawMessage(anApproval)}, Args: json.RawMessage(`{"whom": "cay"}`)})
+		id, err := d.Run(ctx, client.Run{Flow: &client.FlowPreview{Value: json.RawMessage(anAskingFlow)}, Args: json.RawMessage(`{"whom": "cay"}`)})
 		if err != nil {
 			t.Fatal(err)
 		}

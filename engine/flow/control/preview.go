@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"math"
 	"slices"
 
 	"github.com/google/uuid"
@@ -133,6 +134,9 @@ func (c *Control) only(ctx context.Context, p engine.Principal, run *engine.RunR
 	if step == nil {
 		return engine.Errorf(engine.Invalid, opTest, "the flow has no step %q", t.Only)
 	}
+	if t.FromItem < 0 || t.FromItem > math.MaxInt32 {
+		return engine.Errorf(engine.Invalid, opTest, "there is no iteration %d", t.FromItem)
+	}
 	alone := *value
 	alone.Modules, alone.FailureModule, alone.PreprocessorModule, alone.SkipExpr, alone.EarlyReturn = nil, nil, nil, "", ""
 	m := &mocks{control: c, id: t.Only, item: int32(t.FromItem), args: run.Args}
@@ -218,7 +222,10 @@ func (m *mocks) enter(ctx context.Context, run *uuid.UUID, around *format.Module
 	case *format.ForLoop:
 		loop = &flow.Iter{Index: int(item), Value: json.RawMessage("null")}
 		var all []json.RawMessage
-		if json.Unmarshal(values, &all) == nil && int(item) < len(all) {
+		if json.Unmarshal(values, &all) == nil {
+			if int(item) >= len(all) {
+				return engine.Errorf(engine.Invalid, opTest, "step %s had %d iterations in run %s, so there is none with the index %d", around.ID, len(all), run, item)
+			}
 			loop.Value = all[item]
 		}
 	case *format.WhileLoop:

@@ -52,9 +52,10 @@ func (c *Control) status(ctx context.Context, v *engine.JobView) (*engine.FlowSt
 type look struct {
 	*seen
 	over   bool
-	steps  map[string]store.FlowStep // the last word on each module that has ended
-	branch map[string]int            // that was taken
-	lists  map[string]int            // lengths of the lists of loops
+	steps  map[string]store.FlowStep      // the last word on each module that has ended
+	branch map[string]int                 // that was taken
+	lists  map[string]int                 // lengths of the lists of loops
+	reused map[string]map[int32]uuid.UUID // the jobs of another run that stand for items
 	parts  map[string][]store.FlowPart
 	votes  map[string][]store.Vote
 	states map[string]json.RawMessage
@@ -63,7 +64,7 @@ type look struct {
 func (c *Control) read(ctx context.Context, l *look) error {
 	id := l.job.ID
 	l.steps, l.branch, l.lists = map[string]store.FlowStep{}, map[string]int{}, map[string]int{}
-	l.parts, l.votes = map[string][]store.FlowPart{}, map[string][]store.Vote{}
+	l.parts, l.votes, l.reused = map[string][]store.FlowPart{}, map[string][]store.Vote{}, map[string]map[int32]uuid.UUID{}
 	steps, err := c.cfg.Store.FlowSteps(ctx, id)
 	if err != nil {
 		return err
@@ -84,6 +85,11 @@ func (c *Control) read(ctx context.Context, l *look) error {
 				return err
 			}
 			l.lists[s.Module] = len(list)
+		case *s.Item >= 0 && s.Job != nil:
+			if l.reused[s.Module] == nil {
+				l.reused[s.Module] = map[int32]uuid.UUID{}
+			}
+			l.reused[s.Module][*s.Item] = *s.Job
 		}
 	}
 	parts, err := c.cfg.Store.FlowParts(ctx, id, mostParts)
@@ -194,11 +200,19 @@ func (l *look) container(m *format.Module, parts []store.FlowPart, out *engine.F
 		items[p.Item] = p
 		most = max(most, p.Item)
 	}
+	for n := range l.reused[m.ID] {
+		most = max(most, n)
+	}
 	times := engine.FlowDurations{}
 	for n := range most + 1 {
 		p, ok := items[n]
+		if id, again := l.reused[m.ID][n]; !ok && again {
+			yes := true
+			out.FlowJobs, out.JobsSuccess = append(out.FlowJobs, id), append(out.JobsSuccess, &yes)
+			times.StartedAt, times.DurationMS = append(times.StartedAt, nil), append(times.DurationMS, nil)
+		}
 		if !ok {
-			continue // it never was a job
+			continue // it is no job of this run, and perhaps never was one
 		}
 		out.FlowJobs = append(out.FlowJobs, p.ID)
 		var success *bool
