@@ -225,7 +225,7 @@ func (d *daemon) startEngine(ctx context.Context) error {
 		return err
 	}
 	d.jobs = jobs.New(jobs.Config{
-		Queue: intake{q, flows}, Scripts: scripts, Flows: scripts.Flows(), Gate: gate, Registry: d.registry, Bus: signals, Live: logs, Network: string(d.nets.Default), Contacts: contacts,
+		Queue: intake{q, flows}, Scripts: scripts, Flows: scripts.Flows(), Gate: gate, Registry: d.registry, Bus: signals, Live: logs, Network: string(d.nets.Default), Contacts: contacts, Steps: d.db,
 		Others: q.Others, GPUs: devices, Cache: d.db, Answer: flows.answer, Log: part("jobs"),
 	})
 	workflows.Queue, workflows.Targets = q, d.jobs

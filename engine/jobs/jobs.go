@@ -60,6 +60,7 @@ type Config struct {
 	Live     *live.Logs
 	Network  string   // what a job without a network of its own gets
 	Contacts contacts // nil: nothing is known of what jobs contact
+	Steps    steps    // nil: nothing is known of what workflows as code ask for
 	// Others tells how many other daemons share the queue; nil: it is not known. Only they end jobs without a signal here.
 	Others func() int
 	GPUs   *gpu.Devices // nil: jobs get none on this host

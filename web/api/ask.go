@@ -33,6 +33,8 @@ type Jobs interface {
 	Why(ctx context.Context, p engine.Principal, ws string, id uuid.UUID) (*engine.Why, error)
 	// Contacts is what the job's runs asked for on the network; of a completed job it is complete.
 	Contacts(ctx context.Context, p engine.Principal, ws string, id uuid.UUID) ([]engine.Contact, error)
+	// WorkflowSteps is what a workflow as code has asked for.
+	WorkflowSteps(ctx context.Context, p engine.Principal, ws string, id uuid.UUID) ([]engine.WorkflowStep, error)
 	Counts(ctx context.Context, p engine.Principal, ws string) (queued, running int64, err error)
 	Workers(ctx context.Context) ([]engine.WorkerView, error)
 }

@@ -33,6 +33,8 @@ func (h *API) jobRoutes() []Route {
 			Summary: "Whether a job is completed, and its result if it is", Answer: JSONOf(wire.Maybe{}), Handle: h.getResultMaybe},
 		{Method: "GET", Path: u + "get_contacts/{id}", Name: "getJobContacts", Group: "jobs", Access: User,
 			Summary: "What a job contacted: names it asked for, addresses, and whether they were refused", Answer: JSONOf([]engine.Contact{}), Handle: h.getContacts},
+		{Method: "GET", Path: u + "workflow_steps/{id}", Name: "getWorkflowSteps", Group: "jobs", Access: User,
+			Summary: "What a workflow as code has asked for: the first 10,000 steps, tasks, sleeps and approvals", Answer: JSONOf([]engine.WorkflowStep{}), Handle: h.getWorkflowSteps},
 		{Method: "POST", Path: u + "queue/cancel/{id}", Name: "cancelQueuedJob", Group: "jobs", Access: User, Body: JSONOf(wire.CancelBody{}),
 			Summary: "Cancels a queued or running job", Answer: TextOf("the job's id"), Handle: h.cancelJob},
 		{Method: "GET", Path: "/api/w/{workspace}/jobs/why/{id}", Name: "whyJob", Group: "jobs", Access: User,
@@ -201,6 +203,21 @@ func (h *API) getContacts(a *Ask) error {
 	}
 	if list == nil {
 		list = []engine.Contact{}
+	}
+	return JSON(a.RequestCtx, list)
+}
+
+func (h *API) getWorkflowSteps(a *Ask) error {
+	id, err := a.jobID()
+	if err != nil {
+		return err
+	}
+	list, err := h.jobs.WorkflowSteps(a.Base, a.Who, a.Workspace, id)
+	if err != nil {
+		return err
+	}
+	if list == nil {
+		list = []engine.WorkflowStep{}
 	}
 	return JSON(a.RequestCtx, list)
 }

@@ -33,6 +33,15 @@ func (c *Client) Contacts(ctx context.Context, id uuid.UUID) ([]engine.Contact, 
 	return list, nil
 }
 
+// WorkflowSteps says what a workflow as code has asked for.
+func (c *Client) WorkflowSteps(ctx context.Context, id uuid.UUID) ([]engine.WorkflowStep, error) {
+	var list []engine.WorkflowStep
+	if err := c.get(ctx, c.here("/jobs_u/workflow_steps/"+id.String()), nil, &list); err != nil {
+		return nil, err
+	}
+	return list, nil
+}
+
 // QueueCount returns how many jobs are queued or running.
 func (c *Client) QueueCount(ctx context.Context) (*wire.Count, error) {
 	var n wire.Count

@@ -8,6 +8,16 @@ import (
 	"github.com/millrace/millrace/engine"
 )
 
+// WorkflowSteps implements api.Jobs: every job has called one step.
+func (e *Engine) WorkflowSteps(_ context.Context, _ engine.Principal, ws string, id uuid.UUID) ([]engine.WorkflowStep, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if _, err := e.find(ws, id); err != nil {
+		return nil, err
+	}
+	return []engine.WorkflowStep{{Key: "load_2", Kind: "step", State: engine.StateSuccess, EndedAt: &Hour}}, nil
+}
+
 // Contacts implements api.Jobs: every job has asked for one name and was refused one address.
 func (e *Engine) Contacts(_ context.Context, _ engine.Principal, ws string, id uuid.UUID) ([]engine.Contact, error) {
 	e.mu.Lock()

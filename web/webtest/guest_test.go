@@ -115,4 +115,12 @@ func TestContacts(t *testing.T) {
 	if status != 200 || !strings.Contains(body, `{"address":"10.0.0.1","port":5432,"protocol":"tcp","refused":true,"count":2}`) {
 		t.Errorf("of a job: %d %s", status, body)
 	}
+	status, body = call(t, d, engine.Visitor{Token: "user-secret"}, "/api/w/main/jobs_u/workflow_steps/"+id.String(), "")
+	if status != 200 || !strings.Contains(body, `[{"key":"load_2","kind":"step","state":"success","ended_at":`) {
+		t.Errorf("the steps of a job: %d %s", status, body)
+	}
+	status, body = call(t, d, engine.Visitor{Token: "user-secret"}, "/api/w/main/jobs_u/workflow_steps/"+engine.NewJobID().String(), "")
+	if status != 404 {
+		t.Errorf("the steps of no job: %d %s", status, body)
+	}
 }

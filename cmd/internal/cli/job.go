@@ -75,6 +75,9 @@ var jobGet = command{
 				return c.jsonOr(err, j)
 			}
 			c.describe(j)
+			if err := c.describeSteps(ctx, cl, id); err != nil {
+				return err
+			}
 			return c.describeContacts(ctx, cl, id)
 		}, "ID")
 	},

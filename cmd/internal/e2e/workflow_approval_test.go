@@ -80,6 +80,10 @@ func TestWorkflowApprovals(t *testing.T) {
 			t.Errorf("%s %s: %d %s, want %d %s", method, link, answer.StatusCode, text, status, want)
 		}
 	}
+	steps, err := d.WorkflowSteps(t.Context(), id)
+	if err != nil || len(steps) != 3 || steps[0].Key != "urls" || steps[0].State != "success" || steps[2].Kind != "approval" || steps[2].State != "waiting" {
+		t.Errorf("steps %+v, %v", steps, err)
+	}
 	forged := links.Resume[:len(links.Resume)-1] + "0"
 	if forged == links.Resume {
 		forged = links.Resume[:len(links.Resume)-1] + "1"
@@ -107,6 +111,12 @@ func TestWorkflowApprovals(t *testing.T) {
 		t.Errorf("%s %s", j.Status, result(j))
 	}
 	visit("POST", links.Resume, ``, http.StatusConflict, "any more")
+	for job, want := range map[uuid.UUID]engine.JobState{id: engine.StateSuccess, other: engine.StateSuccess, late: engine.StateFailure} {
+		steps, err := d.WorkflowSteps(t.Context(), job)
+		if err != nil || len(steps) != 3 || steps[2].State != want || steps[2].EndedAt == nil || (steps[2].Approved == nil) != (job == late) {
+			t.Errorf("steps at the end: %+v, %v", steps, err)
+		}
+	}
 
 	own := ask("python3", asksPeople, `{"own": false}`)
 	links = d.links(t, own)

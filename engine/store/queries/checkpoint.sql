@@ -66,3 +66,14 @@ select n, key, ok, options, at, due from checkpoint where job = $1 and kind = 'a
 update q set scheduled_for = case when state = 0 then least(scheduled_for, now()) else scheduled_for end
 where id = $1
 returning tag, prio, scheduled_for, state = 0;
+
+-- name: CheckpointSteps
+-- What people see of a workflow: no results.
+select c.key, c.kind, c.ok, c.child, c.tries, c.at, c.due, c.due <= clock_timestamp(), d.state, d.finished_at,
+    case when c.kind = 'approval' then (select v.at from flow_vote v where v.run = c.job and v.module = c.key limit 1) end,
+    case when c.kind = 'approval' then (select v.approved from flow_vote v where v.run = c.job and v.module = c.key limit 1) end
+from checkpoint c
+left join done d on d.id = c.child
+where c.job = $1
+order by c.n
+limit 10000;
