@@ -16,7 +16,7 @@ import (
 func TestCachedSteps(t *testing.T) {
 	t.Parallel()
 	b := open(t, storetest.URL(t), nil)
-	b.flows["f/x/sub"] = &format.Flow{Value: value(t, modules(raw("s", "inner", js("v", "flow_input.v"), "")))}
+	b.deploy("f/x/sub", &format.Flow{Value: value(t, modules(raw("s", "inner", js("v", "flow_input.v"), "")))})
 	step := raw("a", "dear", js("v", "flow_input.n"), `"cache_ttl":60`)
 	sub := `{"id":"f","cache_ttl":60,"value":{"type":"flow","path":"f/x/sub","input_transforms":{` + js("v", "flow_input.n") + `}}}`
 	loop := `{"id":"l","value":{"type":"forloopflow","iterator":{"type":"static","value":[1,1,2]},"modules":[` +
@@ -101,7 +101,7 @@ func TestAFlowsOwnTime(t *testing.T) {
 	t.Parallel()
 	b := open(t, storetest.URL(t), nil)
 	b.step = func(*engine.Job) (json.RawMessage, bool) { return json.RawMessage("hold"), true }
-	b.flows["f/x/slow"] = &format.Flow{Timeout: 1, Value: value(t, modules(raw("a", "x", "", "")))}
+	b.deploy("f/x/slow", &format.Flow{Timeout: 1, Value: value(t, modules(raw("a", "x", "", "")))})
 	began := time.Now()
 	o := b.run(modules(`{"id":"f","value":{"type":"flow","path":"f/x/slow"}}`), `{}`)
 	if o.State != engine.StateFailure || !strings.Contains(string(o.Result), "the flow ran longer than 1s") {

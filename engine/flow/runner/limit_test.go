@@ -125,8 +125,8 @@ func TestAFlowWithinWaitsForItsLimit(t *testing.T) {
 		}
 		return j.Args, true
 	}
-	b.flows["f/x/one"] = &format.Flow{Value: value(t, `{"concurrent_limit":1,"modules":[`+raw("i", "in", js("x", "flow_input.y"), "")+`,`+
-		raw("s", "mid", js("x", "results.i.x"), `"sleep":{"type":"static","value":0.01}`)+`,`+raw("o", "out", js("x", "results.s.x"), "")+`]}`)}
+	b.deploy("f/x/one", &format.Flow{Value: value(t, `{"concurrent_limit":1,"modules":[`+raw("i", "in", js("x", "flow_input.y"), "")+`,`+
+		raw("s", "mid", js("x", "results.i.x"), `"sleep":{"type":"static","value":0.01}`)+`,`+raw("o", "out", js("x", "results.s.x"), "")+`]}`)})
 	flow := modules(`{"id":"l","value":{"type":"forloopflow","parallel":true,"iterator":{"type":"static","value":[1,2,3,4]},"modules":[` +
 		`{"id":"f","value":{"type":"flow","path":"f/x/one","input_transforms":{` + js("y", "flow_input.iter.value") + `}}}]}}`)
 	start := time.Now()

@@ -80,11 +80,11 @@ func TestNesting(t *testing.T) {
 				in, out := fmt.Sprintf("in%d", n), fmt.Sprintf("out%d", n)
 				nested := within(in, body)
 				if inner == "flow" {
-					b.flows["f/x/"+in] = &format.Flow{Value: value(t, modules(body))}
+					b.deploy("f/x/"+in, &format.Flow{Value: value(t, modules(body))})
 				}
 				nested += "," + raw("z", "behind", "", "")
 				if outer == "flow" {
-					b.flows["f/x/"+out] = &format.Flow{Value: value(t, modules(nested))}
+					b.deploy("f/x/"+out, &format.Flow{Value: value(t, modules(nested))})
 				}
 				text := modules(raw("s", "start", "", ""), around(out, nested), raw("e", "end", js("x", "previous_result"), ""))
 				v := value(t, text)

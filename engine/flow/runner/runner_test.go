@@ -36,8 +36,8 @@ type box struct {
 	ran   []string // contents of the steps that ran; guarded by mu
 	ended map[uuid.UUID]chan engine.Outcome
 	step  func(j *engine.Job) (json.RawMessage, bool)
-	noop  func() // called for each step that does nothing; nil: not
-	flows map[string]*format.Flow
+	noop  func()                  // called for each step that does nothing; nil: not
+	flows map[string]*format.Flow // guarded by mu
 	// answered is called when a flow has an answer before its end.
 	answered func()
 }
@@ -137,10 +137,20 @@ func (b *box) Execute(ctx context.Context, c *engine.Claim) (engine.Outcome, boo
 func (b *box) Finished(*engine.Claim, *engine.Outcome) {}
 
 func (b *box) Flow(_ context.Context, _, path string, _ engine.Hash) (*format.Flow, engine.Hash, error) {
-	if f := b.flows[path]; f != nil {
+	b.mu.Lock()
+	f := b.flows[path]
+	b.mu.Unlock()
+	if f != nil {
 		return f, 1, nil
 	}
 	return nil, 0, &engine.Error{Code: engine.NotFound, Op: "flow.get", Path: path, Msg: "there is no such flow"}
+}
+
+// deploy makes a flow that steps can name.
+func (b *box) deploy(path string, f *format.Flow) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.flows[path] = f
 }
 
 // Arguments refuses those that say so.
@@ -269,8 +279,8 @@ func TestFlows(t *testing.T) {
 		}
 		return j.Args, true
 	}
-	b.flows["f/x/sub"] = &format.Flow{Value: value(t, modules(raw("s", "sub", js("x", "flow_input.y + 1"), "")))}
-	b.flows["f/x/self"] = &format.Flow{Value: value(t, modules(`{"id":"r","value":{"type":"flow","path":"f/x/self"}}`))}
+	b.deploy("f/x/sub", &format.Flow{Value: value(t, modules(raw("s", "sub", js("x", "flow_input.y + 1"), "")))})
+	b.deploy("f/x/self", &format.Flow{Value: value(t, modules(`{"id":"r","value":{"type":"flow","path":"f/x/self"}}`))})
 	body := func(list ...string) string { return `"modules":[` + strings.Join(list, ",") + `]` }
 	for name, c := range map[string]struct{ flow, result, state string }{
 		"one after another": {modules(raw("a", "a", js("n", "flow_input.n * 2"), ""), raw("b", "b", js("m", "results.a.n + previous_result.n"), "")), `{"m":84}`, ""},
