@@ -272,11 +272,11 @@ var cacheWants = map[string]want{
 var purgeWants = map[string]want{
 	"PurgeAdd":     {hot: true, args: `running(200), running(200), fill(200, 0::int8), running(200), fill(200, ''::text), fill(200, 1::int8)`},
 	"PurgeDue":     {args: `100`},
-	"PurgeJobs":    {args: `tid(777), 'a'`},
-	"PurgeArgs":    {args: `tids(777, 2)`},
-	"PurgeResults": {args: `tids(777, 2)`},
-	"PurgeLogs":    {args: `tids(777, 2)`},
-	"PurgeRuns":    {args: `tids(777, 2)`},
-	"PurgeSteps":   {args: `tids(777, 2), tid(777), 'a'`},
-	"PurgeDone":    {args: `tid(777), 'a'`},
+	"PurgeJobs":    {hot: true, args: `tid(777), 'a'`},
+	"PurgeArgs":    {hot: true, args: `tids(777, 2)`},
+	"PurgeResults": {hot: true, args: `tids(777, 2)`},
+	"PurgeLogs":    {hot: true, args: `tids(777, 2)`},
+	"PurgeRuns":    {hot: true, args: `tids(777, 2)`},
+	"PurgeSteps":   {hot: true, args: `tids(777, 2), tid(777), 'a'`},
+	"PurgeDone":    {hot: true, args: `tid(777), 'a'`},
 }

@@ -34,7 +34,8 @@ func (db *DB) Purge(ctx context.Context) (n int, err error) {
 		return 0, fmt.Errorf("look for what is to be deleted: %w", err)
 	}
 	for _, p := range due {
-		if err := db.InTx(ctx, func(tx Tx) error { return purge(ctx, tx, p) }); err != nil {
+		// By the pinned plans of quick connections; what a crash of the server undoes is done again, as the request comes back with it.
+		if err := pgx.BeginFunc(ctx, db.quick, func(tx Tx) error { return purge(ctx, tx, p) }); err != nil {
 			return n, fmt.Errorf("delete what is left of run %s: %w", p.Run, err)
 		}
 		n++

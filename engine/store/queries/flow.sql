@@ -161,11 +161,13 @@ select q.id, q.state from job j join q on q.id = j.id where j.parent = $1 order 
 
 -- name: FlowJobsOf
 -- The jobs of a run, whatever became of them.
+with j as materialized ( -- by the index of parents, and not in the order of all jobs
+    select id, step, item from job where parent = $1 and step is not null
+)
 select j.id, j.step, j.item, coalesce(d.state, q.state), coalesce(d.started_at, q.started_at), d.finished_at
-from job j
+from j
 left join q on q.id = j.id
 left join done d on d.id = j.id
-where j.parent = $1 and j.step is not null
 order by j.id
 limit $2;
 
