@@ -24,40 +24,50 @@ because other users of this machine see the arguments of programs. Scripts find 
 		c.connects()
 		c.flags.BoolVar(&secret, "secret", false, "stored encrypted, and not shown in lists")
 		c.flags.StringVar(&description, "description", "", "`text` about it")
-		return c.asking(func(ctx context.Context, cl *client.Client) error {
-			if len(c.args) > 2 {
-				return wrongUsage("%q is one argument too many; put the value in quotes", c.args[2])
+		return func(ctx context.Context) error {
+			names := []string{"PATH", "VALUE"}
+			if err := c.want(names[:max(1, min(len(c.args), 2))]...); err != nil {
+				return err
 			}
-			path := c.args[0]
-			value, err := c.variableValue(c.args[1:], secret)
+			cl, err := c.client()
 			if err != nil {
 				return err
 			}
-			there, err := cl.VariableExists(ctx, path)
-			if err != nil {
-				return err
-			}
-			if there {
-				e := client.EditVariable{Value: &value}
-				c.flags.Visit(func(f *flag.Flag) { // what is not given stays
-					switch f.Name {
-					case "secret":
-						e.IsSecret = &secret
-					case "description":
-						e.Description = &description
-					}
-				})
-				err = cl.UpdateVariable(ctx, path, e)
-			} else {
-				err = cl.CreateVariable(ctx, client.NewVariable{Path: path, Value: value, IsSecret: secret, Description: description})
-			}
-			if err != nil || c.json {
-				return c.jsonOr(err, map[string]string{"path": path})
-			}
-			fmt.Fprintf(c.stdout, "%s is stored\n", path)
-			return nil
-		}, "PATH", "VALUE...")
+			defer cl.Close()
+			return c.explain(c.setVariable(ctx, cl, secret, description))
+		}
 	},
+}
+
+func (c *call) setVariable(ctx context.Context, cl *client.Client, secret bool, description string) error {
+	path := c.args[0]
+	value, err := c.variableValue(c.args[1:], secret)
+	if err != nil {
+		return err
+	}
+	there, err := cl.VariableExists(ctx, path)
+	if err != nil {
+		return err
+	}
+	if there {
+		e := client.EditVariable{Value: &value}
+		c.flags.Visit(func(f *flag.Flag) { // what is not given stays
+			switch f.Name {
+			case "secret":
+				e.IsSecret = &secret
+			case "description":
+				e.Description = &description
+			}
+		})
+		err = cl.UpdateVariable(ctx, path, e)
+	} else {
+		err = cl.CreateVariable(ctx, client.NewVariable{Path: path, Value: value, IsSecret: secret, Description: description})
+	}
+	if err != nil || c.json {
+		return c.jsonOr(err, map[string]string{"path": path})
+	}
+	fmt.Fprintf(c.stdout, "%s is stored\n", path)
+	return nil
 }
 
 func (c *call) variableValue(args []string, secret bool) (string, error) {
