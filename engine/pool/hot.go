@@ -257,7 +257,11 @@ func (p *Pool) openHot(use runtimes.Launch, key string) {
 		p.mu.Unlock()
 		return
 	case total >= max(1, p.cfg.MaxSlots/2) || p.open >= p.cfg.MaxSlots:
-		if old = p.oldestHot(c); old == nil {
+		old = p.oldestHot(c)
+		if old == nil && total < max(1, p.cfg.MaxSlots/2) {
+			old = p.oldestIdle(c) // what was busy a while ago must not keep out what is now
+		}
+		if old == nil {
 			p.mu.Unlock()
 			return
 		}

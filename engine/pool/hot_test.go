@@ -75,6 +75,26 @@ func TestHotAfterThree(t *testing.T) {
 }
 
 // Whoever finds the only slot with imports done ahead about to be free waits for it, and has a second one opened for the next time.
+// TestHotInAFullPool: slots that others have left idle make room.
+func TestHotInAFullPool(t *testing.T) {
+	b := bake(t)
+	for _, tenant := range strings.Fields("a b c d e f g h") {
+		b.run(t, tenant, "log hi", tenant+":/mock")
+	}
+	for range hotAfter {
+		b.run(t, "ann", "import pandas; import numpy", "ann:/mock")
+		b.settle(t)
+	}
+	if n := b.slots(); n != 1 {
+		t.Errorf("%d slots with imports done ahead", n)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.open > b.cfg.MaxSlots {
+		t.Errorf("%d slots are open, %d may be", b.open, b.cfg.MaxSlots)
+	}
+}
+
 func TestHotIsTwo(t *testing.T) {
 	b := bake(t)
 	const source = "import pandas"
