@@ -14,6 +14,9 @@ import (
 // origin reads where the flow begins, and takes up what the run before it did.
 func (o *operation) origin(x *run) error {
 	raw, err := o.runner.cfg.Store.FlowRestart(o.ctx, x.job.ID)
+	if x.parent != nil && store.IsNotFound(err) { // a further attempt begins at its beginning
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -22,6 +25,21 @@ func (o *operation) origin(x *run) error {
 		return fmt.Errorf("origin of flow %s: %w", x.job.ID, err)
 	}
 	return o.takeUp(x)
+}
+
+// keepOrigin stores where a flow that has to wait for its turn will begin. One that is never born leaves its row to retention.
+func (o *operation) keepOrigin(j *engine.Job, again *flow.Again) error {
+	if again == nil {
+		return nil
+	}
+	raw, err := json.Marshal(again)
+	if err != nil {
+		return err
+	}
+	if j.ID == uuid.Nil {
+		j.ID = engine.NewJobID()
+	}
+	return o.runner.cfg.Store.FlowRestartPut(o.ctx, j.ID, raw)
 }
 
 // takeUp records for x what ended in the other run before the step that x begins with: the rows name the jobs that have the

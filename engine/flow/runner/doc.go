@@ -58,6 +58,7 @@ type Store interface {
 	FlowChildren(ctx context.Context, run uuid.UUID) ([]store.FlowChild, error)
 	CacheGet(ctx context.Context, key []byte) (uuid.UUID, error)
 	FlowRestart(ctx context.Context, id uuid.UUID) (json.RawMessage, error)
+	FlowRestartPut(ctx context.Context, id uuid.UUID, origin json.RawMessage) error
 	FlowUserState(ctx context.Context, root uuid.UUID, key string) (json.RawMessage, error)
 	VotesOf(ctx context.Context, run uuid.UUID, module string) ([]store.Vote, error)
 	VoteTake(ctx context.Context, flow, run uuid.UUID, module string, limit int) error

@@ -116,7 +116,8 @@ func (o *operation) begin(e *event) error {
 	o.line.runs[x.job.ID] = x
 	o.runner.remember(x)
 	o.touched[x.job.ID] = x
-	if x.job.Trigger == engine.TriggerRestart && x.parent == nil {
+	taken := x.parent != nil && x.parent.state.Again != nil && x.parent.state.Again.Step == x.job.Step
+	if taken || x.job.Trigger == engine.TriggerRestart && x.parent == nil {
 		if err := o.origin(x); err != nil {
 			return err
 		}

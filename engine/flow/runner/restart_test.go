@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/millrace/millrace/engine"
+	"github.com/millrace/millrace/engine/flow/format"
 	"github.com/millrace/millrace/engine/store/storetest"
 )
 
@@ -84,6 +85,48 @@ func TestRestart(t *testing.T) {
 	} {
 		_, err := c.Restart(t.Context(), ann, "main", x.id, x.from)
 		code(t, err, x.want, name)
+	}
+	b.empty()
+}
+
+// TestRestartOfALimitedFlow: a flow within that had to wait for its limit begins where it was told to, and a further attempt at it at its
+// beginning.
+func TestRestartOfALimitedFlow(t *testing.T) {
+	t.Parallel()
+	b := open(t, storetest.URL(t), nil)
+	c := b.steer()
+	b.deploy("f/x/one", &format.Flow{Value: value(t, `{"concurrent_limit":1,"modules":[`+raw("i", "i", js("v", "flow_input.n"), "")+`,`+
+		raw("o", "o", js("v", "results.i.v + 1"), "")+`]}`)})
+	text := modules(raw("a", "a", js("v", "flow_input.n"), ""),
+		`{"id":"f","retry":{"constant":{"attempts":1}},"value":{"type":"flow","path":"f/x/one","input_transforms":{`+js("n", "results.a.v")+`}}}`)
+	id, _ := b.ask(text, `{"n":4}`)
+	if o := b.outcome(id); string(o.Result) != `{"v":5}` {
+		t.Fatalf("%s with %s", o.State, o.Result)
+	}
+	for name, x := range map[string]struct {
+		fails int
+		ran   []string
+	}{"it goes on": {0, []string{"o"}}, "a further attempt": {1, []string{"o", "i", "o"}}} {
+		fails := x.fails
+		b.mu.Lock()
+		b.ran = nil
+		b.step = func(j *engine.Job) (json.RawMessage, bool) {
+			fails--
+			return j.Args, fails < 0
+		}
+		b.mu.Unlock()
+		again, err := c.Restart(t.Context(), ann, "main", id, engine.RestartRequest{Step: "f", Nested: &engine.RestartRequest{Step: "o"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if o := b.outcome(again); string(o.Result) != `{"v":5}` {
+			t.Errorf("%s: %s with %s", name, o.State, o.Result)
+		}
+		b.mu.Lock()
+		if !slices.Equal(b.ran, x.ran) {
+			t.Errorf("%s: ran %v, wanted %v", name, b.ran, x.ran)
+		}
+		b.mu.Unlock()
 	}
 	b.empty()
 }

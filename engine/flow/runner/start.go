@@ -142,6 +142,9 @@ func (o *operation) sub(x *run, e flow.Start, b *format.SubFlow) error {
 		return err
 	}
 	if j.Limit != nil || j.Debounce != nil {
+		if err := o.keepOrigin(j, e.Again); err != nil {
+			return err
+		}
 		_, err := o.job(x, e, j) // whoever claims it begins it, when its turn has come
 		return err
 	}
