@@ -56,6 +56,7 @@ type Approval struct {
 	Description json.RawMessage // a text, or whatever the step says
 	Schema      json.RawMessage // of the form, with the choices and defaults that the step gave; nil: there is none
 	HideCancel  bool
+	Minimal     bool     // the question, the form and the buttons are all that is shown
 	Login       bool     // an account is needed
 	Groups      []string // one of which must have the account
 	NoSelf      bool     // it must not be that of who started the flow

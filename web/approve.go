@@ -118,7 +118,9 @@ func (s *Server) page(a *api.Ask, v *engine.Approval) *approval {
 	for _, x := range v.Approvers {
 		names = append(names, x.Approver)
 	}
-	p.Approvers = strings.Join(names, ", ")
+	if !v.Minimal {
+		p.Approvers = strings.Join(names, ", ")
+	}
 	p.Open = v.State == engine.ApprovalWaiting || v.State == engine.ApprovalEarly
 	p.AskToken = p.Open && v.Login && a.Who.Username == ""
 	switch v.State {

@@ -75,6 +75,18 @@ func TestApprovalPage(t *testing.T) {
 	}
 }
 
+// TestApprovalPageMinimal has the page say what is asked, and nothing about the flow.
+func TestApprovalPageMinimal(t *testing.T) {
+	t.Parallel()
+	e := NewEngine()
+	d := Start(t, e, nil)
+	id := aFlowAtWork(t, e).String()
+	e.Asks = question()
+	e.Asks.Minimal = true
+	play(t, d, []scenario{{name: "the page", path: "/approve/main/" + id + "/7/" + Signature, token: "-", status: 200,
+		want: []string{"Release", "Ship version", `value="approve"`, `name="f.count"`}, not: []string{"f/demo/release", "started by", "Approved so far", "bob"}}})
+}
+
 func TestApprovalPageRules(t *testing.T) {
 	t.Parallel()
 	e := NewEngine()

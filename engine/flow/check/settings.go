@@ -184,7 +184,7 @@ func (c *checker) suspend(m *format.Module) {
 		c.wrong(m, s.Pos(), "suspend", "has a negative number", "")
 	}
 	switch s.Skin {
-	case "", "detailed", "minimal":
+	case "", "detailed", format.SkinMinimal:
 	default:
 		c.doubtful(m, s.At("skin"), "suspend.skin", fmt.Sprintf("%q is not known", s.Skin), "use detailed or minimal")
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/millrace/millrace/engine"
+	"github.com/millrace/millrace/engine/flow/format"
 	"github.com/millrace/millrace/engine/store"
 )
 
@@ -54,6 +55,7 @@ func (c *Control) question(ctx context.Context, g *gate, out *engine.Approval) e
 	s := g.module.Suspend
 	out.Step, out.Summary, out.Required, out.Description = g.module.ID, g.module.Summary, s.RequiredEvents, s.Description
 	out.HideCancel, out.NoSelf, out.Login, out.Groups = s.HideCancel, s.SelfApprovalDisabled, login(s), groups(g.run.state.Groups)
+	out.Minimal = s.Skin == format.SkinMinimal
 	votes, err := c.cfg.Store.VotesOf(ctx, g.run.job.ID, g.module.ID)
 	if err != nil {
 		return err

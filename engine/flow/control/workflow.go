@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/engine"
+	"github.com/millrace/millrace/engine/flow/format"
 	"github.com/millrace/millrace/engine/store"
 )
 
@@ -23,6 +24,7 @@ type asks struct {
 	Form         json.RawMessage `json:"form"`
 	Description  json.RawMessage `json:"description"`
 	SelfApproval *bool           `json:"self_approval"`
+	Skin         string          `json:"skin"`
 }
 
 // told is what a workflow gets, as Windmill's clients have it.
@@ -128,7 +130,8 @@ func (c *Control) shown(ctx context.Context, q *asking, err error) (*engine.Appr
 	}
 	j := q.job
 	out := &engine.Approval{Workspace: j.Workspace, Flow: j.ID, Path: j.Path, AskedBy: j.CreatedBy, AskedAt: q.what.At, FlowState: j.State, Step: q.what.Key,
-		Description: q.how.Description, Schema: q.how.schema(), Login: q.how.noSelf(), NoSelf: q.how.noSelf(), Required: 1, Until: &q.what.Due, State: engine.ApprovalOver}
+		Description: q.how.Description, Schema: q.how.schema(), Login: q.how.noSelf(), NoSelf: q.how.noSelf(), Required: 1, Until: &q.what.Due, State: engine.ApprovalOver,
+		Minimal: q.how.Skin == format.SkinMinimal}
 	if j.FinishedAt == nil && q.what.OK == nil && time.Now().Before(q.what.Due) {
 		out.State = engine.ApprovalWaiting
 	}

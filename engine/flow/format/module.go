@@ -82,6 +82,9 @@ type Suspend struct {
 	Description                 json.RawMessage `json:"description"`
 }
 
+// SkinMinimal has the page of an approval show the question, the form and the buttons only.
+const SkinMinimal = "minimal"
+
 // DefaultSuspend is how many seconds a suspended step waits when it does not say.
 const DefaultSuspend = 1800
 

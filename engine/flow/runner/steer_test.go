@@ -146,7 +146,7 @@ func TestApproval(t *testing.T) {
 		}
 		return j.Args, true
 	}
-	id, _ := b.ask(modules(raw("a", "a", "", `"suspend":{"required_events":2,"description":"shall we?","resume_form":{"schema":{"properties":{"n":{"type":"string"}}}}}`),
+	id, _ := b.ask(modules(raw("a", "a", "", `"suspend":{"required_events":2,"description":"shall we?","skin":"minimal","resume_form":{"schema":{"properties":{"n":{"type":"string"}}}}}`),
 		raw("b", "b", js("r", "resume")+","+js("all", "resumes")+","+js("who", "approvers"), ""), raw("c", "c", js("r", "resume")+","+js("b", "previous_result"), "")), `{}`)
 	s := b.until(c, id, "waiting", waits)
 	if s.Step != 1 || s.Modules[0].Type != engine.ModuleSuccess || s.Modules[1].Count != 2 || s.ApprovalConditions == nil {
@@ -156,7 +156,7 @@ func TestApproval(t *testing.T) {
 	first := answer(t, c, engine.ApprovalLink{Job: job, ResumeID: 1, Approver: "carl & co"}, true, `{"n":1}`)
 	page, err := c.Approval(t.Context(), first)
 	if err != nil || page.State != engine.ApprovalWaiting || string(page.Schema) != `{"properties":{"n":{"default":"y","enum":["x","y"],"type":"string"}}}` ||
-		string(page.Description) != `"shall we?"` {
+		string(page.Description) != `"shall we?"` || !page.Minimal {
 		t.Errorf("%+v, %v, %s", page, err, page.Schema)
 	}
 	for name, change := range map[string]func(*engine.Answer){

@@ -209,10 +209,10 @@ async function sleep(seconds) {
 }
 
 // waitForApproval waits until somebody answers, by a link of getApprovalUrls(key); it returns {value, approver, approved}.
-async function waitForApproval({ timeout = 1800, form, selfApproval = true, key, description } = {}) {
+async function waitForApproval({ timeout = 1800, form, selfApproval = true, key, skin, description } = {}) {
   if (run === null) throw new Error("waitForApproval can only be called inside a workflow");
   const name = key ?? "approval";
-  const fields = { name, seconds: Number(timeout), options: { form, self_approval: selfApproval, description } };
+  const fields = { name, seconds: Number(timeout), options: { form, self_approval: selfApproval, description, skin } };
   return run.ask("approval", key === undefined ? run.name(name) : run.nameOnce(name), fields);
 }
 

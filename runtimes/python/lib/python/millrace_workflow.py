@@ -244,7 +244,7 @@ async def wait_for_approval(timeout=1800, form=None, self_approval=True, key=Non
     if _run is None:
         raise RuntimeError("wait_for_approval can only be called inside a @workflow")
     name = "approval" if key is None else key
-    options = {"form": form, "self_approval": bool(self_approval), "description": description}
+    options = {"form": form, "self_approval": bool(self_approval), "description": description, "skin": skin}
     fields = {"name": name, "seconds": float(timeout), "options": options}
     return await _run.ask("approval", _run.name(name) if key is None else _run.name_once(name), fields)
 
