@@ -150,8 +150,10 @@ type Look struct {
 	// Recorded are the modules that ended in this very step, whose effects nobody has seen yet. A preprocessor among them has
 	// replaced the arguments.
 	Recorded map[string]Ref
-	All      bool  // all_iters stands for the results of Module's items
-	Iter     *Iter // of a loop that is about to start an item
+	// Params are the inputs of the step that are known already: those that are written, and those that were computed before, by name.
+	Params map[string]json.RawMessage
+	All    bool  // all_iters stands for the results of Module's items
+	Iter   *Iter // of a loop that is about to start an item
 }
 
 // Eval answers what Step cannot know. Its answers must be the same whenever the run is in the same state.

@@ -193,6 +193,13 @@ func (r *hosted) effect(e Effect) {
 				}
 			}
 		}
+	case Stop:
+		h.note("stop %s", e.Module.ID)
+		for _, c := range h.live {
+			if c.parent == r && c.end == nil {
+				r.ready = append(r.ready, func() { c.step(Canceled{By: "flow"}) })
+			}
+		}
 	case RecordItem:
 		r.items[e.Item] = r.value(e.Result)
 	case Answer:
@@ -334,6 +341,8 @@ func (r *hosted) expr(expr string, l Look) (json.RawMessage, error) {
 			Iter *Iter                      `json:"iter,omitempty"`
 			Args map[string]json.RawMessage `json:"args"`
 		}{iter, r.args})
+	case "params":
+		v, _ = json.Marshal(l.Params)
 	case "error":
 		v = r.value(*l.Run.Failed)
 		path = strings.TrimPrefix("error."+path, "")

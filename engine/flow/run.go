@@ -76,6 +76,8 @@ type Run struct {
 	Votes int       `json:"votes,omitempty"` // approvals so far
 	// Deadline is when it ends as a failure, whatever it is about. Zero: never.
 	Deadline time.Time `json:"deadline,omitzero"`
+	// Limit is when the module at work, a loop or branches, has run for too long; zero: it may take its time.
+	Limit time.Time `json:"limit,omitzero"`
 	// Answer is what those who waited for it were given while it went on; nil: nothing yet.
 	Answer *Ref `json:"answer,omitempty"`
 	// Last is what previous_result means for the module at work.
@@ -94,10 +96,13 @@ type Run struct {
 
 // Wake is when the run goes on by itself: when what it waits for is due, or its own time is over. Zero: it waits for events only.
 func (r Run) Wake() time.Time {
-	if r.Until.IsZero() || !r.Deadline.IsZero() && r.Deadline.Before(r.Until) {
-		return r.Deadline
+	at := r.Until
+	for _, t := range []time.Time{r.Limit, r.Deadline} {
+		if at.IsZero() || !t.IsZero() && t.Before(at) {
+			at = t
+		}
 	}
-	return r.Until
+	return at
 }
 
 // Items counts the items of the module at work.

@@ -104,7 +104,7 @@ func (s *stepper) enter() {
 			s.end(End{OK: true, Result: s.run.Last})
 			return
 		}
-		s.run.Fails, s.run.Votes, s.run.Items, s.run.Phase, s.run.Until = 0, 0, nil, Running, time.Time{}
+		s.run.Fails, s.run.Votes, s.run.Items, s.run.Phase, s.run.Until, s.run.Limit = 0, 0, nil, Running, time.Time{}, time.Time{}
 		if m.SkipIf != nil {
 			skip, err := s.eval.True(m.SkipIf.Expr, s.look("skip_if"))
 			if err != nil {
@@ -139,7 +139,7 @@ func (s *stepper) next() {
 // complete is the end of the module's work, or of an attempt at it.
 func (s *stepper) complete(ok bool, result Ref) {
 	m, final := s.module(), s.final
-	s.run.Items, s.final = nil, false
+	s.run.Items, s.run.Limit, s.final = nil, time.Time{}, false
 	if !ok && !final && s.retry(m, result) {
 		return
 	}
@@ -342,6 +342,10 @@ func (s *stepper) due() {
 		s.end(End{Result: Ref{Value: failure("Timeout", fmt.Sprintf("the flow ran longer than %s", s.def.Timeout), "")}})
 		return
 	}
+	if l := s.run.Limit; s.run.Phase == Running && s.run.Items != nil && !l.IsZero() && !s.eval.Now().Before(l) {
+		s.overtime()
+		return
+	}
 	if s.run.Until.IsZero() || s.eval.Now().Before(s.run.Until) {
 		return
 	}
@@ -380,6 +384,6 @@ func (s *stepper) canceled(c Canceled) {
 }
 
 func (s *stepper) end(e End) {
-	s.run.Phase, s.run.Until, s.run.Deadline, s.run.Items = Over, time.Time{}, time.Time{}, nil
+	s.run.Phase, s.run.Until, s.run.Deadline, s.run.Limit, s.run.Items = Over, time.Time{}, time.Time{}, time.Time{}, nil
 	s.do(e)
 }

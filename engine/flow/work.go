@@ -4,7 +4,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/millrace/millrace/engine/flow/format"
@@ -19,6 +21,9 @@ func (s *stepper) work() {
 	s.run.Phase, s.run.Items, s.list = Running, nil, nil
 	if m.Mock != nil && m.Mock.Enabled {
 		s.complete(true, Ref{Value: orNull(m.Mock.ReturnValue)})
+		return
+	}
+	if !s.limit(m) {
 		return
 	}
 	switch b := m.Value.(type) {
@@ -53,8 +58,9 @@ func (s *stepper) start(e Start) {
 	inputs := e.Step.Inputs()
 	e.Args = make(map[string]json.RawMessage, len(inputs))
 	l := s.look("")
-	l.Module, l.Iter = e.Step, e.Iter
-	for name, in := range inputs {
+	l.Module, l.Iter, l.Params = e.Step, e.Iter, e.Args
+	for _, name := range inOrder(inputs) {
+		in := inputs[name]
 		l.Field = "input_transforms." + name
 		v, err := s.eval.Value(in, l)
 		if err != nil {
@@ -79,6 +85,22 @@ func (s *stepper) start(e Start) {
 		e.Timeout = seconds(d)
 	}
 	s.do(e)
+}
+
+// inOrder are the names of inputs in the order in which they are computed: those that are written come first.
+func inOrder(inputs format.Inputs) []string {
+	names := slices.Sorted(maps.Keys(inputs))
+	slices.SortStableFunc(names, func(a, b string) int {
+		return computed(inputs[a]) - computed(inputs[b])
+	})
+	return names
+}
+
+func computed(in *format.Input) int {
+	if in.Type == format.JavaScript {
+		return 1
+	}
+	return 0
 }
 
 // itemBroken is a step that failed before it could be started.
@@ -327,6 +349,10 @@ func (s *stepper) iteration(m *format.Module, n int) *Iter {
 
 // branchOneOver: the module's result is that of the chosen branch, and so is its early end.
 func (s *stepper) branchOneOver(e Ended) {
+	if failed := s.run.Items.Error; failed != nil {
+		s.complete(false, Ref{Value: failed})
+		return
+	}
 	if e.OK && e.Stopped {
 		s.do(Record{Module: s.module(), OK: true, Result: e.Result})
 		s.end(End{OK: true, Stopped: true, Result: e.Result})

@@ -133,11 +133,12 @@ func (s *scanner) object(n *node) error {
 		if !ok { // the closing brace; anything else was refused by the decoder
 			return nil
 		}
+		pos := s.at(from) // before the value's: places are asked for in their order
 		value, err := s.value()
 		if err != nil {
 			return err
 		}
-		n.members = append(n.members, member{name: name, pos: s.at(from), value: value})
+		n.members = append(n.members, member{name: name, pos: pos, value: value})
 	}
 }
 

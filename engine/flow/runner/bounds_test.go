@@ -70,3 +70,22 @@ func TestWhatGoesTooFar(t *testing.T) {
 	}
 	b.empty()
 }
+
+// TestOvertimeOfALoop: iterations that sleep are ended when their loop has run for too long, and the flow goes on.
+func TestOvertimeOfALoop(t *testing.T) {
+	t.Parallel()
+	b := open(t, storetest.URL(t), nil)
+	loop := `{"id":"l","timeout":0.2,"continue_on_error":true,"value":{"type":"forloopflow","parallel":true,"iterator":{"type":"static","value":[1,2,3]},"modules":[` +
+		raw("x", "x", "", `"sleep":{"type":"static","value":3600}`) + `,` + raw("y", "y", "", "") + `]}}`
+	o := b.run(modules(loop, raw("z", "z", js("e", "previous_result.error.name"), "")), `{}`)
+	if string(o.Result) != `{"e":"Timeout"}` {
+		t.Errorf("%s with %s", o.State, o.Result)
+	}
+	b.mu.Lock()
+	ran := len(b.ran)
+	b.mu.Unlock()
+	if ran != 4 {
+		t.Errorf("%d steps ran, wanted x three times and z", ran)
+	}
+	b.empty()
+}

@@ -110,7 +110,10 @@ func (s *scope) Fetch(ctx context.Context, ref expr.Ref) (json.RawMessage, error
 		}
 		return v, err
 	case "params":
-		return nil, nil
+		if s.look.Params == nil {
+			return nil, nil
+		}
+		return json.Marshal(s.look.Params)
 	case "variable":
 		if o.runner.cfg.Values == nil {
 			return nil, nil
