@@ -275,14 +275,13 @@ func (f *filling) touch(ctx context.Context) error {
 // store makes jobs of the rows that follow those that are stored, and pushes them.
 func (f *filling) store(ctx context.Context, rows []row) error {
 	f.jobs = f.jobs[:0]
-	now := time.Now()
 	for i, r := range rows {
 		tmpl := f.tmpl
 		if r.job != nil {
 			tmpl = r.job
 		}
 		j := *tmpl
-		j.ID, j.Args, j.CreatedAt, j.Batch = engine.BatchJobID(f.batch.ID, f.inserted+int64(i)+1), r.args, now, &f.batch.ID
+		j.ID, j.Args, j.CreatedAt, j.Batch = engine.BatchJobID(f.batch.ID, f.inserted+int64(i)+1), r.args, f.batch.CreatedAt, &f.batch.ID
 		j.Debounce = nil
 		if err := f.b.cfg.Jobs.Relimit(ctx, &j); err != nil {
 			return err

@@ -3,6 +3,9 @@ package store
 import (
 	"context"
 	"testing"
+	"time"
+
+	"github.com/google/uuid"
 )
 
 // Pinned are the settings of hot connections, for the tests of their plans.
@@ -13,7 +16,15 @@ func Statement(name string) string { return withColumns(q(name)) }
 
 // ListStatement returns the statement of a list of jobs.
 func ListStatement(active, completed, specs bool) string {
-	return list{active: active, completed: completed, specs: specs}.query()
+	return list{active: active, completed: completed, specs: specs, ids: completed && !active && !specs}.query()
+}
+
+// ListIDs are the further parameters of a list of completed jobs of any time.
+func ListIDs(now time.Time) (out []any) {
+	for _, id := range idRange(time.Time{}, time.Time{}, now) {
+		out = append(out, uuid.UUID(id.([16]byte)).String())
+	}
+	return out
 }
 
 // Migrations is how many there are.

@@ -80,11 +80,16 @@ func (db *DB) JobList(ctx context.Context, ws string, f engine.JobFilter) ([]*en
 	l.batch = f.Batch != nil
 	l.specs = specs != nil && len(states) == 0 && f.Parent == nil && f.Batch == nil && f.Worker == "" && !f.HasNoParent &&
 		len(f.Args) == 0 && len(f.Result) == 0
-	// The statement is planned for these very values: conditions that do not filter fold away.
-	views, err := db.views(ctx, db.pool, l.query(), pgx.QueryExecModeDescribeExec, ws, states, kinds, orNull(f.PathExact), orNull(f.PathStart),
+	l.ids = l.completed && !l.active && specs == nil && f.Parent == nil && f.Batch == nil
+	args := []any{pgx.QueryExecModeDescribeExec, ws, states, kinds, orNull(f.PathExact), orNull(f.PathStart),
 		orNull(f.CreatedBy), orNull(f.Tag), orNull(f.Worker), (*[16]byte)(f.Parent), timeOrNull(f.CreatedAfter), timeOrNull(f.CreatedBefore),
-		f.HasNoParent, orNull(string(f.Args)), orNull(string(f.Result)), f.PerPage, (f.Page-1)*f.PerPage, (*[16]byte)(f.Batch), specs, orNull(f.Schedule),
-		lastOfBatch(f.Batch))
+		f.HasNoParent, orNull(string(f.Args)), orNull(string(f.Result)), f.PerPage, (f.Page - 1) * f.PerPage, (*[16]byte)(f.Batch), specs, orNull(f.Schedule),
+		lastOfBatch(f.Batch)}
+	if l.ids {
+		args = append(args, idRange(f.CreatedAfter, f.CreatedBefore, time.Now())...)
+	}
+	// The statement is planned for these very values: conditions that do not filter fold away.
+	views, err := db.views(ctx, db.pool, l.query(), args...)
 	if err != nil {
 		return nil, fmt.Errorf("list jobs: %w", err)
 	}
@@ -117,6 +122,7 @@ func (db *DB) specSelect(ctx context.Context, ws string, kinds []string, f engin
 type list struct {
 	active, completed bool // only jobs that are, or are not, in q
 	specs             bool // narrowed by what the jobs run, and by time, alone
+	ids               bool // only completed ones, in the order of their ids
 	batch             bool // only jobs of one batch, whose ids are in the order of their creation
 	ascending         bool
 }
@@ -142,8 +148,36 @@ func (l list) query() string {
 	if l.ascending {
 		dir = "asc"
 	}
-	sql := strings.NewReplacer("{from}", from, "{joins}", joins, "{order}", order, "{state}", state).Replace(q("JobList"))
-	return withColumns(strings.ReplaceAll(sql, "{dir}", dir))
+	sql := q("JobList")
+	if l.ids {
+		sql = q("JobListCompleted")
+	}
+	sql = strings.NewReplacer("{from}", from, "{joins}", joins, "{order}", order).Replace(strings.ReplaceAll(sql, "{where}", q("JobListWhere")))
+	return withColumns(strings.NewReplacer("{dir}", dir, "{state}", state).Replace(sql))
+}
+
+// Ids that are made here, or by a client as they are made here, tell their moment, and are all later than this.
+var firstIDs = time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// idSlack is what may be between the moments of a job's id and of its creation: an id can be made ahead, and an older release gave the
+// rows of a batch the time when they came.
+const idSlack = 24 * time.Hour
+
+// idRange is the range of ids that tell when they were made, and that of those that jobs between two moments can have.
+func idRange(after, before, now time.Time) []any {
+	last := now.Add(idSlack)
+	lo, hi := firstIDs, last
+	if !after.IsZero() && after.Add(-idSlack).After(lo) {
+		lo = after.Add(-idSlack)
+	}
+	if !before.IsZero() && before.Add(idSlack).Before(hi) {
+		hi = before.Add(idSlack)
+	}
+	out := make([]any, 0, 4)
+	for _, t := range []time.Time{firstIDs, last, lo, hi} {
+		out = append(out, [16]byte(idAt(t)))
+	}
+	return out
 }
 
 // views runs a statement that selects {job}, the arguments' blob, {view}, the result and the result's blob.

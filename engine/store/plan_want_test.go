@@ -133,7 +133,7 @@ var jobWrites = map[string]want{
 
 var jobReads = map[string]want{
 	"JobColumns": {why: partOf}, "JobViewColumns": {why: partOf}, "BatchCount": {why: partOf}, "JobListOfSpecs": {why: partOf},
-	"JobList":     {why: "see TestListPlans"},
+	"JobList": {why: "see listPlans"}, "JobListCompleted": {why: "see listPlans"}, "JobListWhere": {why: partOf},
 	"JobKey":      {args: `'main', 'key 777'`},
 	"JobOwned":    {via: "q_pkey", args: `tid(1001000)`},
 	"JobFinished": {args: `tid(777), 1, 1, 2, '{}', null`},
@@ -209,7 +209,7 @@ var batchWants = map[string]want{
 	"BatchSettle":       {args: `tid(1300000), 7`},
 	"BatchLastRow":      {ordered: true, args: `tid(1300000), tid(1400000), tid(1300000)`},
 	"BatchFinish":       {args: `tid(1300000)`},
-	"BatchCancelQueued": {via: "q_pkey", rows: 4000, ordered: true, args: `tid(1300000), tid(1400000), tid(1300000), 'bob', '', '{}', 200`},
+	"BatchCancelQueued": {via: "q_pkey", rows: 4000, ordered: true, args: `tid(1350000), tid(1400000), tid(1300000), 'bob', '', '{}', 200`},
 	"BatchRunning":      {via: "q_batch", args: `tid(1300000)`},
 	"BatchResults":      {rows: 2000, ordered: true, args: `tid(1300000), tid(1400000), tid(1300000), null, 200`},
 	"BatchEnded":        {rows: 20000, ordered: true, args: `tid(600000), tid(700000), '{3}', 100`},
