@@ -74,7 +74,12 @@ type place struct {
 
 func open(t *testing.T) *place {
 	t.Helper()
-	p := &place{t: t, db: storetest.New(t), killed: make(chan uuid.UUID, 100)}
+	return openOn(t, storetest.New(t))
+}
+
+func openOn(t *testing.T, db *store.DB) *place {
+	t.Helper()
+	p := &place{t: t, db: db, killed: make(chan uuid.UUID, 1000)}
 	var err error
 	if p.q, err = queue.New(queue.Config{DB: p.db, Tags: []string{"noop"}, Capacity: 4, Poll: time.Hour, Heartbeat: time.Hour, Lease: 3 * time.Hour, Log: storetest.Log(t),
 		OnCancel: func(id uuid.UUID, _, _ string) bool {

@@ -131,30 +131,46 @@ func (b *Batches) sweep(ctx context.Context, ws string, id uuid.UUID, settled bo
 		by, reason = "system", "the batch failed: "+batch.Error
 	}
 	c := store.Cancel{Workspace: ws, ID: id, By: by, Reason: reason, Result: canceled(by, reason)}
-	for {
-		n, err := b.cfg.DB.BatchCancelQueued(ctx, c, cancelRows)
+	if err := b.kill(ctx, batch, by, reason); err != nil { // they need not go on until the last row has ended
+		return err
+	}
+	for after, ended := int64(0), 0; ; {
+		n, last, err := b.cfg.DB.BatchCancelQueued(ctx, c, after, cancelRows)
 		if err != nil {
 			return err
 		}
-		if n == 0 {
-			break
+		ended += n
+		if after = last; n == cancelRows {
+			continue
 		}
+		if ended == 0 {
+			break // not one from the first to the last
+		}
+		after, ended = 0, 0 // those that somebody held meanwhile, and those that came
 	}
-	running, err := b.cfg.DB.BatchRunning(ctx, id)
-	if err != nil {
+	if err := b.kill(ctx, batch, by, reason); err != nil {
 		return err
-	}
-	for _, job := range running {
-		err := b.cfg.Queue.Cancel(ctx, ws, job, by, reason)
-		if code := engine.CodeOf(err); err != nil && code != engine.Conflict && code != engine.NotFound {
-			return err
-		}
 	}
 	if settled {
 		if err := b.cfg.DB.BatchSettle(ctx, id); err != nil {
 			return err
 		}
 		b.finish(ctx, &id)
+	}
+	return nil
+}
+
+// kill has the running jobs of a batch killed.
+func (b *Batches) kill(ctx context.Context, batch *engine.Batch, by, reason string) error {
+	running, err := b.cfg.DB.BatchRunning(ctx, batch.ID)
+	if err != nil {
+		return err
+	}
+	for _, job := range running {
+		err := b.cfg.Queue.Cancel(ctx, batch.Workspace, job, by, reason)
+		if code := engine.CodeOf(err); err != nil && code != engine.Conflict && code != engine.NotFound {
+			return err
+		}
 	}
 	return nil
 }

@@ -185,19 +185,22 @@ func batchRange(id uuid.UUID) (lo, hi [16]byte) {
 	return id, engine.BatchJobID(id, engine.MaxBatchRows)
 }
 
-// BatchCancelQueued completes up to limit queued jobs of a batch as canceled and says how many.
-func (db *DB) BatchCancelQueued(ctx context.Context, c Cancel, limit int) (int64, error) {
+// BatchCancelQueued completes up to limit queued jobs of a batch, those of rows after one, as canceled. It says how many, and what the
+// last row was.
+func (db *DB) BatchCancelQueued(ctx context.Context, c Cancel, after int64, limit int) (n int, last int64, err error) {
 	lo, hi := batchRange(c.ID)
-	var n int64
-	err := db.inOrder(ctx, func(tx pgx.Tx) error {
-		tag, err := tx.Exec(ctx, withColumns(q("BatchCancelQueued")), lo, hi, lo, c.By, c.Reason, []byte(c.Result), limit)
-		n = tag.RowsAffected()
+	var ids []uuid.UUID
+	err = db.inOrder(ctx, func(tx pgx.Tx) (err error) {
+		ids, err = jobIDs(ctx, tx, "BatchCancelQueued", [16]byte(engine.BatchJobID(c.ID, after)), hi, lo, c.By, c.Reason, []byte(c.Result), limit)
 		return err
 	})
 	if err != nil {
-		return 0, fmt.Errorf("cancel jobs of a batch: %w", err)
+		return 0, after, fmt.Errorf("cancel jobs of a batch: %w", err)
 	}
-	return n, nil
+	for _, id := range ids {
+		after = max(after, engine.BatchRowOf(id))
+	}
+	return len(ids), after, nil
 }
 
 // BatchRunning lists the running jobs of a batch.
@@ -230,7 +233,7 @@ type querier interface {
 }
 
 func jobIDs(ctx context.Context, c querier, name string, args ...any) ([]uuid.UUID, error) {
-	rows, err := c.Query(ctx, q(name), args...)
+	rows, err := c.Query(ctx, withColumns(q(name)), args...)
 	if err != nil {
 		return nil, err
 	}

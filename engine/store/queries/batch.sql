@@ -80,6 +80,7 @@ where b.finished_at is null and (b.state = 2 or (b.state = 3 and not b.keep))
 select exists (select 1 from batch where finished_at is null);
 
 -- name: BatchCancelQueued
+-- Of the queued jobs after $1: what was deleted just now is not walked over again for the next part.
 with pick as (
     select q.id from q where q.id > $1 and q.id <= $2 and q.batch = $3 and q.state in (0, 5) order by q.id limit $7 for update skip locked
 ), d as (
