@@ -37,7 +37,7 @@ func pile(t testing.TB, url string, tags []string, first time.Time, n int) {
 		}
 		set := map[string]string{"id": idOf(due, kind), "created_at": due, "scheduled_for": due}
 		for _, table := range []string{"job", "q"} {
-			s.clone(table, j.ID, set, 1, n/len(tags))
+			s.clone(table, []uuid.UUID{j.ID}, set, 1, n/len(tags))
 		}
 	}
 	s.exec("analyze")
@@ -194,6 +194,7 @@ func (p *pinned) measure(b *testing.B, during time.Duration, pin bool) (r phaseR
 	p.side.exec("vacuum q")
 	if pin {
 		holder := openSide(b, p.url)
+		holder.exec("set idle_in_transaction_session_timeout = 0") // a private server would end it after ten seconds
 		holder.exec("begin isolation level repeatable read")
 		holder.exec("select 1 from worker")
 		defer holder.exec("rollback")

@@ -46,6 +46,7 @@ type history struct {
 	t        testing.TB
 	line     *line
 	side     side
+	other    side      // to fill two tables at a time
 	from, to time.Time // the span of the history
 	many     [2]uuid.UUID
 	rare     uuid.UUID
@@ -66,39 +67,41 @@ func (h *history) template(path string) uuid.UUID {
 func newHistory(t testing.TB) *history {
 	url := storetest.Durable(t)
 	h := &history{t: t, url: url, line: openLine(t, lineConfig{url: url, tags: []string{"noop"}, slots: 64, direct: true}), side: openSide(t, url),
-		to: time.Now().Add(-time.Hour), from: time.Now().Add(-growthWeeks * 7 * 24 * time.Hour)}
+		other: openSide(t, url), to: time.Now().Add(-time.Hour), from: time.Now().Add(-growthWeeks * 7 * 24 * time.Hour)}
 	if _, _, err := h.line.db.Partition(t.Context(), h.from, growthWeeks+1, 0); err != nil {
 		t.Fatal(err)
 	}
 	h.many = [2]uuid.UUID{h.template("f/bench/noop"), h.template("f/bench/other")}
 	h.rare = h.template(growthOld)
-	h.side.exec("set synchronous_commit = off")
-	h.copy(h.rare, 999, 1, growthRare, h.from.Add(7*24*time.Hour))
+	for _, s := range []side{h.side, h.other} {
+		s.exec("set synchronous_commit = off")
+	}
+	h.copy([]uuid.UUID{h.rare}, 999, 1, growthRare, h.from.Add(7*24*time.Hour))
 	h.side.exec("update done set state = 4 where id in (select id from job where spec = (select spec from job where id = $1)) and id <> $1", [16]byte(h.rare))
 	return h
 }
 
-// copy makes completed jobs lo to hi of a template, spread evenly between the history's beginning and end. One in a hundred
-// has failed.
-func (h *history) copy(id uuid.UUID, kind, lo, hi int, end time.Time) {
+// copy makes completed jobs lo to hi of templates, by turns and in the order of time as a system makes them, spread evenly between the
+// history's beginning and end. One in a hundred has failed. Jobs and outcomes go in at the same time, on a connection each.
+func (h *history) copy(ids []uuid.UUID, kind, lo, hi int, end time.Time) {
 	const format = "2006-01-02T15:04:05.000Z07:00"
 	at := fmt.Sprintf("(timestamptz '%s' + (i - %d) * (timestamptz '%s' - timestamptz '%s') / %d)", h.from.Format(format), lo, end.Format(format),
 		h.from.Format(format), hi-lo+1)
-	h.side.clone("job", id, map[string]string{"id": idOf(at, kind), "created_at": at, "scheduled_for": at}, lo, hi)
-	h.side.clone("done", id, map[string]string{"id": idOf(at, kind), "started_at": at, "finished_at": at,
-		"state": "case when i % 100 = 0 then 3 else 2 end"}, lo, hi)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		h.other.clone("done", ids, map[string]string{"id": idOf(at, kind), "started_at": at, "finished_at": at,
+			"state": "case when i % 100 < 2 then 3 else 2 end"}, lo, hi)
+	}()
+	h.side.clone("job", ids, map[string]string{"id": idOf(at, kind), "created_at": at, "scheduled_for": at}, lo, hi)
+	<-ended
 	h.rows += hi - lo + 1
 }
 
 // grow fills the history up to n jobs.
 func (h *history) grow(n int) {
-	const chunk = 1_000_000
-	lo := h.rows
-	half := (n - lo) / 2
-	for kind, id := range h.many {
-		for at := 0; at < half; at += chunk {
-			h.copy(id, kind, lo+at+1, lo+min(at+chunk, half), h.to)
-		}
+	if lo := h.rows; n > lo {
+		h.copy(h.many[:], 1, lo+1, n, h.to)
 	}
 	h.side.exec("vacuum (analyze)")
 	h.side.exec("checkpoint")

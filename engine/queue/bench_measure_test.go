@@ -270,9 +270,9 @@ func (s side) number(sql string, args ...any) (n float64) {
 	return n
 }
 
-// clone copies the row of a job many times, once for each i from lo to hi, with other values in some columns. What the other
+// clone copies rows of jobs many times, by turns, once for each i from lo to hi, with other values in some columns. What the other
 // columns are is the schema's business.
-func (s side) clone(table string, id uuid.UUID, set map[string]string, lo, hi int) {
+func (s side) clone(table string, ids []uuid.UUID, set map[string]string, lo, hi int) {
 	s.t.Helper()
 	rows, err := s.Query(context.Background(), `select attname::text from pg_attribute
 		where attrelid = $1::text::regclass and attnum > 0 and not attisdropped order by attnum`, table)
@@ -289,8 +289,16 @@ func (s side) clone(table string, id uuid.UUID, set map[string]string, lo, hi in
 			from[i] = "t." + c
 		}
 	}
-	s.exec(fmt.Sprintf("insert into %s (%s) select %s from generate_series(%d, %d) i, (select * from %s where id = '%s') t",
-		table, strings.Join(cols, ", "), strings.Join(from, ", "), lo, hi, table, id))
+	s.exec(fmt.Sprintf(`with templates as materialized (select row_number() over (order by id) - 1 as turn, * from %s where id = any('{%s}'))
+		insert into %s (%s) select %s from generate_series(%d, %d) i cross join lateral (select * from templates where turn = i %% %d offset 0) t`,
+		table, strings.Join(texts(ids), ","), table, strings.Join(cols, ", "), strings.Join(from, ", "), lo, hi, len(ids)))
+}
+
+func texts(ids []uuid.UUID) (out []string) {
+	for _, id := range ids {
+		out = append(out, id.String())
+	}
+	return out
 }
 
 // idOf is the SQL of a time-ordered id for moment at (SQL) and number i.

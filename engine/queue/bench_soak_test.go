@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -13,6 +14,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/millrace/millrace/engine"
+	"github.com/millrace/millrace/engine/maintain"
 	"github.com/millrace/millrace/engine/store/storetest"
 )
 
@@ -113,7 +115,25 @@ func newSoak(t testing.TB, url string) *soak {
 	w := &work{begun: s.begun}
 	s.line = openLine(t, lineConfig{url: url, tags: []string{"noop"}, slots: soakSlots, direct: true, work: w})
 	s.server = serverOf(t, s.side.Conn)
+	s.maintain()
+	if os.Getenv("GOGC") == "" {
+		collected := debug.SetGCPercent(400) // as the daemon does
+		t.Cleanup(func() { debug.SetGCPercent(collected) })
+	}
 	return s
+}
+
+// maintain keeps the database in shape as the daemon does. Rebuilding indexes waits for old snapshots; none of the load's are long.
+func (s *soak) maintain() {
+	s.t.Helper()
+	m, err := maintain.New(maintain.Config{DB: s.db, Log: storetest.Log(s.t)})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if err := m.Start(s.t.Context()); err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(m.Stop)
 }
 
 // begun times the start of a job.
