@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -17,6 +18,7 @@ import (
 	"github.com/millrace/millrace/runtimes"
 	"github.com/millrace/millrace/sandbox"
 	"github.com/millrace/millrace/sandbox/direct"
+	"github.com/millrace/millrace/sandbox/network/networktest"
 	"github.com/millrace/millrace/sandbox/sandboxtest"
 	"github.com/millrace/millrace/sandbox/slot"
 )
@@ -25,9 +27,9 @@ import (
 // can be had here and every network. The program is testdata/attack/attack.txtar; its main takes a command and prints lines
 // "NAME CODE TEXT":
 //
-//	all, leave, find   run /work/probe with that argument, which is the helper of sandboxtest
-//	own                tries what the language's own way differs in (a foreign function interface, its sockets)
-//	fresh              prints what must never be the same twice: random numbers, names of temporary files
+//	all, leave, find, bombs   run /work/probe with that argument, which is the helper of sandboxtest
+//	own                       tries what the language's own way differs in (a foreign function interface, its sockets)
+//	fresh                     prints what must never be the same twice: random numbers, names of temporary files
 //
 // "own" is also run without walls, which is its control.
 func Attack(t *testing.T, rt runtimes.Runtime, o Options) {
@@ -45,13 +47,18 @@ func Attack(t *testing.T, rt runtimes.Runtime, o Options) {
 	if a.lib == "" {
 		a.lib = libFolder()
 	}
+	isolators, networks := a.isolators(), slices.DeleteFunc(sandboxtest.Networks(), func(n sandbox.Network) bool { return n == sandbox.NetworkEgress })
+	if networktest.Alone() { // see outward
+		networktest.Connect(t)
+		isolators, networks = isolators[:1], []sandbox.Network{sandbox.NetworkEgress}
+	}
 	a.control = a.without(t)
 	table := &sandboxtest.Table{}
 	ran := false
-	for _, w := range a.isolators() {
+	for _, w := range isolators {
 		t.Run(w.name, func(t *testing.T) {
 			isolator := w.open(t)
-			for _, n := range sandboxtest.Networks() {
+			for _, n := range networks {
 				t.Run(string(n), func(t *testing.T) {
 					if s := isolator.Strength(); !sandboxtest.Has(s, n) {
 						t.Skipf("isolation %s has no slots of this network here", s.Mode)
@@ -65,8 +72,24 @@ func Attack(t *testing.T, rt runtimes.Runtime, o Options) {
 			ran = true
 		})
 	}
+	if !networktest.Alone() {
+		t.Run(string(sandbox.NetworkEgress), outward)
+	}
 	if ran {
 		t.Logf("%s\n%s", rt.Info().Title, table)
+	}
+}
+
+// outward runs the whole test once more in a network namespace of its own, where slots with a way out can be had on every host, and
+// only with these.
+func outward(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root")
+	}
+	test, _, _ := strings.Cut(t.Name(), "/")
+	status, err := networktest.Again(nil, "-test.v", "-test.run=^"+test+"$")
+	if err != nil || status != 0 {
+		t.Errorf("status %d, %v", status, err)
 	}
 }
 
@@ -93,11 +116,12 @@ func (a *attacker) attack(t *testing.T, i sandbox.Isolator, n sandbox.Network, t
 	scene.Without = map[string]string{"overwrite_exe": "the probe is a file of the job's own here"}
 	d := *a.driver
 	d.Isolator = i
-	said := a.run(t, &d, n, scene, nil, "all", "leave", "find", "own", "fresh", "fresh")
+	said := a.run(t, &d, n, scene, nil, "all", "leave", "find", "own", "fresh", "fresh", "bombs")
 	who := d.Runtime.Info().Title
 	table.Add(scene.Judge(t, who, said[0]))
 	table.Add(scene.JudgeLeftovers(t, who, said[2]))
 	table.Add(scene.JudgeOwn(t, who, said[3], a.control))
+	table.Add(scene.JudgeBombs(t, who, said[6]))
 	first, second := strings.Split(said[4], "\n"), strings.Split(said[5], "\n")
 	if len(first) < 3 || len(first) != len(second) {
 		t.Fatalf("fresh printed %q and %q", said[4], said[5])
@@ -126,7 +150,7 @@ func (a *attacker) run(t *testing.T, d *Driver, n sandbox.Network, scene *sandbo
 		t.Fatalf("open slot: %v", err)
 	}
 	defer slot.Close()
-	said := make([]string, 0, len(commands))
+	said, limits := make([]string, 0, len(commands)), l.Spec.Limits
 	for _, command := range commands {
 		env := scene.Env(l.Spec.Init)
 		for k, v := range extra {
@@ -137,10 +161,13 @@ func (a *attacker) run(t *testing.T, d *Driver, n sandbox.Network, scene *sandbo
 			t.Fatal(err)
 		}
 		var out Outcome
+		if l.Spec.Limits = limits; command == "bombs" {
+			l.Spec.Limits = sandboxtest.BombLimits
+		}
 		if err := d.executeIn(ctx, slot, l, runOf{p, runtimes.Call{Args: args, Env: env}}, &out); err != nil {
 			t.Fatalf("%s: %v", command, err)
 		}
-		if out.Failure != nil {
+		if out.Failure != nil && command != "bombs" { // a child that was ended for its memory may be the run's failure
 			t.Errorf("%s: %v\n%s", command, out.Failure, out.Logs)
 		}
 		said = append(said, out.Logs)
@@ -204,6 +231,9 @@ func (a *attacker) slots(t *testing.T, user int) sandbox.Isolator {
 		}
 	}
 	h := slot.Helper{Path: helper, Lib: a.lib, Extra: []string{"--state", filepath.Join(dir, "state"), "--cgroup-parent", "/" + filepath.Base(dir)}}
+	if networktest.Alone() {
+		h.Extra = append(h.Extra, "--ip-forward")
+	}
 	if root := a.driver.Host.Root; root != "" {
 		h.Allow = []string{root}
 	}

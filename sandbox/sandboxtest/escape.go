@@ -51,6 +51,9 @@ func Escape(t *testing.T, open Open, w Walls) {
 				table.Add(scene.Judge(t, who, lines("all")))
 				lines("leave")
 				table.Add(scene.JudgeLeftovers(t, who, lines("find")))
+				bomb := b.probe("bombs")
+				bomb.Init, bomb.Env, bomb.Limits = init, list(scene.Env(init)), BombLimits
+				table.Add(scene.JudgeBombs(t, who, b.run(bomb).Output))
 			}
 		})
 	}
@@ -86,13 +89,15 @@ func outcomes(output string) map[string]outcome {
 	return out
 }
 
-// control holds what the probes and leftovers do without walls; it is found out once.
+// control holds what probes, leftovers and bombs do without walls; it is found out once.
 var control struct {
-	once              sync.Once
-	probes, leftovers map[string]outcome
+	once sync.Once
+	unwalled
 }
 
-func controls(t *testing.T) (probes, leftovers map[string]outcome) {
+type unwalled struct{ probes, leftovers, bombs map[string]outcome }
+
+func controls(t *testing.T) unwalled {
 	t.Helper()
 	control.once.Do(func() {
 		b := &bench{t: t, isolator: direct.New(""), network: sandbox.NetworkHost}
@@ -108,6 +113,7 @@ func controls(t *testing.T) (probes, leftovers map[string]outcome) {
 		control.probes = outcomes(lines("all"))
 		lines("leave")
 		control.leftovers = outcomes(lines("find"))
+		control.bombs = outcomes(lines("bombs"))
 	})
-	return control.probes, control.leftovers
+	return control.unwalled
 }

@@ -57,6 +57,7 @@ func NewScene(t *testing.T, i sandbox.Isolator, n sandbox.Network) *Scene {
 	}
 	s.env["PROBE_HOST_PORT"] = port(listen(t, "tcp4", "127.0.0.1:0"))
 	s.env["PROBE_HOST_ANY_PORT"] = port(listen(t, "tcp4", "0.0.0.0:0"))
+	s.env["PROBE_HOST_UDP"] = strconv.Itoa(answers(t).LocalAddr().(*net.UDPAddr).Port)
 	if l := listen(t, "tcp6", "[::1]:0"); l != nil {
 		s.env["PROBE_HOST_PORT6"] = port(l)
 	}
@@ -116,6 +117,27 @@ func listen(t *testing.T, network, address string) net.Listener {
 	return l
 }
 
+// answers is a service over UDP on the host's loopback.
+func answers(t *testing.T) net.PacketConn {
+	t.Helper()
+	c, err := net.ListenPacket("udp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	go func() {
+		buf := make([]byte, 16)
+		for {
+			_, from, err := c.ReadFrom(buf)
+			if err != nil {
+				return
+			}
+			_, _ = c.WriteTo([]byte("host"), from)
+		}
+	}()
+	return c
+}
+
 func port(l net.Listener) string { return strconv.Itoa(l.Addr().(*net.TCPAddr).Port) }
 
 // outerAddress is an IPv4 address of this host that others could reach, "" when it has none.
@@ -132,25 +154,30 @@ func outerAddress() string {
 // Judge reads what "probe all" printed inside: everything that is promised must have been refused.
 func (s *Scene) Judge(t *testing.T, who, output string) Row {
 	t.Helper()
-	outside, _ := controls(t)
-	return s.judge(t, who+": probes", outcomes(output), outside)
+	return s.judge(t, who+": probes", verdict{outcomes(output), controls(t).probes, traits})
 }
 
 // JudgeLeftovers reads what "probe find" printed inside after a "probe leave": nothing may have been found.
 func (s *Scene) JudgeLeftovers(t *testing.T, who, output string) Row {
 	t.Helper()
-	_, outside := controls(t)
-	return s.judge(t, who+": leftovers", outcomes(output), outside)
+	return s.judge(t, who+": leftovers", verdict{outcomes(output), controls(t).leftovers, traits})
 }
 
 // JudgeOwn reads what a program's own attempts printed inside, and, as their control, without walls.
 func (s *Scene) JudgeOwn(t *testing.T, who, output, outside string) Row {
 	t.Helper()
-	return s.judge(t, who+": own ways", outcomes(output), outcomes(outside))
+	return s.judge(t, who+": own ways", verdict{outcomes(output), outcomes(outside), traits})
 }
 
-func (s *Scene) judge(t *testing.T, who string, inside, outside map[string]outcome) Row {
+// verdict is what came of the same attempts inside and without walls.
+type verdict struct {
+	inside, outside map[string]outcome
+	traits          map[string]trait
+}
+
+func (s *Scene) judge(t *testing.T, who string, v verdict) Row {
 	t.Helper()
+	inside, outside := v.inside, v.outside
 	r := Row{Who: who, Mode: s.strength.Mode, Network: string(s.network), Reasons: map[string]int{}}
 	for name := range outside {
 		if _, ran := inside[name]; !ran {
@@ -158,7 +185,7 @@ func (s *Scene) judge(t *testing.T, who string, inside, outside map[string]outco
 		}
 	}
 	for name, in := range inside {
-		trait := traits[name]
+		trait := v.traits[name]
 		r.Probes++
 		switch reason, without := s.Without[name]; {
 		case without:
@@ -166,6 +193,9 @@ func (s *Scene) judge(t *testing.T, who string, inside, outside map[string]outco
 			continue
 		case trait.users && s.strength.Lacking(sandbox.LackUsers):
 			r.Reasons["not promised: the slot has one user"]++
+			continue
+		case trait.lacks != "" && s.strength.Lacking(trait.lacks):
+			r.Reasons["not promised: the isolator has no "+trait.lacks]++
 			continue
 		case trait.through&networks[s.network].through != 0:
 			r.Reasons["not promised: network "+string(s.network)]++

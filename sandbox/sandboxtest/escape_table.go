@@ -42,6 +42,7 @@ type trait struct {
 	through reach  // a network that lets this through makes no promise about it
 	users   bool   // only where a slot has users of its own
 	alone   string // why no control can be had
+	lacks   string // a wall without which nothing is promised, and which not every host lets an isolator have
 }
 
 // Networks lists the modes that the suite knows.
@@ -74,5 +75,14 @@ var traits = map[string]trait{
 	"settime":   {alone: "it would set this host's clock"}, "adjtimex": {alone: "it would set this host's clock"},
 
 	"environment": {alone: ownState}, "umask": {alone: ownState}, "limits": {alone: ownState}, "niceness": {alone: ownState},
-	"signals": {alone: ownState},
+	"signals": {alone: ownState}, "policy": {alone: ownState}, "slack": {alone: ownState}, "descriptor": {alone: ownState},
+
+	"forged_credentials": {users: true}, "loopback_udp": {through: hostLoopback},
+	"settimeofday": {alone: "it would set this host's clock"}, "clock_adjtime": {alone: "it would set this host's clock"},
+}
+
+// The bombs that are not plain. Their names are their own.
+var bombTraits = map[string]trait{
+	"memory": {lacks: sandbox.LackMemory}, "memfd": {lacks: sandbox.LackMemory}, "shared_memory": {lacks: sandbox.LackMemory},
+	"sysv_shm": {lacks: sandbox.LackMemory}, "forks": {lacks: sandbox.LackPids}, "threads": {lacks: sandbox.LackPids},
 }

@@ -13,7 +13,6 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/miekg/dns"
 	"github.com/rs/zerolog"
 
 	"github.com/millrace/millrace/sandbox"
@@ -28,34 +27,6 @@ func TestEgress(t *testing.T) {
 	if err != nil || status != 0 {
 		t.Errorf("status %d, %v", status, err)
 	}
-}
-
-// names is a name server that knows two names.
-func names(t *testing.T) string {
-	t.Helper()
-	pc, err := net.ListenPacket("udp4", networktest.Host+":0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	up := make(chan struct{})
-	server := &dns.Server{PacketConn: pc, NotifyStartedFunc: func() { close(up) }, Handler: dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
-		m := new(dns.Msg).SetReply(q)
-		m.Rcode = dns.RcodeNameError
-		for name, address := range map[string]string{"five.example.": "203.0.113.5", "six.example.": "203.0.113.6", "private.example.": "10.9.9.9"} {
-			if q.Question[0].Name == name {
-				rr, err := dns.NewRR(name + " 60 IN A " + address)
-				if err != nil {
-					t.Error(err)
-				}
-				m.Rcode, m.Answer = dns.RcodeSuccess, []dns.RR{rr}
-			}
-		}
-		_ = w.WriteMsg(m)
-	})}
-	go func() { _ = server.ActivateAndServe() }()
-	<-up
-	t.Cleanup(func() { _ = server.Shutdown() })
-	return pc.LocalAddr().String()
 }
 
 // visits answers what slots ask of the API, with their visitor.
@@ -104,7 +75,7 @@ func TestEgressAlone(t *testing.T) {
 		p.helper.Extra = append(p.helper.Extra, extra...)
 		i, err := Spawn(context.Background(), p.helper, Options{
 			Log: zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.ErrorLevel), API: v.serve,
-			Names: resolver.Config{Servers: []string{names(t)}}})
+			Names: resolver.Config{Servers: []string{networktest.Names(t, 0)}}})
 		if err != nil {
 			t.Fatal(err)
 		}

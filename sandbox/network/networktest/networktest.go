@@ -137,7 +137,7 @@ func Connect(t *testing.T) {
 	Must(t, os.WriteFile("/proc/sys/net/ipv4/icmp_ratelimit", []byte("0"), 0o644))
 }
 
-// Answer serves: over TCP and UDP everybody is told the address that they are seen with.
+// Answer serves: over TCP, UDP and HTTP everybody is told the address that they are seen with.
 func Answer(t *testing.T, address string) error {
 	t.Helper()
 	l, err := net.Listen("tcp4", net.JoinHostPort(address, fmt.Sprint(Port)))
@@ -161,6 +161,9 @@ func Answer(t *testing.T, address string) error {
 		return err
 	}
 	t.Cleanup(func() { _ = u.Close() })
+	if err := web(t, address); err != nil {
+		return err
+	}
 	go func() {
 		buf := make([]byte, 64)
 		for {

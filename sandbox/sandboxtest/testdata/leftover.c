@@ -8,10 +8,12 @@
 #include <linux/keyctl.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/inotify.h>
 #include <sys/ipc.h>
 #include <sys/mount.h>
@@ -253,7 +255,36 @@ static int find_key(void) {
 	return id < 0 ? -1 : (int)syscall(SYS_keyctl, KEYCTL_UNLINK, id, KEY_SPEC_USER_KEYRING);
 }
 
+// A lock on a file that all see. Which one goes by the caller's secret, because others can see it too.
+static int shared_file(void) {
+	static char name[300];
+	if (*name) return open(name, O_RDONLY);
+	DIR *d = opendir("/usr/bin");
+	unsigned n = 0, wanted = (unsigned)key() % 256;
+	for (struct dirent *e; d && n <= wanted && (e = readdir(d));) {
+		if (e->d_type == DT_REG && n++ <= wanted) snprintf(name, sizeof name, "/usr/bin/%s", e->d_name);
+	}
+	if (d) closedir(d);
+	return open(name, O_RDONLY);
+}
+static int hold_lock(void) { return flock(shared_file(), LOCK_EX | LOCK_NB); }
+static int leave_lock(void) { return kept(short_name('l'), hold_lock); }
+static int find_lock(void) {
+	int taken = flock(shared_file(), LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK;
+	gone(short_name('l'));
+	return taken ? 0 : refused(ENOENT);
+}
+
 // What a process changes about itself must be as new in the next one.
+static int leave_policy(void) {
+	struct sched_param p = {0};
+	return sched_setscheduler(0, SCHED_BATCH, &p);
+}
+static int find_policy(void) { return sched_getscheduler(0) == SCHED_BATCH ? 0 : refused(ENOENT); }
+static int leave_slack(void) { return prctl(PR_SET_TIMERSLACK, 12345, 0, 0, 0); }
+static int find_slack(void) { return prctl(PR_GET_TIMERSLACK, 0, 0, 0, 0) == 12345 ? 0 : refused(ENOENT); }
+static int leave_descriptor(void) { return dup2(1, 77); }
+static int find_descriptor(void) { return fcntl(77, F_GETFD) >= 0 ? 0 : refused(EBADF); }
 static int leave_environment(void) { return setenv("PROBE_LEFT", aim("PROBE_SECRET"), 1); }
 static int find_environment(void) { return getenv("PROBE_LEFT") ? 0 : refused(ENOENT); }
 static int leave_umask(void) {
@@ -283,5 +314,6 @@ const struct leftover leftovers[] = {
 #define L(x) {#x, leave_##x, find_##x}
 	L(work_file), L(tmp_file), L(var_tmp_file), L(shm_file), L(hidden_file), L(directory), L(link), L(fifo), L(posix_shm),
 	L(sysv_shm), L(sysv_sem), L(sysv_msg), L(posix_mq), L(daemon), L(abstract), L(tcp), L(udp), L(unix), L(sent_socket),
-	L(timer), L(watch), L(mount), L(key), L(environment), L(umask), L(limits), L(niceness), L(signals), {0},
+	L(timer), L(watch), L(mount), L(key), L(environment), L(umask), L(limits), L(niceness), L(signals),
+	L(lock), L(policy), L(slack), L(descriptor), {0},
 };

@@ -20,6 +20,7 @@
 #include <sys/uio.h>
 #include <sys/un.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 // targets are the processes that a probe may touch: inside all but its own kin, outside, where it would work, the victim.
@@ -139,6 +140,32 @@ static int p_namespaces_others(void) { return each(namespace_of); }
 static int group_of(pid_t pid) { return getpgid(pid); }
 static int p_group_others(void) { return each(group_of); }
 
+static int clock_of(pid_t pid) {
+	struct timespec t;
+	return clock_gettime((clockid_t)(~(unsigned)pid << 3 | 2), &t); // its processor time
+}
+static int p_clock_others(void) { return each(clock_of); }
+static int policy_of(pid_t pid) { return sched_getscheduler(pid); }
+static int p_policy_others(void) { return each(policy_of); }
+static int io_of(pid_t pid) { return syscall(SYS_ioprio_get, 1, pid); }
+static int p_io_others(void) { return each(io_of); }
+static int list_of(pid_t pid) { // an address in its memory
+	void *head;
+	size_t n;
+	return syscall(SYS_get_robust_list, pid, &head, &n);
+}
+static int p_robust_list_others(void) { return each(list_of); }
+static int session_of(pid_t pid) { return getsid(pid); }
+static int p_session_others(void) { return each(session_of); }
+static int file_of(pid_t pid) {
+	int fd = syscall(SYS_pidfd_open, pid, 0);
+	if (fd < 0) return -1;
+	int r = syscall(SYS_pidfd_getfd, fd, 0, 0), err = errno;
+	close(fd);
+	return errno = err, r;
+}
+static int p_descriptor_others(void) { return each(file_of); }
+
 static int p_victim_file(void) {
 	static const char *const dirs[] = {"/work", "/tmp", "/dev/shm", "/var/tmp"};
 	char path[256];
@@ -153,7 +180,8 @@ static int p_victim_shm(void) { return shmget(atoi(aim("PROBE_PORT")), 0, 0); }
 const struct probe other_probes[] = {
 	P(see_processes), P(signal_others), P(sigqueue_others), P(pidfd_others), P(ptrace_others), P(environ_others),
 	P(mem_others), P(maps_others), P(cmdline_others), P(fds_others), P(root_others), P(vm_others), P(priority_others),
-	P(affinity_others), P(limits_others), P(oom_others), P(namespaces_others), P(group_others), P(victim_file),
+	P(affinity_others), P(limits_others), P(oom_others), P(namespaces_others), P(group_others), P(clock_others), P(policy_others), P(io_others),
+	P(robust_list_others), P(session_others), P(descriptor_others), P(victim_file),
 	P(victim_shm), {0},
 };
 

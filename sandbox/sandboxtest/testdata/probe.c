@@ -4,12 +4,14 @@
 //	probe NAME...    those probes
 //	probe leave      leaves behind whatever can be left
 //	probe find       looks for what another process has left
+//	probe bombs      takes more of everything than there should be
 //
 // it prints a line "NAME CODE TEXT" each: 0 it worked, 1 it was refused (TEXT is errno's), 2 the probe itself ended badly. What
 // it aims at is in its environment, PROBE_*. The helpers at the end are for the conformance suite.
 #define _GNU_SOURCE
 #include "probe.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <sched.h>
@@ -83,7 +85,7 @@ int is_kin(pid_t pid) {
 	return 0;
 }
 
-static const struct probe *const probes[] = {kernel_probes, power_probes, file_probes, other_probes, socket_probes};
+static const struct probe *const probes[] = {kernel_probes, power_probes, file_probes, other_probes, socket_probes, trick_probes};
 enum { GROUPS = sizeof probes / sizeof *probes };
 
 // alone keeps what a probe does without walls from changing the host: mounts above all. Where it cannot, nothing may be tried.
@@ -92,8 +94,8 @@ static void alone(void) {
 	if (!geteuid()) _exit(3); // nobody else could do harm
 }
 
-// attempt runs one probe in a child.
-static void attempt(const struct probe *p) {
+// attempt runs one probe in a child. One that is a bomb may be ended by the kernel, which refuses it so.
+static void attempt(const struct probe *p, int bomb) {
 	int result[2], status;
 	fflush(stdout);
 	if (pipe2(result, O_CLOEXEC)) exit(3);
@@ -113,6 +115,10 @@ static void attempt(const struct probe *p) {
 	close(result[0]);
 	waitpid(pid, &status, 0);
 	if (n != sizeof answer) {
+		if (bomb && WIFSIGNALED(status)) {
+			printf("%s 1 ended by signal %d\n", p->name, WTERMSIG(status));
+			return;
+		}
 		// The kernel's answer to a call of a foreign ABI may be the end of the process: that is a refusal.
 		int killed = WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS;
 		printf("%s %d ended with status %#x\n", p->name, killed ? 1 : 2, status);
@@ -125,9 +131,20 @@ static int attack(int n, char **names) {
 	for (int g = 0; g < GROUPS; g++) {
 		for (const struct probe *p = probes[g]; p->name; p++) {
 			for (int i = 0; i < n; i++) {
-				if (!strcmp(names[i], "all") || !strcmp(names[i], p->name)) attempt(p);
+				if (!strcmp(names[i], "all") || !strcmp(names[i], p->name)) attempt(p, 0);
 			}
 		}
+	}
+	return 0;
+}
+
+// explode tries one bomb after the other; what one has left would be in the way of the next.
+static int explode(void) {
+	for (const struct probe *p = bombs; p->name; p++) {
+		attempt(p, 1);
+		DIR *d = opendir(p->name);
+		for (struct dirent *e; d && (e = readdir(d));) unlinkat(dirfd(d), e->d_name, 0);
+		if (d) closedir(d);
 	}
 	return 0;
 }
@@ -227,6 +244,7 @@ int main(int argc, char **argv, char **env) {
 	if (!strcmp(what, "victim")) return victim(argv[2]);
 	if (!strcmp(what, "leave")) return leave_all();
 	if (!strcmp(what, "find")) return find_all();
+	if (!strcmp(what, "bombs")) return explode();
 	if (!strcmp(what, "show")) {
 		for (int i = 0; i < argc; i++) printf("arg %s\n", argv[i]);
 		for (; *env; env++) printf("env %s\n", *env);

@@ -13,7 +13,7 @@ struct probe {
 };
 #define P(x) {#x, p_##x}
 
-extern const struct probe kernel_probes[], power_probes[], file_probes[], other_probes[], socket_probes[];
+extern const struct probe kernel_probes[], power_probes[], file_probes[], other_probes[], socket_probes[], trick_probes[], bombs[];
 
 // A thing that a process leaves behind, and how another one finds it. find also takes it away.
 struct leftover {
