@@ -1,13 +1,28 @@
 // Package sandbox knows processes: a Template and a Spec in, an Exit out. It has never heard of a language or a job.
 //
 // A Template says what every process of a slot sees (root, mounts, network); a Slot is a place built from a Template in
-// which one process at a time runs; a Spec describes that process. This package holds the types only: the slots with walls
-// are in sandbox/slot, those that nsjail makes in sandbox/nsjail, the plain processes of --isolation=none in sandbox/direct, and
-// one conformance and escape suite for all in sandbox/sandboxtest.
+// which one process at a time runs; a Spec describes that process. This package holds the types only.
 //
 //	Isolator.Open(Template) -> Slot      slow (tens of ms), off a job's path
 //	Slot.Start(Spec)        -> Process   about a millisecond: clone, confine, exec
 //	Process.Wait            -> Exit      the whole process tree is gone when it returns
+//
+// What else a Slot or a Process may be able to do is an optional interface of its own, asked for by a type assertion: Holder and
+// Teller (held.go), Networked (contact.go), Settler.
+//
+// Who implements it, in the order to read it:
+//
+//	sandbox/direct       plain processes, for --isolation=none: the contract with nothing behind it
+//	sandbox/slot         the isolator with walls, in the daemon, which needs no privilege. It talks to two others:
+//	  sandbox/jail         the helper with root's powers, which builds slots: the protocol and its two ends
+//	  sandbox/forker       the C program in each slot, which starts one process after the other there: its protocol and its client
+//	sandbox/nsjail       the same contract by a program that some hosts have already
+//	sandbox/sandboxtest  one suite for all of them: Exercise (do processes run as asked?) and Escape (can they get out?)
+//
+// What a slot is made of, in the helper: sandbox/oci puts it together from sandbox/rootfs (files), sandbox/cgroup (limits and
+// meters), sandbox/seccomp (system calls), sandbox/network (the way out) and sandbox/gpu (devices). In the daemon sandbox/resolver
+// answers a slot's names and sandbox/told reads what the kernel says of its conversations. sandbox/stdio has the descriptors that
+// join a process to its caller.
 package sandbox
 
 import (

@@ -1,6 +1,7 @@
 // Package cgroup keeps the control groups of slots: one group a slot, below one parent, with limits on memory, swap, processes,
-// CPU time and disks, and with meters of what was used. It is a small face over containerd/cgroups that hides whether the host has version 1, the hybrid of both, or
-// version 2; files are touched directly only where containerd/cgroups has no call (each place says so).
+// CPU time and disks, and with meters of what was used. It is a small face over containerd/cgroups that hides whether the host has
+// version 1, the hybrid of both, or version 2; files are touched directly only where containerd/cgroups has no call (each place
+// says so).
 //
 //	Open(parent) -> Tree, what the host lacks
 //	Tree.Create(name, limits) -> Group      before the slot's first process: processes join at birth and are never moved

@@ -1,6 +1,12 @@
 // Package forker starts jobs inside a slot. It is two halves of one protocol: the C program in csrc (a static binary,
 // /millrace/forker, and the same code as the CPython extension _millrace_forker), which forks and confines, and Client, which
-// asks it to and tells how each job ended. Whoever opens the container (sandbox/jail) only has to keep the contract below.
+// asks it to and tells how each job ended. Whoever opens the container (sandbox/oci) only has to keep the contract below.
+//
+//	csrc/main.c, loop.c         PID 1 and PID 2 of a slot; python.c is the same loop inside a booted interpreter
+//	csrc/confine.c, launch.c    what a cloned child does to itself, and how it then becomes the job; hold.c lets it wait in between
+//	csrc/filter.c, landlock.c   the last two walls that a job gets
+//	csrc/touch.c                pages that jobs of a zygote are known to write to are copied ahead
+//	wire.go, client.go          the protocol and the caller's half; process.go, held.go, collect.go: one job as the caller sees it
 //
 // # The slot, as the forker finds it
 //
@@ -40,7 +46,8 @@
 //
 // /tmp and /dev/shm are thus the same private folder as /work: nothing that a job writes there survives it, and one size limit
 // bounds all. oom_score_adj of the slot should not be made negative with CAP_SYS_RESOURCE: jobs raise theirs to 1000, but could
-// lower it again to what it was. Cgroup namespace, cgroup limits, network and read-only mounts are the container's business: a job inherits them.
+// lower it again to what it was. Cgroup namespace, cgroup limits, network and read-only mounts are the container's business: a job
+// inherits them.
 //
 // The uid and gid of jobs are Options.UID and Options.GID, as seen inside the slot; both must be mapped and not 0.
 //

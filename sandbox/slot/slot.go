@@ -4,7 +4,11 @@
 // Opening a slot costs tens of milliseconds: a container, a control group, a forker that boots. Starting a process in it costs
 // about one: a message to the forker, and to the helper only when the process's limits differ from those of the slot's last
 // one. What a process used and whether it ran out of memory is read from the control group's own files, which the helper opened
-// and handed over.
+// and handed over (meter.go).
+//
+// The helper also hands over sockets that it opened inside of the slot's network namespace: a door, behind which Options.API serves
+// and knows by the slot who asks (door.go), and those on which names are answered (services.go). What the slot contacts, the kernel
+// tells on one more socket, which is read here for all slots (watch.go, contacts.go).
 package slot
 
 import (
