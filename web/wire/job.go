@@ -123,6 +123,6 @@ type Preview struct {
 	Args     json.RawMessage `json:"args,omitempty"`
 	Lock     *string         `json:"lock,omitempty" doc:"given dependencies; absent: they are resolved"`
 	Tag      string          `json:"tag,omitempty"`
-	Network  string          `json:"network,omitempty" doc:"none or host"`
+	Network  string          `json:"network,omitempty" doc:"none, egress or host"`
 	Timeout  int64           `json:"timeout,omitempty" doc:"seconds"`
 }

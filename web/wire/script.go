@@ -23,7 +23,7 @@ type Script struct {
 	LockErrorLogs string          `json:"lock_error_logs,omitempty"`
 	Tag           string          `json:"tag,omitempty"`
 	Timeout       int64           `json:"timeout,omitempty" doc:"seconds"`
-	Network       string          `json:"network,omitempty" doc:"none or host"`
+	Network       string          `json:"network,omitempty" doc:"none, egress or host"`
 	Archived      bool            `json:"archived"`
 	Deleted       bool            `json:"deleted"`
 	CreatedBy     string          `json:"created_by"`
@@ -47,7 +47,7 @@ type NewScript struct {
 	Lock        *LockText       `json:"lock,omitempty" doc:"absent: dependencies are resolved; empty: there are none"`
 	Tag         string          `json:"tag,omitempty"`
 	Timeout     int64           `json:"timeout,omitempty" doc:"seconds"`
-	Network     string          `json:"network,omitempty" doc:"none or host"`
+	Network     string          `json:"network,omitempty" doc:"none, egress or host"`
 	ParentHash  string          `json:"parent_hash,omitempty" doc:"the version that this one replaces"`
 	AutoParent  bool            `json:"auto_parent,omitempty" doc:"replace whatever is newest"`
 	Message     string          `json:"deployment_message,omitempty"`

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -85,8 +86,16 @@ func folder(t *testing.T) string {
 // start runs the daemon over data and waits until it is ready.
 func start(t *testing.T, data string, flags ...string) *daemon {
 	t.Helper()
+	return startBy(t, nil, data, flags...)
+}
+
+// startBy has another program start the daemon, one that becomes it.
+func startBy(t *testing.T, by []string, data string, flags ...string) *daemon {
+	t.Helper()
 	d := &daemon{t: t, data: data, log: &lockedBuffer{}, done: make(chan struct{})}
-	d.cmd = exec.Command(binary(t), append([]string{"serve", "--data", data, "--listen", "127.0.0.1:0", "--log", "json"}, flags...)...)
+	argv := append(slices.Clone(by), binary(t), "serve", "--data", data, "--listen", "127.0.0.1:0", "--log", "json")
+	argv = append(argv, flags...)
+	d.cmd = exec.Command(argv[0], argv[1:]...)
 	d.cmd.Stdout, d.cmd.Stderr = d.log, d.log
 	if err := d.cmd.Start(); err != nil {
 		t.Fatal(err)
