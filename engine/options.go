@@ -22,10 +22,12 @@ type Options struct {
 
 // LimitOptions bounds what one run may use.
 type LimitOptions struct {
-	MemoryMB int64   `json:"memory_mb"`
-	CPU      float64 `json:"cpu"` // cores
-	Pids     int     `json:"pids"`
-	WorkMB   int64   `json:"work_mb"` // of the private work folder
+	MemoryMB  int64   `json:"memory_mb"`
+	CPU       float64 `json:"cpu"` // cores
+	Pids      int     `json:"pids"`
+	WorkMB    int64   `json:"work_mb"`    // of the private work folder
+	OpenFiles int     `json:"open_files"` // of each process
+	OutputMB  int64   `json:"output_mb"`
 }
 
 // ParseOptions reads the options among a script's further fields; the error says which field is wrong.

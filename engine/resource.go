@@ -4,17 +4,20 @@ import "fmt"
 
 // The least that a script can ask for: below it no interpreter starts, and the run would end for a reason that helps nobody.
 const (
-	MinMemoryMB = 32
-	MinCPU      = 0.01
-	MinPids     = 8
-	MinWorkMB   = 1
+	MinMemoryMB  = 32
+	MinCPU       = 0.01
+	MinPids      = 8
+	MinWorkMB    = 1
+	MinOpenFiles = 64
+	MinOutputMB  = 1
 )
 
 // resources lists the fields of l by the names that scripts have for them, with the least of each.
-func (l LimitOptions) resources() [4]resource {
-	return [4]resource{
+func (l LimitOptions) resources() [6]resource {
+	return [6]resource{
 		{"limits.memory_mb", float64(l.MemoryMB), MinMemoryMB, "MB of memory"}, {"limits.cpu", l.CPU, MinCPU, "processor cores"},
 		{"limits.pids", float64(l.Pids), MinPids, "processes"}, {"limits.work_mb", float64(l.WorkMB), MinWorkMB, "MB in the work folder"},
+		{"limits.open_files", float64(l.OpenFiles), MinOpenFiles, "open files"}, {"limits.output_mb", float64(l.OutputMB), MinOutputMB, "MB of output"},
 	}
 }
 

@@ -8,9 +8,9 @@ import (
 
 func TestLimitOptions(t *testing.T) {
 	for text, want := range map[string]string{
-		`{}`: "", `{"memory_mb":32,"cpu":0.01,"pids":8,"work_mb":1}`: "", `{"memory_mb":2048,"cpu":2.5}`: "",
+		`{}`: "", `{"memory_mb":32,"cpu":0.01,"pids":8,"work_mb":1,"open_files":64,"output_mb":1}`: "", `{"memory_mb":2048,"cpu":2.5}`: "",
 		`{"memory_mb":31}`: "limits.memory_mb", `{"memory_mb":-1}`: "limits.memory_mb", `{"cpu":-0.5}`: "limits.cpu", `{"cpu":1e300}`: "limits.cpu",
-		`{"pids":7}`: "limits.pids", `{"work_mb":-3}`: "limits.work_mb", `{"memory":1}`: "limits", `{"pids":"many"}`: "limits",
+		`{"pids":7}`: "limits.pids", `{"work_mb":-3}`: "limits.work_mb", `{"open_files":3}`: "limits.open_files", `{"output_mb":0.5}`: "limits", `{"memory":1}`: "limits", `{"pids":"many"}`: "limits",
 		`{"memory_mb":99999999999999}`: "limits.memory_mb",
 	} {
 		o, err := ParseOptions(map[string]json.RawMessage{"limits": json.RawMessage(text)})

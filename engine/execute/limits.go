@@ -27,6 +27,12 @@ func (x *Executor) limits(p program, j *engine.Job) (sandbox.Limits, error) {
 	if p.want.WorkMB > 0 {
 		l.WorkSize = p.want.WorkMB << 20
 	}
+	if p.want.OpenFiles > 0 {
+		l.OpenFiles = p.want.OpenFiles
+	}
+	if p.want.OutputMB > 0 {
+		l.Output = p.want.OutputMB << 20
+	}
 	for _, wall := range []time.Duration{p.limit, j.Timeout} {
 		if wall > 0 {
 			l.Wall = wall

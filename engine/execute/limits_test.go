@@ -21,8 +21,8 @@ func TestLimits(t *testing.T) {
 	}{
 		"nothing": {check: func(*sandbox.Limits) {}},
 		"memory":  {want: engine.LimitOptions{MemoryMB: 1024}, check: func(l *sandbox.Limits) { l.Memory = 1 << 30 }},
-		"everything": {want: engine.LimitOptions{MemoryMB: 64, CPU: 1.5, Pids: 300, WorkMB: 9}, check: func(l *sandbox.Limits) {
-			l.Memory, l.CPU, l.Pids, l.WorkSize = 64<<20, 1.5, 300, 9<<20
+		"everything": {want: engine.LimitOptions{MemoryMB: 64, CPU: 1.5, Pids: 300, WorkMB: 9, OpenFiles: 5000, OutputMB: 3}, check: func(l *sandbox.Limits) {
+			l.Memory, l.CPU, l.Pids, l.WorkSize, l.OpenFiles, l.Output = 64<<20, 1.5, 300, 9<<20, 5000, 3<<20
 		}},
 		"time":       {wall: time.Hour, check: func(l *sandbox.Limits) { l.Wall = time.Hour }},
 		"job's time": {wall: time.Hour, asked: time.Second, check: func(l *sandbox.Limits) { l.Wall = time.Second }},

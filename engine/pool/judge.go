@@ -63,7 +63,7 @@ func (r *run) failure(stopped string, exit sandbox.Exit) *runtimes.Failure {
 	case stopped == StoppedCanceled:
 		return f("Canceled", "the job was canceled while it ran")
 	case stopped == StoppedOutput:
-		return f("OutputLimit", "the job wrote more than %s of output and was stopped", size(r.limits.Output))
+		return f("OutputLimit", "the job wrote more than %s of output and was stopped; raise limits.output_mb", size(r.limits.Output))
 	case exit.Error != "":
 		return f("SandboxError", "the process could not be started: %s", exit.Error)
 	case exit.OOM:

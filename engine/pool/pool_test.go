@@ -172,7 +172,7 @@ func TestRunReportsWhatHappened(t *testing.T) {
 		{source: "exit", failure: "ExecutionError: the job ended with exit status 3 before it gave a result"},
 		{source: "oom", failure: "OutOfMemory: the job needed more than its memory limit of 1 GiB and was stopped"},
 		{source: "hang", failure: "Timeout: the job ran longer than its limit of 20ms and was stopped", stopped: StoppedTimeout, limits: sandbox.Limits{Wall: 20 * time.Millisecond}},
-		{source: "flood", failure: "OutputLimit: the job wrote more than 5000 bytes of output and was stopped", stopped: StoppedOutput, limits: sandbox.Limits{Output: 5000}},
+		{source: "flood", failure: "OutputLimit: the job wrote more than 5000 bytes of output and was stopped; raise limits.output_mb", stopped: StoppedOutput, limits: sandbox.Limits{Output: 5000}},
 	} {
 		r := do(t, p, launch("x", c.source), Task{Limits: c.limits, OnOutput: func(b []byte) { out.Write(b) }})
 		failure := ""
