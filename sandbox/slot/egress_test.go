@@ -18,6 +18,7 @@ import (
 	"github.com/millrace/millrace/sandbox"
 	"github.com/millrace/millrace/sandbox/network/networktest"
 	"github.com/millrace/millrace/sandbox/resolver"
+	"github.com/millrace/millrace/sandbox/resolver/resolvertest"
 )
 
 // TestEgress runs TestEgressAlone in a network namespace of its own.
@@ -75,7 +76,7 @@ func TestEgressAlone(t *testing.T) {
 		p.helper.Extra = append(p.helper.Extra, extra...)
 		i, err := Spawn(context.Background(), p.helper, Options{
 			Log: zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.ErrorLevel), API: v.serve,
-			Names: resolver.Config{Servers: []string{networktest.Names(t, 0)}}})
+			Names: resolver.Config{Servers: []string{resolvertest.Names(t, networktest.Host, 0)}}})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -14,6 +14,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/millrace/millrace/sandbox/network/networktest"
+	"github.com/millrace/millrace/sandbox/resolver/resolvertest"
 	"github.com/millrace/millrace/web/client"
 	"github.com/millrace/millrace/web/wire"
 )
@@ -58,7 +59,7 @@ func TestEgressAlone(t *testing.T) {
 		t.Skip("started by TestEgress")
 	}
 	networktest.Connect(t)
-	networktest.Names(t, 53)
+	resolvertest.Names(t, networktest.Host, 53)
 	networktest.Must(t, os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0o644))
 	data := folder(t)
 	resolv := filepath.Join(data, "resolv.conf")

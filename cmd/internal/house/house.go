@@ -35,7 +35,7 @@ var homes = []home{
 	{dependency: "github.com/containerd/cgroups", folders: []string{"sandbox/cgroup"}},
 	{dependency: "github.com/google/nftables", folders: []string{"sandbox/network"}},
 	{dependency: "github.com/vishvananda/netlink", folders: []string{"sandbox/network"}},
-	{dependency: "github.com/miekg/dns", folders: []string{"sandbox/resolver"}, tests: []string{"sandbox/slot"}},
+	{dependency: "github.com/miekg/dns", folders: []string{"sandbox/resolver"}},
 	{dependency: "github.com/valyala/fasthttp", folders: []string{"web"}},
 	{dependency: "github.com/fasthttp/router", folders: []string{"web"}},
 	{dependency: "github.com/panjf2000/ants", folders: []string{"engine/dispatch"}},

@@ -1,8 +1,9 @@
-package networktest
+// Package resolvertest has a name server for tests of what slots contact. Its names are those of the internet that
+// sandbox/network/networktest makes.
+package resolvertest
 
 import (
 	"net"
-	"net/http"
 	"strconv"
 	"testing"
 
@@ -12,11 +13,11 @@ import (
 // Known are the names that Names answers, private.example being one that leads inside.
 var Known = map[string]string{"five.example.": "203.0.113.5", "six.example.": "203.0.113.6", "private.example.": "10.9.9.9"}
 
-// Names is a name server at an address of the host that knows these names and says of all others that they do not exist. It returns
-// where it listens; port 0 takes any.
-func Names(t *testing.T, port int) string {
+// Names is a name server at an address that knows these names and says of all others that they do not exist. It returns where it
+// listens; port 0 takes any.
+func Names(t *testing.T, host string, port int) string {
 	t.Helper()
-	pc, err := net.ListenPacket("udp4", net.JoinHostPort(Host, strconv.Itoa(port)))
+	pc, err := net.ListenPacket("udp4", net.JoinHostPort(host, strconv.Itoa(port)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,23 +41,4 @@ func Names(t *testing.T, port int) string {
 	<-up
 	t.Cleanup(func() { _ = server.Shutdown() })
 	return pc.LocalAddr().String()
-}
-
-// WebPort is where everybody answers over HTTP, with the address that they see.
-const WebPort = 80
-
-// web serves HTTP at an address, in the network namespace of the thread that calls it.
-func web(t *testing.T, address string) error {
-	t.Helper()
-	l, err := net.Listen("tcp4", net.JoinHostPort(address, strconv.Itoa(WebPort)))
-	if err != nil {
-		return err
-	}
-	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		host, _, _ := net.SplitHostPort(r.RemoteAddr)
-		_, _ = w.Write([]byte(host))
-	})}
-	go func() { _ = server.Serve(l) }()
-	t.Cleanup(func() { _ = server.Close() })
-	return nil
 }
