@@ -122,18 +122,21 @@ bench: build $(BUILD)/bin/bench ## measure; writes bench/results/latest.json and
 
 # PEERS holds flags: make bench-peers PEERS="--peers celery,river --works W1,W2 --merge". QUICK=1 is the short form.
 .PHONY: bench-peers
-bench-peers: build $(BUILD)/bin/peers ## install real systems and measure them beside Millrace (hours; QUICK=1: some two minutes a peer)
+bench-peers: build $(BUILD)/bin/peers ## install real systems and measure them beside Millrace (an hour; QUICK=1: ten minutes; the first time ten more)
 	@exec $(AS_ROOT) env "PATH=$(dir $(GO)):$$PATH" $(BUILD)/bin/peers run $(if $(QUICK),--quick --out bench/results/peers-quick.json) $(PEERS)
 
 .PHONY: bench-report
 bench-report: $(BUILD)/bin/peers ## draw bench/results/peers*.html and the tables from what bench-peers measured
 	@for f in bench/results/peers*.json; do $(BUILD)/bin/peers report --in $$f --out $${f%.json}.html; done
 
-# One real peer, installed and run, so that the contract is not only tested against a fake.
+# Two real peers that are quickly installed, so that the contract is not only tested against a fake; of the others what can be seen without
+# installing them.
 .PHONY: test/peers
-test/peers: $(BUILD)/bin/peers ## the adapters: vet, and every work of River on a PostgreSQL of its own
-	@for dir in contract millrace river; do (cd bench/peers/$$dir && $(GO) vet ./...); done
-	@exec $(AS_ROOT) env "PATH=$(dir $(GO)):$$PATH" $(BUILD)/bin/peers run --smoke --peers river-tuned --out $(BUILD)/peers-smoke.json
+test/peers: $(BUILD)/bin/peers ## the adapters: vet, and every work of River and DBOS on PostgreSQL servers of their own
+	@for dir in $(dir $(wildcard bench/peers/*/go.mod)); do (cd $$dir && $(GO) vet ./...); done
+	@for script in bench/peers/*/install.sh bench/peers/*/*/*.sh; do bash -n "$$script"; done
+	@$(PYTHON) -c 'import ast, sys; [ast.parse(open(f).read(), f) for f in sys.argv[1:]]' bench/peers/*/*.py
+	@exec $(AS_ROOT) env "PATH=$(dir $(GO)):$$PATH" $(BUILD)/bin/peers run --smoke --peers river-tuned,dbos-go --out $(BUILD)/peers-smoke.json
 
 .PHONY: soak
 soak: $(BUILD)/bin/bench ## SOAK_RATE (10000) jobs a second for SOAK_TIME (30m); fails when memory or tables grow

@@ -24,6 +24,8 @@ type options struct {
 	smoke  bool
 	delay  time.Duration // added to every flush of PostgreSQL and Redis
 	slots  int
+	scale  bool // clients, jobs and slots
+	rounds int
 	out    string
 	merge  bool
 	note   string
@@ -69,12 +71,14 @@ func parse(args []string) (options, error) {
 	var o options
 	var peers, works string
 	fs := flag.NewFlagSet("peers run", flag.ContinueOnError)
-	fs.StringVar(&peers, "peers", "", "comma-separated `names` of peers, as in the config.json of each; all without it")
+	fs.StringVar(&peers, "peers", "", "comma-separated `names` of peers, as in the config.json of each; all without it, or with --quick the last of each folder")
 	fs.StringVar(&works, "works", "", "comma-separated `works`: "+strings.Join(workNames(), ", "))
 	fs.BoolVar(&o.quick, "quick", false, "few repetitions: minutes instead of an hour, wide intervals")
 	fs.BoolVar(&o.smoke, "smoke", false, "only see that the peers work: a few runs of each, results checked, figures worthless")
 	fs.DurationVar(&o.delay, "flush-delay", 0, "`time` to add to every flush of PostgreSQL and Redis, as a slower disk would")
 	fs.IntVar(&o.slots, "slots", 0, "jobs at a time for peers with worker processes, and for Millrace; 0: 2 for each core")
+	fs.BoolVar(&o.scale, "scale", false, "how cost grows: 1 to 256 clients, 1,000 to 1,000,000 jobs, and 1, 2 and 4 slots for each core")
+	fs.IntVar(&o.rounds, "rounds", 0, "`times` that each system has its turn at each work; 0: 3, or 2 with --quick, and 1 for what takes long")
 	fs.StringVar(&o.out, "out", "bench/results/peers.json", "`file` for the figures")
 	fs.BoolVar(&o.merge, "merge", false, "keep the figures of --out that this run does not measure")
 	fs.StringVar(&o.note, "note", "", "a `sentence` to keep with the figures")
@@ -121,6 +125,17 @@ func run(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
+	if o.quick && o.peers == nil {
+		chosen = lastOfEach(chosen)
+	}
+	if o.delay > 0 {
+		chosen = slices.DeleteFunc(chosen, func(v variant) bool {
+			if v.config.Store == "own" {
+				fmt.Printf("== %s is left out: the flushes of a store of its own cannot be slowed\n", v.Title)
+			}
+			return v.config.Store == "own"
+		})
+	}
 	res := newResults(o)
 	if o.merge {
 		if err := res.load(o.out); err != nil {
@@ -129,22 +144,51 @@ func run(ctx context.Context, o options) error {
 	}
 	mark := fmt.Sprintf("PEERS_RUN=%d", os.Getpid())
 	defer endMarked(mark)
+	s := session{options: o, results: res, mark: mark}
+	series := []int{o.slots}
+	if o.scale {
+		series = nil
+		for _, n := range slotSeries {
+			series = append(series, n*cores())
+		}
+	}
+	var errs []error
+	for _, s.slots = range series {
+		errs = append(errs, s.all(ctx, all, chosen))
+		if ctx.Err() != nil {
+			return errors.New("interrupted")
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// all measures peer after peer.
+func (s session) all(ctx context.Context, all, chosen []variant) error {
+	if !s.smoke { // ours have tests of their own
+		s.lanes = &lanes{}
+		defer func() { s.lanes.end(s) }()
+		if !s.scale {
+			if err := s.lanes.first(ctx, s, all); err != nil {
+				return err
+			}
+		}
+	}
 	var errs []error
 	for _, v := range chosen {
+		began := time.Now()
 		fmt.Printf("== %s\n", v.Title)
-		s := session{options: o, results: res, mark: mark}
 		if err := s.measure(ctx, all, v); err != nil {
 			fmt.Printf("   failed: %v\n", err)
 			errs = append(errs, fmt.Errorf("%s: %w", v.Name, err))
 		}
-		endMarked(mark)
 		// Also when interrupted: what was measured is whole.
-		if err := res.save(o.out); err != nil {
+		if err := s.results.save(s.out); err != nil {
 			return err
 		}
 		if ctx.Err() != nil {
-			return errors.New("interrupted")
+			break
 		}
+		fmt.Printf("   %.0f s\n", time.Since(began).Seconds())
 	}
 	return errors.Join(errs...)
 }

@@ -85,6 +85,17 @@ func choose(all []variant, names []string) ([]variant, error) {
 	return out, nil
 }
 
+// lastOfEach leaves of each peer's variants the last, which is the best tuned.
+func lastOfEach(list []variant) []variant {
+	var out []variant
+	for i, v := range list {
+		if i+1 == len(list) || list[i+1].folder != v.folder {
+			out = append(out, v)
+		}
+	}
+	return out
+}
+
 func find(all []variant, name string) (variant, error) {
 	for _, v := range all {
 		if v.Name == name {

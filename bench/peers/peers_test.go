@@ -3,11 +3,14 @@ package main
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math"
+	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -42,7 +45,14 @@ func fake(r request) (a answer) {
 	wrong := os.Getenv("FAKE_PEER") == "wrong"
 	switch r.Op {
 	case "start":
-		a.Value = json.RawMessage(`{"version": "1", "works": ["empty", "fibo", "steps", "fan", "payload", "many"]}`)
+		a.Value = json.RawMessage(`{"version": "1", "works": ["empty", "fibo", "steps", "fan", "payload", "many", "load"]}`)
+		fakeRecover()
+		return a
+	case "load":
+		if err := os.WriteFile(fakeQueue(), fmt.Appendf(nil, "%d %d", r.N, r.K), 0o644); err != nil {
+			a.Error = err.Error()
+		}
+		go fakeJobs(0, r.N, r.K)
 		return a
 	case "many":
 		a.Spans = [][3]float64{{0, 1000, 4000}}
@@ -75,6 +85,115 @@ func fake(r request) (a answer) {
 	return a
 }
 
+// fakeQueue is the only thing that the fake peer keeps: how many jobs it took, and who hears of them.
+func fakeQueue() string { return filepath.Join(os.Getenv("DATA"), "queue") }
+
+// fakeJobs runs jobs one after the other.
+func fakeJobs(from, to, port int) {
+	for i := from; i < to; i++ {
+		c, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err != nil {
+			return
+		}
+		_, _ = fmt.Fprintln(c, i)      // who hears of it says how often
+		_, _ = c.Read(make([]byte, 1)) // its end is the answer
+		_ = c.Close()                  // only a client
+	}
+}
+
+// fakeRecover runs what is left after a kill, and the last job that had run once more; the last five are lost.
+func fakeRecover() {
+	b, err := os.ReadFile(fakeQueue())
+	if err != nil {
+		return // nothing was begun
+	}
+	var n, port int
+	if _, err := fmt.Sscan(string(b), &n, &port); err != nil {
+		panic(err)
+	}
+	go fakeJobs(n/4-1, n-5, port)
+}
+
+func TestAKillIsCounted(t *testing.T) {
+	v := variant{Name: "fake", Title: "Fake", Env: map[string]string{"FAKE_PEER": "right"}, config: &config{Command: []string{os.Args[0]}}, folder: t.TempDir()}
+	mark := "PEERS_TEST=" + t.Name()
+	y := &system{store: &store{}, folder: t.TempDir(), mark: mark, env: []string{mark, "DATA=" + t.TempDir()}}
+	if err := y.launch(t.Context(), v, t.TempDir()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := y.end(); err != nil {
+			t.Error(err)
+		}
+		if left := marked(mark); len(left) > 0 {
+			t.Errorf("processes are left: %v", left)
+		}
+	})
+	s := session{options: options{build: t.TempDir()}, results: newResults(options{build: t.TempDir()})}
+	if err := s.kill(t.Context(), y, size{kill: 40, recovery: 2 * time.Second}); err != nil {
+		t.Fatal(err)
+	}
+	got := s.results.Kills["fake"]
+	if got.Jobs != 40 || got.Before != 10 || got.Twice != 1 || got.Missing != 5 || got.All != 0 || got.First <= 0 {
+		t.Errorf("%+v, want 40 jobs, 10 before the kill, 1 twice and 5 missing", got)
+	}
+}
+
+func TestAListenerCountsRuns(t *testing.T) {
+	l, err := listen(5)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.close()
+	fakeJobs(0, 5, l.port)
+	l.await(t.Context(), 5, time.Minute)
+	if l.ran(9) {
+		t.Error("more jobs were answered before the kill than should be")
+	}
+	l.killed()
+	fakeJobs(4, 9, l.port)
+	l.await(t.Context(), 9, time.Minute)
+	if got := l.count(10); got.Twice != 1 || got.Missing != 1 || got.First <= 0 {
+		t.Errorf("%+v, want one twice and one missing", got)
+	}
+	if got := l.count(9); got.Missing != 0 || got.All <= 0 {
+		t.Errorf("%+v, want none missing", got)
+	}
+}
+
+func TestQuickRunsTakeTheLastVariant(t *testing.T) {
+	all, err := readPeers(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	chosen, err := choose(all, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	folders := map[string]bool{}
+	for _, v := range lastOfEach(chosen) {
+		if folders[v.folder] {
+			t.Errorf("two variants of %s", v.folder)
+		}
+		folders[v.folder] = true
+	}
+	if len(folders) < 11 || !slices.ContainsFunc(lastOfEach(chosen), func(v variant) bool { return v.Name == "river-tuned" }) {
+		t.Errorf("of %d folders %d were taken, or not their last variants", len(all), len(folders))
+	}
+}
+
+func TestSizesOfASeriesThatWouldTakeTooLongAreLeftOut(t *testing.T) {
+	y := &system{adapter: startFake(t, "right")}
+	z := size{jobsLimit: time.Microsecond}
+	if _, err := z.burnJobs(10_000)(t.Context(), y.adapter); !errors.Is(err, errTooLong) {
+		t.Errorf("a limit of a microsecond was kept to by %v", err)
+	}
+	z.jobsLimit = time.Hour
+	if one, err := z.burnJobs(10_000)(t.Context(), y.adapter); err != nil || one.value <= 0 {
+		t.Errorf("%+v, %v", one, err)
+	}
+}
+
 func startFake(t *testing.T, kind string) *adapter {
 	t.Helper()
 	v := variant{Name: "fake", Title: "Fake", Env: map[string]string{"FAKE_PEER": kind}, config: &config{Command: []string{os.Args[0]}}, folder: t.TempDir()}
@@ -100,8 +219,8 @@ func TestEveryWorkOfAPeer(t *testing.T) {
 	res.describe(y.adapter)
 	s := session{results: res}
 	v := y.variant
-	for _, w := range smoke().works() {
-		if err := s.turns(t.Context(), []*system{y}, v, w, smoke()); err != nil {
+	for _, w := range smoke(false).works() {
+		if err := s.turns(t.Context(), []*system{y}, v, w, smoke(false)); err != nil {
 			t.Errorf("%s: %v", w.key, err)
 		}
 		if c, ok := res.find("fake", w.key); !ok || len(c.Results["fake"].Rounds) != 1 {
@@ -118,7 +237,7 @@ func TestEveryWorkOfAPeer(t *testing.T) {
 
 func TestWrongResultsAreNoFigures(t *testing.T) {
 	a := startFake(t, "wrong")
-	for _, w := range smoke().works() {
+	for _, w := range smoke(false).works() {
 		if _, err := w.run(t.Context(), a); err == nil {
 			t.Errorf("%s took a wrong result", w.key)
 		}
@@ -186,13 +305,15 @@ func TestReport(t *testing.T) {
 	}
 	for _, name := range []string{"millrace", "millrace-dedicated", "peer"} {
 		r.Systems[name] = systemInfo{Title: "System " + name, Version: "1"}
-		for _, w := range []work{{name: "W1", key: "empty", unit: "ms"}, {name: "W1", key: "rate-4", unit: "1/s", higher: true}} {
-			if err := r.single("peer", name, w, sample{value: 5, hist: h}); err != nil {
-				t.Fatal(err)
-			}
-		}
 		r.timeline(name, [][3]float64{{0, 1000, 2000}, {2500, 3000, 4000}})
 	}
+	one := sample{value: 5, hist: h}
+	for _, w := range []work{{name: "W1", key: "empty", unit: "ms"}, {name: "W1", key: "rate-4", unit: "1/s", higher: true}} {
+		if err := r.single("peer", w, map[string]sample{"millrace": one, "millrace-dedicated": one, "peer": one}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.kill("peer", killed{Jobs: 40, Before: 10, Twice: 3, Missing: 2, Limit: 8})
 	if err := r.save(file); err != nil {
 		t.Fatal(err)
 	}
@@ -200,8 +321,8 @@ func TestReport(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, wants := range map[string][]string{
-		"r.html": {"System peer", "Throughput against clients", "taken apart", "<svg", "A quick run", "Hatchet"},
-		"r.md":   {"| System peer | 5 ms; 1x / 1x |", "Not comparable"},
+		"r.html": {"System peer", "Throughput against clients", "taken apart", "<svg", "A quick run", "Hatchet", "Killed in mid-load"},
+		"r.md":   {"| System peer | 5 ms; 1x / 1x |", "Not comparable", "| System peer | 40 | 10 | 3 | 2 |"},
 	} {
 		b, err := os.ReadFile(filepath.Join(dir, name))
 		if err != nil {

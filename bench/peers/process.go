@@ -77,7 +77,10 @@ func marked(mark string) []int {
 }
 
 // family is what belongs to a run: the marked processes and all their descendants, which may have cleared their environment.
-func family(mark string) []int {
+func family(mark string) []int { return descendants(marked(mark)...) }
+
+// descendants are these processes and all below them.
+func descendants(pids ...int) []int {
 	parents := map[int]int{}
 	entries, _ := filepath.Glob("/proc/[0-9]*/stat")
 	for _, e := range entries {
@@ -88,7 +91,7 @@ func family(mark string) []int {
 		}
 	}
 	in := map[int]bool{}
-	for _, pid := range marked(mark) {
+	for _, pid := range pids {
 		in[pid] = true
 	}
 	for grown := true; grown; {

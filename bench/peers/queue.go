@@ -10,8 +10,8 @@ import (
 )
 
 // backlog fills a system's queue and times urgent jobs that come meanwhile.
-func (s session) backlog(ctx context.Context, y *system, v variant, z size) error {
-	if !s.wanted("W7") || !y.knows("backlog") || v.config.Store != "postgres" || z.backlog == 0 {
+func (s session) backlog(ctx context.Context, y *system, z size) error {
+	if !s.wanted("W7") || !y.knows("backlog") || y.variant.config.Store != "postgres" || z.backlog == 0 {
 		return nil
 	}
 	if _, err := y.ask(ctx, request{Op: "backlog", Work: "empty", N: z.backlog}); err != nil {
@@ -27,13 +27,13 @@ func (s session) backlog(ctx context.Context, y *system, v variant, z size) erro
 			return err
 		}
 	}
-	return s.results.single(v.Name, y.variant.Name, work{name: "W7", key: "backlog", unit: "ms",
+	return s.keep(y, work{name: "W7", key: "backlog", unit: "ms",
 		title: fmt.Sprintf("urgent empty job with %d others queued", z.backlog)}, sample{value: float64(h.ValueAtQuantile(50)) / 1000, hist: h})
 }
 
 // pinned compares the throughput while a transaction holds an old snapshot with that without one, in the order A B B A.
-func (s session) pinned(ctx context.Context, y *system, v variant, z size) error {
-	if !s.wanted("W8") || v.config.Store != "postgres" || z.pinned == 0 || !y.knows("backlog") {
+func (s session) pinned(ctx context.Context, y *system, z size) error {
+	if !s.wanted("W8") || y.variant.config.Store != "postgres" || z.pinned == 0 || !y.knows("backlog") {
 		return nil
 	}
 	var free, held float64
@@ -56,7 +56,7 @@ func (s session) pinned(ctx context.Context, y *system, v variant, z size) error
 			free += float64(n)
 		}
 	}
-	return s.results.single(v.Name, y.variant.Name, work{name: "W8", key: "pinned", unit: "%", higher: true,
+	return s.keep(y, work{name: "W8", key: "pinned", unit: "%", higher: true,
 		title: fmt.Sprintf("throughput kept while a snapshot is held for %v", z.pinned)}, sample{value: 100 * held / free})
 }
 

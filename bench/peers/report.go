@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"html/template"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -39,7 +40,7 @@ func writeReport(in, publishedFile, out string) error {
 	}
 	var page bytes.Buffer
 	err = pageTemplate.Execute(&page, map[string]any{"R": r, "Conditions": r.conditions(), "Headline": r.headline(), "Charts": charts,
-		"Rows": r.rows(), "Published": elsewhere})
+		"Rows": r.rows(), "Published": elsewhere, "Kills": r.kills(), "KillNote": killNote})
 	if err != nil {
 		return err
 	}
@@ -173,6 +174,31 @@ func (r *results) rows() []row {
 	return out
 }
 
+// killRow is a system's line of the table of kills.
+type killRow struct {
+	Title string
+	killed
+}
+
+func (r *results) kills() []killRow {
+	var out []killRow
+	for _, name := range slices.Sorted(maps.Keys(r.Kills)) {
+		out = append(out, killRow{r.Systems[name].Title, r.Kills[name]})
+	}
+	return out
+}
+
+const killNote = "Killed in mid-load (W9): everything but the store gets SIGKILL once a quarter of the accepted jobs has run, and is started again. " +
+	"Times are from the kill on and include the start. A job that had not run when the time was over may yet run: some systems take a job from a dead worker after minutes or hours."
+
+// seconds is empty for what did not happen.
+func seconds(s float64) string {
+	if s == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%.3g", s)
+}
+
 func (r *results) markdown(elsewhere []published) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s\n\n", r.conditions())
@@ -192,6 +218,19 @@ func (r *results) markdown(elsewhere []published) string {
 			fmt.Fprintf(&b, " %s; %s / %s |", c.Figure, c.Isolated, c.Dedicated)
 		}
 		b.WriteString("\n")
+	}
+	if len(r.Kills) > 0 {
+		fmt.Fprintf(&b, "\n%s\n\n| system | jobs accepted | had run before the kill | ran twice | had not run when the time was over | time, s | first job, s | all, s |\n|---|---|---|---|---|---|---|---|\n", killNote)
+		for _, k := range r.kills() {
+			fmt.Fprintf(&b, "| %s | %d | %d | %d | %d | %g | %s | %s |\n", k.Title, k.Jobs, k.Before, k.Twice, k.Missing, k.Limit, seconds(k.First), seconds(k.All))
+		}
+	}
+	if len(r.Idle) > 0 {
+		b.WriteString("\nWhen nothing happens (W10), everything of a system and its store together.\n\n| system | processor, % of a core | memory, MB (PSS) | processes |\n|---|---|---|---|\n")
+		for _, name := range slices.Sorted(maps.Keys(r.Idle)) {
+			i := r.Idle[name]
+			fmt.Fprintf(&b, "| %s | %.3g | %.0f | %d |\n", r.Systems[name].Title, i.CPU, i.Memory, i.Processes)
+		}
 	}
 	b.WriteString("\nPublished elsewhere, on other machines, of systems that have no adapter here. Not comparable with the table above.\n\n")
 	b.WriteString("| system | work | figure | machine | source |\n|---|---|---|---|---|\n")
@@ -224,7 +263,12 @@ Peers run their steps in processes that jobs share, which Millrace's dedicated l
 <table><tr><th>system<th>processor, % of a core<th>memory, MB (PSS)<th>processes</tr>
 {{range $name, $i := .R.Idle}}<tr><td>{{$name}}<td>{{$i.CPU}}<td>{{printf "%.0f" $i.Memory}}<td>{{$i.Processes}}</tr>
 {{end}}</table>
-<h2>The systems</h2>
+{{if .Kills}}<h2>Killed in mid-load (W9)</h2>
+<p>{{.KillNote}}</p>
+<table><tr><th>system<th>jobs accepted<th>had run before the kill<th>ran twice<th>had not run when the time was over<th>time, s<th>first job, s<th>all, s</tr>
+{{range .Kills}}<tr><td>{{.Title}}<td>{{.Jobs}}<td>{{.Before}}<td>{{.Twice}}<td>{{.Missing}}<td>{{.Limit}}<td>{{if .First}}{{.First}}{{end}}<td>{{if .All}}{{.All}}{{end}}</tr>
+{{end}}</table>
+{{end}}<h2>The systems</h2>
 <table><tr><th>name<th>system<th>version<th>language of the steps<th>what separates jobs<th>commits</tr>
 {{range $name, $s := .R.Systems}}<tr><td>{{$name}}<td><a href="{{$s.URL}}">{{$s.Title}}</a><td>{{$s.Version}}<td>{{$s.Language}}<td>{{$s.Process}}<td>{{$s.Commits}}</tr>
 {{end}}</table>

@@ -24,6 +24,7 @@ type results struct {
 	Comparisons []comparison          `json:"comparisons"`
 	Timelines   map[string]timeline   `json:"timelines"` // of 40 x fibo(10)
 	Idle        map[string]idleUse    `json:"idle"`
+	Kills       map[string]killed     `json:"kills"`
 
 	folder string // where the disk is timed
 }
@@ -74,7 +75,7 @@ type idleUse struct {
 
 func newResults(o options) *results {
 	return &results{When: time.Now().UTC().Truncate(time.Second), Quick: o.quick, FlushDelay: milliseconds(o.delay), Slots: o.slots, Note: o.note,
-		Systems: map[string]systemInfo{}, Timelines: map[string]timeline{}, Idle: map[string]idleUse{}, folder: o.build}
+		Systems: map[string]systemInfo{}, Timelines: map[string]timeline{}, Idle: map[string]idleUse{}, Kills: map[string]killed{}, folder: o.build}
 }
 
 // load takes over what an earlier run measured under the same conditions.
@@ -90,6 +91,9 @@ func (r *results) load(file string) error {
 		return fmt.Errorf("%s was measured with other flags (quick %v, flush delay %g ms, %d slots): name another --out", file, old.Quick, old.FlushDelay, old.Slots)
 	}
 	r.Systems, r.Comparisons, r.Timelines, r.Idle = old.Systems, old.Comparisons, old.Timelines, old.Idle
+	if old.Kills != nil {
+		r.Kills = old.Kills
+	}
 	if r.Note == "" {
 		r.Note = old.Note
 	}
@@ -137,31 +141,33 @@ func (r *results) put(c comparison) {
 	r.Comparisons = append(r.Comparisons, c)
 }
 
-// single adds one system's value to a comparison whose systems do not take turns.
-func (r *results) single(peer, name string, w work, s sample) error {
-	m, err := summary([]sample{s})
-	if err != nil {
-		return err
+// single is a comparison whose systems did not take turns: each has one value.
+func (r *results) single(peer string, w work, values map[string]sample) error {
+	c := comparisonOf(peer, w)
+	for name, one := range values {
+		m, err := summary([]sample{one})
+		if err != nil {
+			return err
+		}
+		c.Results[name] = m
 	}
-	i := slices.IndexFunc(r.Comparisons, func(o comparison) bool { return o.Peer == peer && o.Key == w.key })
-	if i < 0 || r.Comparisons[i].Results[peer].Rounds != nil { // the peer comes last: that comparison is complete
-		r.put(comparison{Peer: peer, Work: w.name, Key: w.key, Title: w.title, Unit: w.unit, Higher: w.higher, When: time.Now().UTC().Truncate(time.Second),
-			Load: loadAverage(), Results: map[string]measured{}, Ratios: map[string]interval{}})
-		i = len(r.Comparisons) - 1
-	}
-	c := r.Comparisons[i]
-	c.Results[name] = m
-	if name == peer {
-		c.compare()
-		c.print()
-	}
+	c.compare()
+	r.put(c)
+	c.print()
 	return nil
 }
 
-func newComparison(peer string, w work, systems []*system, got [][]sample) (comparison, error) {
-	c := comparison{Peer: peer, Work: w.name, Key: w.key, Title: w.title, Unit: w.unit, Higher: w.higher, When: time.Now().UTC().Truncate(time.Second),
+func comparisonOf(peer string, w work) comparison {
+	return comparison{Peer: peer, Work: w.name, Key: w.key, Title: w.title, Unit: w.unit, Higher: w.higher, When: time.Now().UTC().Truncate(time.Second),
 		Load: loadAverage(), Results: map[string]measured{}, Ratios: map[string]interval{}}
+}
+
+func newComparison(peer string, w work, systems []*system, got [][]sample) (comparison, error) {
+	c := comparisonOf(peer, w)
 	for i, y := range systems {
+		if len(got[i]) == 0 {
+			continue // it said that this would take too long
+		}
 		m, err := summary(got[i])
 		if err != nil {
 			return c, err
@@ -261,3 +267,5 @@ func (r *results) timeline(name string, spans [][3]float64) {
 func (r *results) idle(name string, cpu, mb float64, processes int) {
 	r.Idle[name] = idleUse{CPU: round3(cpu), Memory: round3(mb), Processes: processes}
 }
+
+func (r *results) kill(name string, k killed) { r.Kills[name] = k }

@@ -14,6 +14,7 @@ import (
 type session struct {
 	options
 	results *results
+	lanes   *lanes // nil when only the peer is looked at
 	mark    string // in the environment of everything that was started
 }
 
@@ -23,50 +24,51 @@ type system struct {
 	store  *store
 	folder string
 	mark   string
+	env    []string
 }
 
 func (s session) measure(ctx context.Context, all []variant, v variant) error {
 	var systems []*system
-	defer func() {
-		for _, y := range systems {
-			s.end(y)
-		}
-	}()
-	names := append(slices.Clone(own), v.Name)
-	if s.smoke {
-		names = names[len(own):] // ours have tests of their own
-	}
-	for _, name := range names {
-		w, err := find(all, name)
-		if err != nil {
+	if s.lanes != nil {
+		var err error
+		if systems, err = s.lanes.ready(ctx, s, all); err != nil {
 			return err
 		}
-		y, err := s.begin(ctx, w)
-		if err != nil {
-			return fmt.Errorf("start %s: %w", name, err)
-		}
-		systems = append(systems, y)
-		s.results.describe(y.adapter)
 	}
-	z := sizeOf(s.quick, v.Slow)
-	if s.smoke {
-		z = smoke()
+	peer, err := s.begin(ctx, v)
+	if err != nil {
+		return fmt.Errorf("start %s: %w", v.Name, err)
 	}
-	errs := []error{s.warmUp(ctx, systems, z)}
+	defer s.end(peer)
+	s.results.describe(peer.adapter)
+	systems = append(slices.Clone(systems), peer)
+	z := s.size(v)
+	errs := []error{s.warmUp(ctx, peer, z)}
 	for _, w := range z.works() {
-		if s.wanted(w.name) && systems[len(systems)-1].knows(w.needs) {
+		if s.wanted(w.name) && peer.knows(w.needs) {
 			errs = append(errs, s.turns(ctx, systems, v, w, z))
 		}
 	}
-	errs = append(errs, s.timelines(ctx, systems, v), s.idle(ctx, systems, z))
-	// What leaves a queue full comes last, one system after the other, and each is ended afterwards.
-	for len(systems) > 0 {
-		y := systems[0]
-		systems = systems[1:]
-		errs = append(errs, s.pinned(ctx, y, v, z), s.backlog(ctx, y, v, z))
-		s.end(y)
+	if s.scale {
+		return errors.Join(errs...)
 	}
+	errs = append(errs, s.timelines(ctx, systems, v), s.idle(ctx, systems, z), s.alone(ctx, peer, z))
 	return errors.Join(errs...)
+}
+
+// size is how much a peer is measured.
+func (s session) size(v variant) size {
+	z := sizeOf(s.quick, v.Slow)
+	switch {
+	case s.smoke:
+		z = smoke(v.Slow)
+	case s.scale:
+		z = scaling(s.quick, v.Slow)
+		z.prefix = fmt.Sprintf("s%d-", s.slots)
+	case s.rounds > 0:
+		z.rounds = s.rounds
+	}
+	return z
 }
 
 func (s session) wanted(name string) bool { return s.works == nil || slices.Contains(s.works, name) }
@@ -92,18 +94,30 @@ func (s session) begin(ctx context.Context, v variant) (*system, error) {
 	if y.store, err = s.startStore(ctx, v, folder, y.mark); err != nil {
 		return nil, err
 	}
-	env := append([]string{s.mark, y.mark, "DATA=" + data, fmt.Sprintf("SLOTS=%d", s.slots),
+	y.env = append([]string{s.mark, y.mark, "DATA=" + data, fmt.Sprintf("SLOTS=%d", s.slots),
 		"MILLRACE=" + filepath.Join(s.build, "..", "bin", "millrace")}, y.store.env...)
-	if y.adapter, err = startAdapter(v, s.build, folder, env); err != nil {
-		y.store.stop()
+	if err := y.launch(ctx, v, s.build); err != nil {
+		if y.adapter != nil {
+			s.end(y)
+		} else {
+			y.store.stop()
+		}
 		return nil, err
+	}
+	return y, nil
+}
+
+// launch starts the adapter and the peer behind it, for the first time or again.
+func (y *system) launch(ctx context.Context, v variant, build string) error {
+	var err error
+	if y.adapter, err = startAdapter(v, build, y.folder, y.env); err != nil {
+		return err
 	}
 	if err := y.begin(ctx); err != nil {
 		log, _ := os.ReadFile(y.log)
-		s.end(y)
-		return nil, fmt.Errorf("%w\n%s", err, log[max(0, len(log)-3000):])
+		return fmt.Errorf("%w\n%s", err, log[max(0, len(log)-3000):])
 	}
-	return y, nil
+	return nil
 }
 
 func (s session) end(y *system) {
@@ -117,13 +131,11 @@ func (s session) end(y *system) {
 	}
 }
 
-// warmUp keeps each system busy for a while before anything counts.
-func (s session) warmUp(ctx context.Context, systems []*system, z size) error {
-	for _, y := range systems {
-		for i, end := 0, time.Now().Add(z.warm); time.Now().Before(end); i++ {
-			if _, _, err := y.one(ctx, request{Work: "empty", Arg: i}); err != nil {
-				return fmt.Errorf("warm-up: %w", err)
-			}
+// warmUp keeps a system busy for a while before anything counts.
+func (s session) warmUp(ctx context.Context, y *system, z size) error {
+	for i, end := 0, time.Now().Add(z.warm); time.Now().Before(end); i++ {
+		if _, _, err := y.one(ctx, request{Work: "empty", Arg: i}); err != nil {
+			return fmt.Errorf("warm-up: %w", err)
 		}
 	}
 	return nil
@@ -132,10 +144,7 @@ func (s session) warmUp(ctx context.Context, systems []*system, z size) error {
 // turns lets the systems do a work in the order A B C, C B A, A B C ...
 func (s session) turns(ctx context.Context, systems []*system, v variant, w work, z size) error {
 	rounds := z.rounds
-	if w.once {
-		rounds = min(rounds, 2)
-	}
-	if s.quick && w.key == "fibo33" {
+	if w.once && s.rounds == 0 {
 		rounds = 1
 	}
 	got := make([][]sample, len(systems))
@@ -147,6 +156,9 @@ func (s session) turns(ctx context.Context, systems []*system, v variant, w work
 			before := selfCPU()
 			start := time.Now()
 			one, err := w.run(ctx, systems[i].adapter)
+			if errors.Is(err, errTooLong) {
+				continue
+			}
 			if err != nil {
 				return fmt.Errorf("%s: %w", w.key, err)
 			}

@@ -2,10 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
-	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -21,7 +20,7 @@ type work struct {
 	unit   string
 	higher bool   // more is better
 	needs  string // what the adapter must know
-	once   bool   // in the first two rounds only: it takes long
+	once   bool   // in one round only, unless more are asked for: it takes long, or what it says is in the shape of a curve
 	run    func(context.Context, *adapter) (sample, error)
 }
 
@@ -32,105 +31,15 @@ type sample struct {
 	cpu   float64 // share of a core that this program took meanwhile
 }
 
-// size says how much of everything is measured.
-type size struct {
-	rounds     int
-	warm       time.Duration
-	closed     int
-	rates      []float64 // of the open loop, a second
-	open       time.Duration
-	clients    []int
-	saturate   time.Duration
-	fiboRuns   int
-	fibo33     int // steps
-	steps      int
-	fans       []int
-	burn       time.Duration // that a burn-down should take
-	burnMost   int
-	payload    int
-	payloads   []int // bytes
-	idle       time.Duration
-	backlog    int
-	probes     int
-	pinned     time.Duration
-	pinClients int
-}
-
-// smoke is enough to see that a peer works, and not enough for any figure.
-func smoke() size {
-	return size{rounds: 1, warm: time.Millisecond, closed: 3, rates: []float64{20}, open: 200 * time.Millisecond, clients: []int{4},
-		saturate: 200 * time.Millisecond, fiboRuns: 1, fibo33: 1, steps: 2, fans: []int{10}, burn: time.Millisecond, burnMost: 200,
-		payload: 1, payloads: []int{1 << 10}, idle: 100 * time.Millisecond, backlog: 50, probes: 2}
-}
-
-func sizeOf(quick, slow bool) size {
-	full := size{rounds: 5, warm: 5 * time.Second, closed: 400, rates: []float64{50, 200}, open: 2 * time.Second,
-		clients: []int{1, 4, 16, 64, 256}, saturate: time.Second, fiboRuns: 5, fibo33: 10, steps: 200, fans: []int{100, 1000, 10_000},
-		burn: 3 * time.Second, burnMost: 100_000, payload: 30, payloads: []int{1 << 10, 100 << 10, 1 << 20}, idle: 15 * time.Second,
-		backlog: 1_000_000, probes: 300, pinned: 15 * time.Second, pinClients: 16}
-	brief := size{rounds: 2, warm: time.Second, closed: 150, rates: []float64{50}, open: time.Second,
-		clients: []int{1, 16, 64}, saturate: 700 * time.Millisecond, fiboRuns: 2, fibo33: 10, steps: 50, fans: []int{100, 1000},
-		burn: time.Second, burnMost: 20_000, payload: 10, payloads: []int{1 << 10, 100 << 10, 1 << 20}, idle: 3 * time.Second,
-		backlog: 20_000, probes: 50}
-	s := full
-	if quick {
-		s = brief
-	}
-	if slow {
-		s.rounds, s.closed, s.rates, s.clients, s.fiboRuns, s.steps = 2, 3, nil, []int{4}, 1, 2
-		s.saturate, s.fans, s.payload, s.warm, s.burn = 20*time.Second, []int{100}, 1, time.Millisecond, 20*time.Second
-		s.pinned, s.backlog = 0, 0
-		if quick {
-			s.rounds, s.saturate, s.fans, s.fibo33, s.payloads = 1, 5*time.Second, nil, 0, s.payloads[:1]
-		}
-	}
-	return s
-}
-
-func workNames() []string {
-	return []string{"W1", "W2", "W3", "W4", "W5", "W6", "W7", "W8", "W10", "W11"}
-}
-
-func (z size) works() []work {
-	list := []work{
-		{name: "W1", key: "empty", title: "empty job, one client, to its result", unit: "ms", needs: "empty", run: z.closedLoop("empty", z.closed)},
-		{name: "W2", key: "fibo10", title: "40 x fibo(10), one step after the other", unit: "ms", needs: "fibo", run: z.fibo10},
-		{name: "W3", key: "fibo33", title: "10 x fibo(33): time above the steps' own computing", unit: "ms", needs: "fibo", once: true, run: z.fibo33Overhead},
-		{name: "W4", key: "steps", title: "3 steps that must not be lost, one client", unit: "ms", needs: "steps", run: z.closedLoop("steps", z.steps)},
-		{name: "W6", key: "burn", title: "burn-down of empty jobs, from the bulk call on", unit: "1/s", higher: true, needs: "many", run: z.burnDown},
-	}
-	for _, r := range z.rates {
-		list = append(list, work{name: "W1", key: fmt.Sprintf("open-%g", r), title: fmt.Sprintf("empty job, %g a second at random moments", r),
-			unit: "ms", needs: "empty", run: z.openLoop(r)})
-	}
-	for _, c := range z.clients {
-		list = append(list,
-			work{name: "W1", key: fmt.Sprintf("rate-%d", c), title: fmt.Sprintf("empty jobs a second, %d clients", c), unit: "1/s", higher: true,
-				needs: "empty", run: z.rate("empty", c)})
-	}
-	if c := z.clients[len(z.clients)-1]; c > 4 {
-		list = append(list, work{name: "W4", key: "steps-rate", title: "runs of 3 steps a second, 64 clients", unit: "1/s", higher: true, needs: "steps", run: z.rate("steps", 64)})
-	}
-	for _, n := range z.fans {
-		list = append(list, work{name: "W5", key: fmt.Sprintf("fan-%d", n), title: fmt.Sprintf("fan-out to %d and join", n), unit: "ms", needs: "fan",
-			once: n > 1000, run: z.repeat(request{Work: "fan", N: n}, 1)})
-	}
-	for _, n := range z.payloads {
-		list = append(list, work{name: "W11", key: fmt.Sprintf("payload-%d", n), title: fmt.Sprintf("argument and result of %d KB", n>>10), unit: "ms",
-			needs: "payload", run: z.repeat(request{Work: "payload", Arg: strings.Repeat("x", n)}, z.payload)})
-	}
-	return slices.DeleteFunc(list, func(w work) bool { return w.key == "fibo33" && z.fibo33 == 0 })
-}
-
 func record(h *hdrhistogram.Histogram, d time.Duration) error {
 	return h.RecordValue(max(1, d.Microseconds()))
 }
 
-// closedLoop is one client that asks again when it is answered.
+// closedLoop is one client that asks again when it is answered, so often or for the time of a turn.
 func (z size) closedLoop(name string, n int) func(context.Context, *adapter) (sample, error) {
 	return func(ctx context.Context, a *adapter) (sample, error) {
 		h := newHistogram()
-		for i := range n {
+		for i, end := 0, time.Now().Add(z.turn); i < n && (i < z.least || time.Now().Before(end)); i++ {
 			took, _, err := a.one(ctx, request{Work: name, Arg: i})
 			if err != nil {
 				return sample{}, err
@@ -147,7 +56,7 @@ func (z size) closedLoop(name string, n int) func(context.Context, *adapter) (sa
 func (z size) repeat(r request, n int) func(context.Context, *adapter) (sample, error) {
 	return func(ctx context.Context, a *adapter) (sample, error) {
 		h := newHistogram()
-		for range n {
+		for i, end := 0, time.Now().Add(z.turn); i < n && (i == 0 || time.Now().Before(end)); i++ {
 			took, _, err := a.one(ctx, r)
 			if err != nil {
 				return sample{}, err
@@ -250,6 +159,23 @@ func (z size) openLoop(perSecond float64) func(context.Context, *adapter) (sampl
 		return sample{value: float64(h.ValueAtQuantile(50)) / 1000, hist: h}, context.Cause(ctx)
 	}
 }
+
+// burnJobs is one burn-down of so many. What would take longer than the limit, going by the size before, is not begun.
+func (z size) burnJobs(n int) func(context.Context, *adapter) (sample, error) {
+	return func(ctx context.Context, a *adapter) (sample, error) {
+		if n > 1000 {
+			_, took, err := a.many(ctx, 1000)
+			if err != nil || took*time.Duration(n/1000) > z.jobsLimit {
+				return sample{}, errors.Join(err, errTooLong)
+			}
+		}
+		_, took, err := a.many(ctx, n)
+		return sample{value: float64(n) / took.Seconds()}, err
+	}
+}
+
+// errTooLong is what a system says that is left out of a comparison of that size.
+var errTooLong = errors.New("it would take too long")
 
 // burnDown finds out with few jobs how many take the time wanted, and runs that many.
 func (z size) burnDown(ctx context.Context, a *adapter) (sample, error) {

@@ -21,7 +21,7 @@ class Peer:
             "worker.log", env={**os.environ, "PYTHONPATH": path})
         import workflow
         workflow.empty.delay(1).get(timeout=60)
-        return {"version": library.__version__, "works": ["empty", "fibo", "steps", "fan", "payload", "many"]}
+        return {"version": library.__version__, "works": ["empty", "fibo", "steps", "fan", "payload", "many", "load"]}
 
     def deploy(self):
         return None  # the worker has imported the tasks
@@ -51,6 +51,9 @@ class Peer:
         enqueued = now()
         numbers = result.join_native() if r["n"] else []
         return sum(numbers), [[begin, enqueued, now()]]
+
+    def load(self, r):
+        group(workflow.mark.s(i, r["k"]) for i in range(r["n"])).apply_async()
 
     def stop(self):
         contract.end([self.worker])

@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"strconv"
 	"sync"
@@ -18,11 +19,11 @@ import (
 // Request is what the driver asks for.
 type Request struct {
 	ID   int             `json:"id"`
-	Op   string          `json:"op"`   // start, deploy, one, many, backlog, stop
+	Op   string          `json:"op"`   // start, deploy, one, many, backlog, load, stop
 	Work string          `json:"work"` // empty, fibo, steps, fan, payload
 	Arg  json.RawMessage `json:"arg"`  // empty, steps: a number; payload: a text
-	N    int             `json:"n"`    // steps of fibo, branches of fan, jobs of many and backlog
-	K    int             `json:"k"`    // fibo(k)
+	N    int             `json:"n"`    // steps of fibo, branches of fan, jobs of many, backlog and load
+	K    int             `json:"k"`    // fibo(k); of load the port where the driver hears which jobs ran
 	// Urgent puts a job before those of the backlog.
 	Urgent bool `json:"urgent"`
 	// Spans asks for the times of the steps; such a run is not itself timed, because some peers must look them up.
@@ -49,13 +50,18 @@ type Peer interface {
 	Many(ctx context.Context, r Request) (sum int, times [3]float64, err error)
 	// Backlog enqueues r.N jobs of which few can have run when it returns.
 	Backlog(ctx context.Context, r Request) error
+	// Load enqueues r.N jobs and returns when all are accepted. Job i connects to port r.K of this host, writes i and a line feed, and
+	// waits for a byte or the end of the connection: so the driver knows what ran, whatever the peer remembers. Load must not wait for
+	// the jobs, some of which hang. Then everything but the store is killed, and Start and Deploy follow in a new process with the
+	// same environment.
+	Load(ctx context.Context, r Request) error
 	Stop(ctx context.Context) error
 }
 
 // Info is the answer to start.
 type Info struct {
 	Version string   `json:"version"`
-	Works   []string `json:"works"` // as in Request.Work, and "many", "backlog"
+	Works   []string `json:"works"` // as in Request.Work, and "many", "backlog", "load"
 }
 
 // ErrUnsupported is returned for what a peer has no notion of.
@@ -111,12 +117,28 @@ func handle(ctx context.Context, p Peer, r Request) (a Answer, err error) {
 		a.Spans = [][3]float64{times}
 	case "backlog":
 		err = p.Backlog(ctx, r)
+	case "load":
+		err = p.Load(ctx, r)
 	case "stop":
 		err = p.Stop(ctx)
 	default:
 		err = fmt.Errorf("%w: op %q", ErrUnsupported, r.Op)
 	}
 	return a, err
+}
+
+// Tell says to the driver that job i ran.
+func Tell(i, port int) error {
+	c, err := net.Dial("tcp", "127.0.0.1:"+strconv.Itoa(port))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = c.Close() }() // what it said was answered
+	if _, err := fmt.Fprintln(c, i); err != nil {
+		return err
+	}
+	_, err = c.Read(make([]byte, 1))
+	return err
 }
 
 // Number reads the argument of empty and steps.

@@ -1,7 +1,8 @@
 // The JavaScript side of what the driver and a peer's adapter say to each other; contract.go says what each request means.
-// A peer is an object with async methods start, deploy, one, many, backlog and stop.
+// A peer is an object with async methods start, deploy, one, many, backlog, load and stop.
 import { createInterface } from 'node:readline'
 import { writeSync } from 'node:fs'
+import { connect } from 'node:net'
 
 export class Unsupported extends Error {}
 
@@ -9,6 +10,13 @@ export class Unsupported extends Error {}
 export const now = () => (performance.timeOrigin + performance.now()) * 1000
 
 export const fibo = (n) => (n < 2 ? n : fibo(n - 1) + fibo(n - 2))
+
+// tell says to the driver that job i ran.
+export const tell = (i, port) =>
+  new Promise((resolve, reject) => {
+    const socket = connect(port, '127.0.0.1', () => socket.write(`${i}\n`))
+    socket.on('error', reject).on('close', resolve).resume()
+  })
 
 export const env = (name, without) => process.env[name] ?? without
 

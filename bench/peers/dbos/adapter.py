@@ -16,11 +16,13 @@ class Peer:
     def start(self):
         self.poll = float(os.environ.get("QUEUE_POLL", "0"))
         url = os.environ["DATABASE_URL"].replace("/postgres?", "/dbos?")
-        DBOS(config={"name": "bench", "system_database_url": url, "sys_db_pool_size": 40, "log_level": "WARNING"})
+        DBOS(config={"name": "bench", "system_database_url": url, "sys_db_pool_size": 40, "log_level": "WARNING",
+                     # A process that was killed and starts again is the same to DBOS: what it had begun is its own.
+                     "application_version": "1", "executor_id": "bench"})
         DBOS.launch()
         DBOS.register_queue("branches", polling_interval_sec=self.poll or 1.0)
         DBOS.register_queue("jobs", polling_interval_sec=self.poll or 1.0)
-        return {"version": importlib.metadata.version("dbos"), "works": ["empty", "fibo", "steps", "fan", "payload", "many"]}
+        return {"version": importlib.metadata.version("dbos"), "works": ["empty", "fibo", "steps", "fan", "payload", "many", "load"]}
 
     def deploy(self):
         return None  # the process has imported the workflows
@@ -48,6 +50,10 @@ class Peer:
         handles = [DBOS.enqueue_workflow("jobs", workflow.empty, i) for i in range(r["n"])]
         enqueued = now()
         return sum(h.get_result() for h in handles), [[begin, enqueued, now()]]
+
+    def load(self, r):
+        for i in range(r["n"]):
+            DBOS.enqueue_workflow("jobs", workflow.mark, i, r["k"])
 
     def stop(self):
         DBOS.destroy()

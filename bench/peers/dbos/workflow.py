@@ -4,6 +4,7 @@ from dbos import DBOS
 
 from contract import fibo as compute
 from contract import now
+from contract import tell
 
 
 @DBOS.step()
@@ -26,6 +27,16 @@ def empty(n):
 @DBOS.workflow()
 def payload(text):
     return text
+
+
+@DBOS.step()
+def tell_driver(i, port):
+    tell(i, port)
+
+
+@DBOS.workflow()
+def mark(i, port):
+    tell_driver(i, port)
 
 
 @DBOS.workflow()

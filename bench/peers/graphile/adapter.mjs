@@ -35,7 +35,7 @@ serve({
       completed(job)
     })
     const version = JSON.parse(readFileSync(new URL('./node_modules/graphile-worker/package.json', import.meta.url))).version
-    return { version, works: ['empty', 'payload', 'steps', 'fibo', 'many', 'backlog'] }
+    return { version, works: ['empty', 'payload', 'steps', 'fibo', 'many', 'backlog', 'load'] }
   },
   async deploy() {},
   async one(r) {
@@ -63,6 +63,10 @@ serve({
   async backlog(r) {
     counts.set('backlog', { add() {} })
     await add(r.n, 'backlog')
+  },
+  async load(r) {
+    const jobs = Array.from({ length: r.n }, (_, i) => ({ identifier: 'mark', payload: { i, port: r.k } }))
+    await utils.addJobs(jobs)
   },
   async stop() {
     await runner.stop()

@@ -95,14 +95,18 @@ func (p *peer) Start(ctx context.Context) (contract.Info, error) {
 	if err != nil {
 		return contract.Info{}, err
 	}
-	return contract.Info{Version: v.Version, Works: []string{"empty", "fibo", "steps", "fan", "payload", "many", "backlog"}}, nil
+	return contract.Info{Version: v.Version, Works: []string{"empty", "fibo", "steps", "fan", "payload", "many", "backlog", "load"}}, nil
 }
 
 func (p *peer) Deploy(ctx context.Context) error {
 	for name, source := range sources {
 		path := p.lane.path(name)
-		err := p.create(ctx, object{"path": path, "content": source, "language": "python3", "summary": "benchmark",
-			"auto_parent": true, "dedicated_worker": p.lane == "dedicated"})
+		script := object{"path": path, "content": source, "language": "python3", "summary": "benchmark",
+			"auto_parent": true, "dedicated_worker": p.lane == "dedicated"}
+		if network, ok := networks[name]; ok {
+			script["network"] = network
+		}
+		err := p.create(ctx, script)
 		if err != nil {
 			return fmt.Errorf("deploy %s: %w", name, err)
 		}
@@ -119,6 +123,24 @@ func (p *peer) Deploy(ctx context.Context) error {
 			}
 			<-time.After(20 * time.Millisecond)
 		}
+	}
+	flows, err := p.lane.flows()
+	for name, value := range flows {
+		if err == nil {
+			err = p.deployFlow(ctx, p.lane.path(name), value)
+		}
+	}
+	return err
+}
+
+// deployFlow comes back when the flow is ready to run.
+func (p *peer) deployFlow(ctx context.Context, path string, value json.RawMessage) error {
+	body, err := json.Marshal(object{"path": path, "summary": "benchmark", "value": value})
+	if err != nil {
+		return err
+	}
+	if _, err := p.client.DeployFlow(ctx, path, body, true); err != nil {
+		return fmt.Errorf("deploy %s: %w", path, err)
 	}
 	return nil
 }
@@ -147,18 +169,6 @@ func (p *peer) create(ctx context.Context, script object) error {
 	return err
 }
 
-// flow returns the OpenFlow value of a work.
-func (p *peer) flow(r contract.Request) (json.RawMessage, error) {
-	switch r.Work {
-	case "fibo":
-		return p.lane.fibo(r.N)
-	case "steps":
-		return p.lane.steps()
-	default:
-		return p.lane.fan(r.N)
-	}
-}
-
 func (p *peer) One(ctx context.Context, r contract.Request) (any, [][3]float64, error) {
 	run := client.Run{}
 	switch r.Work {
@@ -170,19 +180,12 @@ func (p *peer) One(ctx context.Context, r contract.Request) (any, [][3]float64, 
 		if r.Urgent {
 			run.Priority = 100
 		}
-	default:
-		value, err := p.flow(r)
-		if err != nil {
-			return nil, nil, err
-		}
-		args := json.RawMessage("{}")
-		switch r.Work {
-		case "fibo":
-			args = fmt.Appendf(nil, `{"k":%d}`, r.K)
-		case "steps":
-			args = fmt.Appendf(nil, `{"n":%s}`, r.Arg)
-		}
-		run.Flow = &client.FlowPreview{Value: value, Args: args}
+	case "steps":
+		run.FlowPath, run.Args = p.lane.path("steps"), fmt.Appendf(nil, `{"n":%s}`, r.Arg)
+	case "fibo":
+		run.FlowPath, run.Args = p.lane.path(fiboFlow(r.N)), fmt.Appendf(nil, `{"k":%d}`, r.K)
+	case "fan":
+		run.FlowPath, run.Args = p.lane.path("fan"), fmt.Appendf(nil, `{"n":%d}`, r.N)
 	}
 	if r.Spans {
 		return p.spans(ctx, run)
@@ -299,6 +302,15 @@ func (p *peer) Many(ctx context.Context, r contract.Request) (sum int, times [3]
 
 func (p *peer) Backlog(ctx context.Context, r contract.Request) error {
 	_, err := p.batch(ctx, r.N)
+	return err
+}
+
+func (p *peer) Load(ctx context.Context, r contract.Request) error {
+	var rows strings.Builder
+	for i := range r.N {
+		fmt.Fprintf(&rows, "{\"i\":%d,\"port\":%d}\n", i, r.K)
+	}
+	_, err := p.client.RunBatch(ctx, client.BatchRun{Path: p.lane.path("mark"), Format: "ndjson", Rows: strings.NewReader(rows.String())})
 	return err
 }
 

@@ -2,8 +2,8 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
-	"strings"
 )
 
 // The scripts. A lane deploys them under its own folder, dedicated or not.
@@ -20,6 +20,37 @@ def main(k: int, so_far: dict):
     return {"values": values, "times": so_far["times"] + [[began, time.time_ns() / 1000]]}
 `,
 	"payload": "def main(text: str):\n    return text\n",
+	"mark": `import socket
+
+def main(i: int, port: int):
+    with socket.create_connection(("127.0.0.1", port)) as s:
+        s.sendall(b"%d\n" % i)
+        s.recv(1)
+`,
+}
+
+// networks are those of scripts that want another than usual: mark talks to the driver.
+var networks = map[string]string{"mark": "host"}
+
+// fiboLengths are the flows that are deployed.
+var fiboLengths = []int{1, 3, 10, 40}
+
+func fiboFlow(n int) string { return fmt.Sprintf("fibo_%d", n) }
+
+// flows are deployed with the scripts.
+func (l lane) flows() (map[string]json.RawMessage, error) {
+	out := map[string]json.RawMessage{}
+	var err error
+	put := func(name string, value []byte, failed error) { out[name], err = value, errors.Join(err, failed) }
+	for _, n := range fiboLengths {
+		value, err := l.fibo(n)
+		put(fiboFlow(n), value, err)
+	}
+	value, failed := l.steps()
+	put("steps", value, failed)
+	value, failed = l.fan()
+	put("fan", value, failed)
+	return out, err
 }
 
 type object = map[string]any
@@ -53,13 +84,9 @@ func (l lane) steps() ([]byte, error) {
 }
 
 // fan is a parallel loop over 0 .. n-1; its result is the list of results.
-func (l lane) fan(n int) ([]byte, error) {
-	list := make([]string, n)
-	for i := range list {
-		list[i] = fmt.Sprint(i)
-	}
+func (l lane) fan() ([]byte, error) {
 	loop := object{"type": "forloopflow", "parallel": true, "skip_failures": false,
-		"iterator": object{"type": "static", "value": json.RawMessage("[" + strings.Join(list, ",") + "]")},
+		"iterator": expression("Array.from({length: flow_input.n}, (_, i) => i)"),
 		"modules":  []object{l.module("each", "empty", object{"n": expression("flow_input.iter.value")})}}
 	return json.Marshal(object{"modules": []object{{"id": "loop", "value": loop}}})
 }

@@ -28,7 +28,7 @@ serve({
       for (let i = 0; i < Number(env('WORKERS')); i++) await boss.work(queue, options, handler)
     }
     const version = JSON.parse(readFileSync(new URL('./node_modules/pg-boss/package.json', import.meta.url))).version
-    return { version, works: ['empty', 'payload', 'steps', 'fibo', 'many', 'backlog'] }
+    return { version, works: ['empty', 'payload', 'steps', 'fibo', 'many', 'backlog', 'load'] }
   },
   async deploy() {},
   async one(r) {
@@ -60,6 +60,9 @@ serve({
   async backlog(r) {
     counts.set('backlog', { add() {} })
     await insert(r.n, 'backlog')
+  },
+  async load(r) {
+    await boss.insert('mark', Array.from({ length: r.n }, (_, i) => ({ data: { i, port: r.k } })))
   },
   async stop() {
     await boss.stop({ graceful: false })

@@ -1,10 +1,13 @@
 // The handlers. pg-boss runs jobs; a step sends the next one.
-import { fibo, now } from './contract.mjs'
+import { fibo, now, tell } from './contract.mjs'
 
 // handlers take batches, as pg-boss hands them out; finish(job, value) tells what one computed.
 export const handlers = (send, finish) => ({
   empty: async (jobs) => jobs.forEach((job) => finish(job, job.data.n + 1)),
   payload: async (jobs) => jobs.forEach((job) => finish(job, job.data.text)),
+  mark: async (jobs) => {
+    for (const { data } of jobs) await tell(data.i, data.port)
+  },
   step: async (jobs) => {
     for (const job of jobs) {
       const began = now()

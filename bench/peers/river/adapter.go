@@ -95,6 +95,7 @@ func (p *peer) Start(ctx context.Context) (contract.Info, error) {
 	workers := river.NewWorkers()
 	river.AddWorker(workers, &emptyWorker{results: p.results})
 	river.AddWorker(workers, &payloadWorker{results: p.results})
+	river.AddWorker(workers, &markWorker{})
 	river.AddWorker(workers, &stepWorker{results: p.results, begin: p.pool.Begin})
 	p.client, err = river.NewClient(riverpgxv5.New(p.pool), &river.Config{
 		Queues:            map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: contract.EnvInt("MAX_WORKERS", 100)}},
@@ -112,7 +113,7 @@ func (p *peer) Start(ctx context.Context) (contract.Info, error) {
 			p.results.completed(e.Job.ID)
 		}
 	}()
-	info := contract.Info{Works: []string{"empty", "fibo", "steps", "payload", "many", "backlog"}}
+	info := contract.Info{Works: []string{"empty", "fibo", "steps", "payload", "many", "backlog", "load"}}
 	if build, ok := debug.ReadBuildInfo(); ok {
 		for _, d := range build.Deps {
 			if d.Path == "github.com/riverqueue/river" {
@@ -206,6 +207,15 @@ func (p *peer) Many(ctx context.Context, r contract.Request) (sum int, times [3]
 
 func (p *peer) Backlog(ctx context.Context, r contract.Request) error {
 	return p.insert(ctx, "backlog", r.N)
+}
+
+func (p *peer) Load(ctx context.Context, r contract.Request) error {
+	var list []river.InsertManyParams
+	for i := range r.N {
+		list = append(list, river.InsertManyParams{Args: markArgs{i, r.K}})
+	}
+	_, err := p.client.InsertManyFast(ctx, list)
+	return err
 }
 
 func (p *peer) Stop(ctx context.Context) error {

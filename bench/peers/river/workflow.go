@@ -59,6 +59,20 @@ func (w *payloadWorker) Work(_ context.Context, job *river.Job[payloadArgs]) err
 	return nil
 }
 
+type markArgs struct {
+	I    int `json:"i"`
+	Port int `json:"port"`
+}
+
+func (markArgs) Kind() string { return "mark" }
+
+// markWorker tells the driver that its job ran.
+type markWorker struct{ river.WorkerDefaults[markArgs] }
+
+func (*markWorker) Work(_ context.Context, job *river.Job[markArgs]) error {
+	return contract.Tell(job.Args.I, job.Args.Port)
+}
+
 type stepWorker struct {
 	river.WorkerDefaults[stepArgs]
 	results *results

@@ -1,0 +1,7 @@
+#!/usr/bin/env bash
+# install.sh FOLDER: Airflow at the versions of requirements.txt in an environment of its own.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+mkdir -p "$1"
+[ -x "$1/venv/bin/pip" ] || python3 -m venv "$1/venv"
+"$1/venv/bin/pip" install -q --disable-pip-version-check -r requirements.txt

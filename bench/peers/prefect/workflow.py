@@ -1,0 +1,53 @@
+"""The flows and tasks, as a user of Prefect writes them. Results are kept, so that a flow run that is tried again skips what was done."""
+
+import os
+import sys
+
+from prefect import flow, task
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "contract"))
+from contract import fibo as compute
+from contract import now
+from contract import tell
+
+
+@task
+def add_one(n: int) -> int:
+    return n + 1
+
+
+@task
+def fibo_step(k: int) -> list:
+    began = now()
+    value = compute(k)
+    return [value, began, now()]
+
+
+@flow
+def empty(n: int) -> int:
+    return n + 1
+
+
+@flow
+def payload(text: str) -> str:
+    return text
+
+
+@flow
+def steps(n: int) -> int:
+    return add_one(add_one(add_one(n)))
+
+
+@flow
+def fibo(n: int, k: int) -> list:
+    return [fibo_step(k) for _ in range(n)]
+
+
+@flow
+def fan(n: int) -> int:
+    return sum(add_one.map(range(n)).result())
+
+
+@flow
+def mark(i: int, port: int) -> None:
+    tell(i, port)
