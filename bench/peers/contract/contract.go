@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"strconv"
@@ -137,7 +138,9 @@ func Tell(i, port int) error {
 	if _, err := fmt.Fprintln(c, i); err != nil {
 		return err
 	}
-	_, err = c.Read(make([]byte, 1))
+	if _, err = c.Read(make([]byte, 1)); errors.Is(err, io.EOF) {
+		return nil // the driver's answer
+	}
 	return err
 }
 
