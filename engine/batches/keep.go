@@ -131,8 +131,8 @@ func (b *Batches) sweep(ctx context.Context, ws string, id uuid.UUID, settled bo
 		by, reason = "system", "the batch failed: "+batch.Error
 	}
 	c := store.Cancel{Workspace: ws, ID: id, By: by, Reason: reason, Result: canceled(by, reason)}
-	if err := b.kill(ctx, batch, by, reason); err != nil { // they need not go on until the last row has ended
-		return err
+	if err := b.kill(ctx, batch, by, reason); err != nil { // they need not go on until the last row has ended; it is done again below
+		b.cfg.Log.Warn().Err(err).Stringer("batch", id).Msg("kill what runs of a canceled batch; will try again")
 	}
 	for after, ended := int64(0), 0; ; {
 		n, last, err := b.cfg.DB.BatchCancelQueued(ctx, c, after, cancelRows)
