@@ -141,7 +141,11 @@ var batchCancel = command{
 				return c.jsonOr(err, map[string]string{"canceled": id.String()})
 			}
 			fmt.Fprintf(c.stdout, "batch %s is canceled\n", id)
-			return nil
+			b, err := cl.GetBatch(ctx, id)
+			if err == nil && !b.Over {
+				fmt.Fprintf(c.stderr, "jobs that have not ended yet: %s; millrace batch wait %s watches them\n", thousands(b.Queued+b.Running), id)
+			}
+			return err
 		}, "ID")
 	},
 }

@@ -65,9 +65,19 @@ func TestDetach(t *testing.T) {
 	if !strings.Contains(stderr.String(), "batch "+string(id)+" goes on. Watch it with millrace batch wait "+string(id)) {
 		t.Errorf("said %s", stderr.String())
 	}
-	out, _, _ := do(t.Context(), []string{"batch", "cancel", string(id), "--reason", "enough"}, "", map[string]string{"MILLRACE_SOCKET": d.Socket})
-	if out != "batch "+string(id)+" is canceled\n" {
-		t.Errorf("said %s", out)
+	d.Lock()
+	d.Lingering = 1
+	d.Unlock()
+	out, rest, _ := do(t.Context(), []string{"batch", "cancel", string(id)}, "", map[string]string{"MILLRACE_SOCKET": d.Socket})
+	if out != "batch "+string(id)+" is canceled\n" || !strings.Contains(rest, "jobs that have not ended yet: 1;") {
+		t.Errorf("said %s%s", out, rest)
+	}
+	d.Lock()
+	d.Lingering = 0
+	d.Unlock()
+	out, rest, _ = do(t.Context(), []string{"batch", "cancel", string(id), "--reason", "enough"}, "", map[string]string{"MILLRACE_SOCKET": d.Socket})
+	if out != "batch "+string(id)+" is canceled\n" || rest != "" {
+		t.Errorf("said %s%s", out, rest)
 	}
 	_, said, s := do(t.Context(), []string{"batch", "wait", string(id)}, "", map[string]string{"MILLRACE_SOCKET": d.Socket})
 	if s != exitFailed || !strings.Contains(said, "the batch is canceled by ann: enough") {

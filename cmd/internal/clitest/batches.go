@@ -161,8 +161,8 @@ func (d *Daemon) cancelBatch(w http.ResponseWriter, r *http.Request, b *batch) {
 		http.Error(w, "Bad request: "+err.Error(), http.StatusBadRequest)
 		return
 	}
-	b.view.State, b.view.CanceledBy, b.view.CanceledReason, b.view.Over = "canceled", "ann", body.Reason, true
-	b.view.Canceled, b.view.Running, b.view.Done = b.view.Running, 0, *b.view.Total
+	b.view.State, b.view.CanceledBy, b.view.CanceledReason, b.view.Over = "canceled", "ann", body.Reason, d.Lingering == 0
+	b.view.Canceled, b.view.Running, b.view.Queued, b.view.Done = b.view.Running, 0, d.Lingering, *b.view.Total-d.Lingering
 	fmt.Fprint(w, b.view.ID)
 }
 

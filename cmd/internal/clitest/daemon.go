@@ -47,12 +47,14 @@ type Daemon struct {
 	Deleted  []string // tokens
 	// BreakBatches is how many requests to run a batch break off; Keys are the idempotency keys of those that came.
 	BreakBatches int
-	Keys         []string
-	batches      []*batch
-	settled      map[string]bool // paths whose dependency job somebody has followed to its end
-	jobs         map[uuid.UUID]*client.Job
-	order        []uuid.UUID
-	ended        map[uuid.UUID]chan struct{}
+	// Lingering is how many rows of a batch have not ended when its cancel is answered.
+	Lingering int64
+	Keys      []string
+	batches   []*batch
+	settled   map[string]bool // paths whose dependency job somebody has followed to its end
+	jobs      map[uuid.UUID]*client.Job
+	order     []uuid.UUID
+	ended     map[uuid.UUID]chan struct{}
 
 	schedules, calendars map[string]record // by path
 }
