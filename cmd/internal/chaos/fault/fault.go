@@ -33,7 +33,7 @@ type Fault struct {
 // All lists the faults in the order in which they are inflicted.
 func All() []Fault {
 	return []Fault{
-		workerKill, oneOfThree, backendKill, postmasterKill, daemonKill, flowKill, daemonOneOfThree, daemonPostgres,
+		workerKill, oneOfThree, backendKill, postmasterKill, daemonKill, flowKill, scheduleKill, batchKill, daemonOneOfThree, daemonPostgres,
 		terminate, stopped, reset, diskFull, clockJump, twice, control,
 	}
 }
