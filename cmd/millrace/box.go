@@ -90,7 +90,11 @@ func connectJail(ctx context.Context, c config, lib string, o slot.Options) (*sl
 	if err != nil {
 		return nil, err
 	}
-	return slot.Spawn(ctx, slot.Helper{Path: jail, Lib: lib, Cache: filepath.Join(c.data, "cache"), Allow: toolRoots()}, o)
+	h := slot.Helper{Path: jail, Lib: lib, Cache: filepath.Join(c.data, "cache"), Allow: toolRoots()}
+	if c.gpuRoot != "" { // doctor has no configuration
+		h.Extra = []string{"--gpu-root", c.gpuRoot}
+	}
+	return slot.Spawn(ctx, h, o)
 }
 
 // toolRoots lists folders outside of /usr and the product's own that slots may be shown read-only: where the environment says

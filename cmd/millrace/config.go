@@ -27,6 +27,7 @@ type config struct {
 	workspace   string
 	isolation   string
 	network     networkConfig
+	gpuRoot     string // below which GPUs are looked for
 	log         string
 	slots       int
 	dedicated   int // processes that are kept for dedicated scripts
@@ -72,6 +73,7 @@ func parseConfig(args []string, env func(string) string, out io.Writer) (config,
 	fs.StringVar(&c.isolation, "isolation", or("isolation", "full"), "`full` (namespaces, cgroups, seccomp), nsjail (the same walls by nsjail, no cgroups, slower) or none (no walls at all: only for code you trust)")
 	fs.StringVar(&c.network.standard, "network-default", or("network-default", networkAuto), "`network` of jobs that do not say: none, egress, host, or auto (egress where the host can, else host)")
 	fs.StringVar(&c.network.egress, "egress", or("egress", egressRefuse), "what becomes of jobs that want network egress where the host has none: `refuse` them, or give them the network of the host")
+	fs.StringVar(&c.gpuRoot, "gpu-root", or("gpu-root", "/"), "`folder` below which GPUs and their driver's files are looked for, as /dev, /proc, /sys and /usr have them; another one is for tests")
 	fs.StringVar(&c.log, "log", or("log", "console"), "`json` or console")
 	slots := or("slots", "0")
 	fs.StringVar(&slots, "slots", slots, "jobs in sandboxes at the same time; 0: from the host's cores and memory")

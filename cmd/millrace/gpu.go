@@ -18,7 +18,7 @@ func (d *daemon) gpus(log zerolog.Logger) (*gpu.Devices, *dispatch.Gated) {
 		return nil, nil
 	}
 	devices := gpu.New(gpu.Config{
-		Find: func() (*host.Inventory, error) { return host.Find("/") }, OnFree: func() { d.dispatch.Look() }, Log: log,
+		Find: func() (*host.Inventory, error) { return host.Find(d.cfg.gpuRoot) }, OnFree: func() { d.dispatch.Look() }, Log: log,
 	})
 	if devices.Slots() == 0 {
 		return nil, nil

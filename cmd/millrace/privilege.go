@@ -71,7 +71,7 @@ func asUnprivileged(c config, args []string) error {
 			return err
 		}
 	}
-	argv := []string{jail, "run", "--uid", strconv.Itoa(uid), "--gid", strconv.Itoa(gid), "--cache", filepath.Join(c.data, "cache"), "--lib", lib}
+	argv := []string{jail, "run", "--uid", strconv.Itoa(uid), "--gid", strconv.Itoa(gid), "--cache", filepath.Join(c.data, "cache"), "--lib", lib, "--gpu-root", c.gpuRoot}
 	for _, dir := range toolRoots() {
 		argv = append(argv, "--allow", dir)
 	}

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 
+	"github.com/google/uuid"
+
 	"github.com/millrace/millrace/engine"
 )
 
@@ -99,4 +101,33 @@ func (s *Jobs) ownDevices(list []engine.WorkerView) {
 			list[k].GPUs = s.cfg.GPUs.List()
 		}
 	}
+}
+
+// why is what the queue says, and, of a job that waits for GPUs of this host, how many of them are free.
+func (s *Jobs) why(ctx context.Context, ws string, id uuid.UUID) (*engine.Why, error) {
+	w, err := s.cfg.Queue.Why(ctx, ws, id)
+	if err != nil || s.cfg.GPUs == nil || w.State != engine.StateQueued {
+		return w, err
+	}
+	v, err := s.cfg.Queue.Get(ctx, ws, id)
+	if err != nil {
+		return nil, err
+	}
+	n, ok := engine.GPUsOfTag(v.Tag)
+	if !ok {
+		return w, nil
+	}
+	free, all := 0, 0
+	for _, g := range s.cfg.GPUs.List() {
+		if g.Problem != "" {
+			continue
+		}
+		if all++; g.Job == nil {
+			free++
+		}
+	}
+	if free < n {
+		w.Reasons = append(w.Reasons, fmt.Sprintf("it needs %d of the GPUs of this host, of which %d of %d are free", n, free, all))
+	}
+	return w, nil
 }

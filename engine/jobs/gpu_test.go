@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/uuid"
 	"github.com/rs/zerolog"
 
 	"github.com/millrace/millrace/engine"
@@ -122,4 +123,35 @@ func TestWorkersShowTheirDevices(t *testing.T) {
 	if err != nil || len(list) != 2 || len(list[0].GPUs) != 2 || list[1].GPUs != nil {
 		t.Errorf("%+v %v", list, err)
 	}
+}
+
+func TestWhyOfAJobThatWaitsForDevices(t *testing.T) {
+	t.Parallel()
+	s, c := withGPUs(t, 2, []string{"gpu:1", "gpu:2"})
+	q := &waiting{cluster: c, tag: engine.GPUTag(2)}
+	s.cfg.Queue = q
+	if _, err := s.cfg.GPUs.Acquire(t.Context(), uuid.New(), 1, engine.GPUTag(1)); err != nil {
+		t.Fatal(err)
+	}
+	for tag, want := range map[string]string{engine.GPUTag(2): "it needs 2 of the GPUs of this host, of which 1 of 2 are free", engine.GPUTag(1): "", "python3": ""} {
+		q.tag = tag
+		w, err := s.why(t.Context(), "main", uuid.New())
+		if err != nil || strings.Join(w.Reasons, " ") != want {
+			t.Errorf("%s: %+v, %v", tag, w, err)
+		}
+	}
+}
+
+// waiting is a queue in which every job waits with one tag.
+type waiting struct {
+	*cluster
+	tag string
+}
+
+func (w *waiting) Why(context.Context, string, uuid.UUID) (*engine.Why, error) {
+	return &engine.Why{State: engine.StateQueued}, nil
+}
+
+func (w *waiting) Get(context.Context, string, uuid.UUID) (*engine.JobView, error) {
+	return &engine.JobView{Job: engine.Job{Tag: w.tag}}, nil
 }

@@ -377,7 +377,7 @@ func (s *Jobs) Why(ctx context.Context, p engine.Principal, ws string, id uuid.U
 	if err := s.cfg.Gate.Can(p, "read", ws, ""); err != nil {
 		return nil, err
 	}
-	return s.cfg.Queue.Why(ctx, ws, id)
+	return s.why(ctx, ws, id)
 }
 
 // Counts counts queued and running jobs of a workspace.
