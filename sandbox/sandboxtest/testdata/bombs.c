@@ -16,7 +16,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { MB = 1 << 20, MUCH = 320, FORKS = 300, FILES = 20000, DESCRIPTORS = 500, LOCKED = 64, WEIGHT = 112 };
+enum { MB = 1 << 20, MUCH = 320, FORKS = 300, FILES = 5000, DESCRIPTORS = 500, LOCKED = 64, WEIGHT = 112 };
 
 static int b_memory(void) {
 	for (int i = 0; i < MUCH; i++) {
