@@ -47,6 +47,7 @@ var targets = []target{
 	{"dedicated_rate_python", 12000, false}, {"dedicated_rate_bun", 12000, false}, {"hot_pandas_p50", 15, true},
 	{"flow3_isolated_p50", 7, true}, {"flow3_isolated_p99", 20, true}, {"flow40_isolated_p50", 90, true}, {"flow40_dedicated_p50", 30, true},
 	{"steps3_inline_p50", 3.5, true}, {"steps3_inline_p99", 10, true}, {"steps3_inline_rate", 1500, false},
+	{"steps3_dedicated_p50", 3.5, true}, {"steps3_dedicated_p99", 10, true}, {"steps3_dedicated_rate", 1500, false},
 	{"fibo33_overhead", 30, true}, {"flow40_noop", 14, true},
 	{"fanout10k_noop", 1000, true}, {"fanout10k_dedicated", 2000, true}, {"fanout10k_isolated", 20000, true},
 	{"cold_python", 100, true}, {"cold_bun", 60, true}, {"cold_go", 700, true},

@@ -13,6 +13,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"strings"
 
 	"github.com/millrace/millrace/sandbox"
 )
@@ -32,8 +33,13 @@ func (i Info) DedicatedTag() string {
 	if !i.Shares {
 		return ""
 	}
-	return i.Tag + "-dedicated"
+	return i.Tag + dedicatedSuffix
 }
+
+const dedicatedSuffix = "-dedicated"
+
+// IsolatedTag is the worker tag of runs that are not dedicated, of a script whose runs have tag.
+func IsolatedTag(tag string) string { return strings.TrimSuffix(tag, dedicatedSuffix) }
 
 // Host says where on this host the tools of a language are, found once at start by Detect. Values are data for Launch.
 type Host struct {

@@ -120,7 +120,7 @@ func New(cfg Config) (*Dispatcher, error) {
 	if cfg.DedicatedSlots == 0 {
 		cfg.DedicatedSlots = 256
 	}
-	pool, err := ants.NewPool(cfg.ProcessSlots+cfg.NativeSlots+cfg.DedicatedSlots, ants.WithDisablePurge(true))
+	pool, err := ants.NewPool(cfg.ProcessSlots+cfg.NativeSlots+cfg.DedicatedSlots+parked, ants.WithDisablePurge(true))
 	if err != nil {
 		return nil, err
 	}

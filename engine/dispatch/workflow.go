@@ -8,6 +8,9 @@ import (
 	"github.com/millrace/millrace/engine"
 )
 
+// parked is how many workflows may wait in this process without a slot, roughly: package workflow ends those that are too many.
+const parked = 1024
+
 // place is the slot of a running job, which a workflow leaves to others while it waits for them. When it takes it back, one more job may
 // run than there are slots, until the next one ends.
 type place struct {

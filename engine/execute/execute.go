@@ -279,10 +279,15 @@ func (x *Executor) code(ctx context.Context, c *engine.Claim, sink *sink, out *e
 	}
 	session := x.workflow(c, &task)
 	var res pool.Result
-	if p.gpus > 0 {
-		res, err = x.runOnDevices(ctx, j, p.gpus, ready.Launch, task)
-	} else {
-		res, err = x.run(ctx, ready, p, task)
+	for {
+		if p.gpus > 0 {
+			res, err = x.runOnDevices(ctx, j, p.gpus, ready.Launch, task)
+		} else {
+			res, err = x.run(ctx, ready, p, task)
+		}
+		if err != nil || !session.again(res, &task, &p) {
+			break
+		}
 	}
 	if err == nil {
 		err = session.ended(ctx, &res, out)

@@ -19,6 +19,8 @@ func (x *Executor) workflow(c *engine.Claim, t *pool.Task) conversation {
 	}
 	s := x.cfg.Workflows(c)
 	t.OnAsk = func(ask []byte, of pool.Process) { s.Ask(ask, of) }
+	t.OnLeave = s.Hurry
+	t.Replay = s.Replays()
 	return conversation{s}
 }
 
@@ -34,6 +36,20 @@ func (c conversation) ended(ctx context.Context, res *pool.Result, out *engine.O
 	c.session.Close(waits == nil && !errors.Is(context.Cause(ctx), ErrShutdown) || isCanceled(ctx))
 	out.Suspended = waits
 	return err
+}
+
+// again says whether the run is to be repeated because its process has ended under it, and prepares for that. Nobody knows whether a
+// suspect is to blame for it: in a process of its own it can only harm itself.
+func (c conversation) again(res pool.Result, t *pool.Task, p *program) bool {
+	if c.session == nil || res.Stopped != pool.StoppedLost && res.Stopped != pool.StoppedSuspect {
+		return false
+	}
+	if res.Stopped == pool.StoppedSuspect {
+		p.share = nil
+	}
+	c.session.Restart()
+	t.Replay = true
+	return true
 }
 
 // lost ends the conversation of a run that the host has failed.

@@ -16,7 +16,13 @@ type turn struct {
 	size   int    // of its request
 	total  int64  // bytes of output; only the goroutine that reads it
 	begun  time.Time
-	left   bool // nobody waits for it any more: it must not run; guarded by line.mu
+	left   bool   // nobody waits for it any more: it must not run; guarded by line.mu
+	shift  *shift // set when it is sent
+
+	// Of a workflow, see dedicated_abreast.go.
+	asked  [][]byte // what it asks for and nobody has passed on; guarded by line.mu
+	asking bool     // somebody does; guarded by line.mu
+	talks  sync.WaitGroup
 
 	result Result // written before done is closed, like err
 	err    error
@@ -56,18 +62,23 @@ func (l *line) join(t *turn) bool {
 	l.waiting = append(l.waiting, t)
 	if l.shift == nil {
 		l.shift = newShift(l)
-		if !l.d.pool.spawn(l.serve) {
+		first := l.shift
+		if !l.d.pool.spawn(func() { l.serve(first) }) {
 			l.shift, l.waiting, l.closed = nil, nil, true
 			t.end(Result{}, errStopped)
 		}
 		return true
 	}
 	l.shift.send()
+	if l.shift.abreast && l.shift.leaving {
+		l.shift.handOver()
+	}
 	return true
 }
 
 // await returns what came of t, or takes it out of the line when ctx ends.
 func (l *line) await(ctx context.Context, t *turn) (Result, bool, error) {
+	defer t.talks.Wait()
 	select {
 	case <-t.done:
 		return t.result, true, t.err
@@ -88,9 +99,13 @@ func (l *line) leave(t *turn) bool {
 		l.waiting = slices.Delete(l.waiting, i, i+1)
 		return true
 	}
-	s := l.shift
+	s := t.shift
 	if s == nil {
 		return false // it has just ended
+	}
+	if s.abreast {
+		s.drop(t, StoppedCanceled)
+		return false
 	}
 	switch i := slices.Index(s.sent, t); {
 	case i > 0:
@@ -102,14 +117,15 @@ func (l *line) leave(t *turn) bool {
 	return false
 }
 
-// serve has one process after the other work until nobody waits.
-func (l *line) serve() {
+// serve has one process after the other work, s first, until nobody waits or another has taken over.
+func (l *line) serve(s *shift) {
 	for {
-		l.mu.Lock()
-		s := l.shift
-		l.mu.Unlock()
 		err := s.work()
 		l.mu.Lock()
+		if l.shift != s {
+			l.mu.Unlock()
+			return
+		}
 		if err != nil || l.d.pool.ctx.Err() != nil {
 			failed := l.waiting
 			l.waiting = nil
@@ -126,7 +142,8 @@ func (l *line) serve() {
 			l.d.forget(l)
 			return
 		}
-		l.shift = newShift(l)
+		s = newShift(l)
+		l.shift = s
 		l.mu.Unlock()
 	}
 }
@@ -155,5 +172,5 @@ func (l *line) idle() (since time.Time, idle bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	s := l.shift
-	return l.used, s != nil && s.open && len(s.sent) == 0 && len(l.waiting) == 0
+	return l.used, s != nil && s.open && len(s.sent) == 0 && len(s.live) == 0 && len(l.waiting) == 0
 }

@@ -148,13 +148,16 @@ func (s *shift) deliver(p []byte) {
 	if len(p) == 0 {
 		return
 	}
-	t := s.head()
-	if t == nil {
-		return
+	if t := s.head(); t != nil {
+		t.says(p)
 	}
+}
+
+// says passes on output of the turn. Only one goroutine at a time.
+func (t *turn) says(p []byte) {
 	if over := t.total + int64(len(p)) - t.limits.Output; over > 0 {
 		p = p[:max(0, int64(len(p))-over)]
-		t.stop(StoppedOutput)
+		t.halt(StoppedOutput)
 	}
 	t.total += int64(len(p))
 	if len(p) == 0 {

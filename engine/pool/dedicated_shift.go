@@ -44,9 +44,16 @@ type shift struct {
 	writing bool   // somebody does
 	runs    int
 
+	// Likewise, of workflows; see dedicated_abreast.go.
+	abreast bool             // turns go on side by side
+	live    map[uint64]*turn // by number
+	held    bool             // it is killed because one turn held up the others
+	told    bool             // its turns know that it leaves
+
 	// Of the process up to the last answer; only the goroutine that reads answers.
 	used time.Duration // processor time
 	peak int64         // of memory
+	each time.Duration // processor time of one turn, of workflows
 }
 
 func newShift(l *line) *shift { return &shift{line: l} }
@@ -110,16 +117,13 @@ func (s *shift) greet() *runtimes.Failure {
 // send sends turns while the process is not too far behind. line.mu is held; it is let go while something is written.
 func (s *shift) send() {
 	l := s.line
-	for s.open && !s.leaving && len(l.waiting) > 0 && len(s.sent) < aheadRuns && (len(s.sent) == 0 || s.unread < aheadBytes) {
+	for s.open && !s.leaving && len(l.waiting) > 0 && s.takes(l.waiting[0]) {
 		t := l.waiting[0]
-		if len(s.sent) > 0 && len(t.t.Call.Args) > aheadBytes-s.unread {
-			break
-		}
 		l.waiting[0] = nil
 		if l.waiting = l.waiting[1:]; len(l.waiting) == 0 {
 			l.waiting = nil
 		}
-		q := frame.Run{Number: s.last + 1, Before: s.env, Env: t.t.Call.Env, Args: t.t.Call.Args}
+		q := frame.Run{Number: s.last + 1, Before: s.env, Env: t.t.Call.Env, Args: t.t.Call.Args, Replay: t.t.Replay}
 		before := len(s.out)
 		out, err := q.AppendTo(s.out)
 		if err != nil {
@@ -127,35 +131,66 @@ func (s *shift) send() {
 			continue
 		}
 		s.out, s.last, s.env = out, q.Number, t.t.Call.Env
-		t.w, t.proc, t.number, t.size = s.worker, s.proc, q.Number, len(out)-before
+		t.w, t.proc, t.shift, t.number, t.size = s.worker, s.proc, s, q.Number, len(out)-before
+		if s.abreast {
+			s.begins(t)
+			continue
+		}
 		s.sent = append(s.sent, t)
 		s.unread += t.size
 		if len(s.sent) == 1 {
 			s.first()
 		}
 	}
-	if s.open && !s.writing && len(s.out) > 0 {
-		s.writing = true
-		if len(s.out) > aheadBytes {
-			go s.write() // it waits until the process has read it
-			return
-		}
-		l.mu.Unlock()
-		s.write()
-		l.mu.Lock()
-	}
+	s.push()
 }
 
-// write writes what there is, until there is nothing.
-func (s *shift) write() {
+// takes says whether the process is not so far behind that t must wait. line.mu is held.
+func (s *shift) takes(t *turn) bool {
+	if s.abreast {
+		return len(s.live) < mostAbreast
+	}
+	return len(s.sent) == 0 || len(s.sent) < aheadRuns && s.unread < aheadBytes && len(t.t.Call.Args) <= aheadBytes-s.unread
+}
+
+// push sees to it that what there is gets written. line.mu is held; it is let go meanwhile.
+func (s *shift) push() {
+	if !s.open || s.writing || len(s.out) == 0 {
+		return
+	}
+	s.writing = true
+	if len(s.out) > aheadBytes {
+		go s.write(nil, false) // it waits until the process has read it
+		return
+	}
+	abreast := s.abreast
+	s.line.mu.Unlock()
+	s.write(nil, abreast)
+	s.line.mu.Lock()
+}
+
+// write writes rest, then what there is, until there is nothing. With haste it waits for nobody: somebody else does.
+func (s *shift) write(rest []byte, haste bool) {
 	l := s.line
+	if len(rest) > 0 {
+		_, _ = s.proc.Conn().Write(rest) // an error is met again below
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for len(s.out) > 0 {
 		out := s.out
 		s.out = nil
 		l.mu.Unlock()
-		_, err := s.proc.Conn().Write(out)
+		var err error
+		if haste {
+			if rest := s.attempt(out); len(rest) > 0 {
+				go s.write(rest, false)
+				l.mu.Lock()
+				return
+			}
+		} else {
+			_, err = s.proc.Conn().Write(out)
+		}
 		l.mu.Lock()
 		if err != nil {
 			s.out = nil // the end of the process is noticed by who reads
@@ -189,7 +224,10 @@ func (s *shift) overdue() {
 // leave lets the process end when it has answered. line.mu is held.
 func (s *shift) leave() {
 	s.leaving = true
-	if !s.open || len(s.sent) > 0 {
+	if s.abreast {
+		s.handOver()
+	}
+	if !s.open || len(s.sent) > 0 || len(s.live) > 0 {
 		return
 	}
 	s.open = false
@@ -199,10 +237,13 @@ func (s *shift) leave() {
 	_ = s.proc.Kill()
 }
 
-// head is the turn that runs; nil when none does.
+// head is the turn that runs; nil when none does. Of several it is any: output that says not whose it is goes to one of them.
 func (s *shift) head() *turn {
 	s.line.mu.Lock()
 	defer s.line.mu.Unlock()
+	for _, t := range s.live {
+		return t
+	}
 	if len(s.sent) == 0 {
 		return nil
 	}
@@ -235,7 +276,14 @@ func (s *shift) readAnswers() *runtimes.Failure {
 			}
 			number = 0
 		case frame.Leave:
-			return s.goes()
+			if f := s.goes(); f != nil || !s.abreast {
+				return f
+			}
+		default:
+			if !s.sideBySide(reply, number) {
+				return errProtocol
+			}
+			number = 0
 		}
 	}
 }
@@ -247,6 +295,10 @@ func (s *shift) goes() *runtimes.Failure {
 	if s.runs == 0 {
 		return errProtocol
 	}
+	if s.abreast {
+		s.leave() // it goes on with those it has
+		return nil
+	}
 	s.gone, s.leaving = true, true
 	return nil
 }
@@ -256,6 +308,12 @@ var errProtocol = &runtimes.Failure{Name: "ProtocolError", Message: "the job wro
 // answered ends the first turn and begins the next; false: it is not the one that was answered.
 func (s *shift) answered(number uint64, res Result) bool {
 	s.line.mu.Lock()
+	if t := s.live[number]; t != nil {
+		usage := s.closes(t)
+		s.line.mu.Unlock()
+		t.end(t.judge(res, sandbox.Exit{Usage: usage}), nil)
+		return true
+	}
 	if len(s.sent) == 0 || s.sent[0].number != number {
 		s.line.mu.Unlock()
 		return false
@@ -283,37 +341,6 @@ func (s *shift) answered(number uint64, res Result) bool {
 	return true
 }
 
-// measureFrom is how long a run must take for its usage to be looked up, which takes longer than the shortest of runs. Of shorter
-// ones the duration stands for the processor time.
-const (
-	measureFrom  = time.Millisecond
-	measureEvery = 256 // all the same, for the sake of memory
-)
-
-// usage is that of the run that has just been answered.
-func (s *shift) usage(took time.Duration) sandbox.Usage {
-	m, ok := s.proc.(sandbox.Settler)
-	if !ok {
-		return sandbox.Usage{}
-	}
-	if took < measureFrom && s.runs%measureEvery != 0 {
-		s.used += took
-		return sandbox.Usage{CPUUser: took, MemoryPeak: s.peak}
-	}
-	u := m.UsageNow()
-	total := u.CPUUser + u.CPUSystem
-	u.CPUUser, u.CPUSystem = max(0, total-s.used), 0
-	s.used, s.peak = total, u.MemoryPeak
-	return u
-}
-
-// worn says whether the process should be replaced by a fresh one. line.mu is held.
-func (s *shift) worn(u sandbox.Usage) bool {
-	c := s.line.d.cfg
-	limit := float64(s.line.key.limits.Memory) * c.MemoryShare
-	return s.runs >= c.Runs || s.line.used.Sub(s.began) >= c.Age || (limit > 0 && float64(u.MemoryPeak) > limit)
-}
-
 // end waits for the end of the process and says what became of the turn that it was at; the others wait again.
 func (s *shift) end(proc sandbox.Process, trouble *runtimes.Failure, reading *sync.WaitGroup) {
 	l := s.line
@@ -330,6 +357,10 @@ func (s *shift) end(proc sandbox.Process, trouble *runtimes.Failure, reading *sy
 	exit, err := proc.Wait(context.Background())
 	reading.Wait()
 	exit.Usage = sandbox.Usage{CPUUser: max(0, exit.Usage.CPUUser+exit.Usage.CPUSystem-s.used), MemoryPeak: exit.Usage.MemoryPeak}
+	if s.abreast {
+		s.scatter(exit, Result{Failure: trouble})
+		return
+	}
 	failed := s.giveBack()
 	switch {
 	case failed == nil:

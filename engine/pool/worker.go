@@ -8,7 +8,6 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/millrace/millrace/engine"
 	"github.com/millrace/millrace/runtimes"
@@ -32,19 +31,26 @@ type Task struct {
 	Limits  sandbox.Limits  // zero fields: defaults
 	Binder  runtimes.Binder // nil when the call goes by frames
 	Learn   bool            // ask which modules the run imports
+	Replay  bool            // a workflow that was begun before, and asks what it did then
 	Visit   *Visit          // nil: nothing is known of what it contacts
 	// OnOutput and OnStream get output and result-stream chunks as they come; the slice is valid during the call.
 	OnOutput func([]byte)
 	OnStream func([]byte)
 	// OnAsk gets what a workflow asks for, one after the other; the slice is its own. nil: asking is a mistake.
 	OnAsk func(ask []byte, of Process)
+	// OnLeave is called when the process that a workflow shares with others will end, once it can; nil: nobody cares.
+	OnLeave func()
 }
 
 // Process is the running process of a task, for whoever answers it. It is safe for concurrent use, also when it has ended.
 type Process interface {
 	Answer(json []byte)
-	// Suspend stops the process; its Result says StoppedSuspended.
+	// Suspend stops the run; its Result says StoppedSuspended.
 	Suspend()
+	// Waits says whether the run only waits now, which does not count as its time.
+	Waits(yes bool)
+	// Shared says whether the process serves other runs, too, so that to keep this one costs little.
+	Shared() bool
 }
 
 // Result is how a run ended.
@@ -53,7 +59,7 @@ type Result struct {
 	Failure *runtimes.Failure // what went wrong
 	Usage   sandbox.Usage
 	Imports json.RawMessage // which modules it says it imported, for Learn
-	Stopped string          // why the run was stopped from outside: "timeout", "output", "canceled"; "" otherwise
+	Stopped string          // why the run was stopped from outside, one of the Stopped constants; "" otherwise
 	Limit   engine.LimitHit // the limit that it met, whether or not it failed; "": none
 }
 
@@ -63,6 +69,9 @@ const (
 	StoppedOutput    = "output"
 	StoppedCanceled  = "canceled"
 	StoppedSuspended = "suspended" // it waits for something, and begins anew then
+	// A workflow's process has ended under it: for another's sake, or nobody knows whose; it can begin anew.
+	StoppedLost    = "lost"
+	StoppedSuspect = "suspect"
 )
 
 // Release gives the slot back; a process that was not run is kept for the next job. A process that has answered but not ended
@@ -97,6 +106,7 @@ type run struct {
 	reason atomic.Value // string: why it was stopped
 	tail   tail         // the end of the output
 	says   sync.Mutex   // one answer at a time
+	clock  *clock       // stops it when its time is over
 }
 
 // Answer sends an answer to the process. One that does not read any more has ended, or will be stopped for something else.
@@ -108,6 +118,12 @@ func (r *run) Answer(json []byte) {
 
 // Suspend stops the process for as long as it waits for something.
 func (r *run) Suspend() { r.stop(StoppedSuspended) }
+
+// Waits stops the clock, or has it go on.
+func (r *run) Waits(yes bool) { r.clock.stand(yes) }
+
+// Shared says that nobody else is in the process.
+func (r *run) Shared() bool { return false }
 
 // stop kills the process for a reason; the first reason wins.
 func (r *run) stop(reason string) {
@@ -138,8 +154,8 @@ func (w *Worker) Run(ctx context.Context, t Task) (Result, error) {
 	if err != nil {
 		return Result{Failure: &runtimes.Failure{Name: "ArgumentError", Message: err.Error()}}, nil
 	}
-	timer := time.AfterFunc(r.limits.Wall, func() { r.stop(StoppedTimeout) })
-	defer timer.Stop()
+	r.clock = startClock(r.limits.Wall, func() { r.stop(StoppedTimeout) })
+	defer r.clock.stop()
 	unwatch := context.AfterFunc(ctx, func() { r.stop(StoppedCanceled) })
 	defer unwatch()
 
@@ -268,7 +284,7 @@ func (r *run) request() ([]byte, error) {
 	}
 	q := frame.Request{
 		Source: r.w.launch.Source, Path: r.t.Program.Path, Entry: r.w.launch.Entry, Env: r.t.Call.Env, Args: r.t.Call.Args,
-		Learn: r.t.Learn,
+		Learn: r.t.Learn, Replay: r.t.Replay,
 	}
 	return q.AppendTo(make([]byte, 0, len(q.Source)+len(q.Args)+1024))
 }

@@ -1,6 +1,7 @@
 package workflow
 
 import (
+	"context"
 	"encoding/json"
 	"time"
 
@@ -19,21 +20,20 @@ func (s *Session) approval(a *ask) error {
 	c.Options = a.Options
 	c.Wait = max(time.Duration(a.Seconds*float64(time.Second)), time.Microsecond)
 	w := s.waitFor(c)
+	ctx := s.ctx
 	go func() {
-		if err := s.host.cfg.Queue.Checkpoint(s.ctx, c); err != nil {
-			s.fail(err)
-			return
+		if s.store(func() error { return s.host.cfg.Queue.Checkpoint(ctx, c) }) {
+			s.decide(ctx, w, c.Wait)
 		}
-		s.decide(w, c.Wait)
 	}()
 	return nil
 }
 
 // decide waits for the answer to w, which anybody may have stored, here or elsewhere. It looks for it, because that is short: a workflow
 // that only waits for people is ended soon, and the answer wakes it.
-func (s *Session) decide(w *wait, d time.Duration) {
+func (s *Session) decide(ctx context.Context, w *wait, d time.Duration) {
 	s.mu.Lock()
-	if s.closed {
+	if s.closed || s.waits[w.mark.Key] != w {
 		s.mu.Unlock()
 		return
 	}
@@ -43,9 +43,9 @@ func (s *Session) decide(w *wait, d time.Duration) {
 	s.turn()
 	s.mu.Unlock()
 	for poll := quiet; ; poll = min(2*poll, 2*time.Second) {
-		ok, value, err := s.host.cfg.Store.ApprovalOutcome(s.ctx, w.mark.ID, w.mark.N, late)
+		ok, value, err := s.host.cfg.Store.ApprovalOutcome(ctx, w.mark.ID, w.mark.N, late)
 		switch {
-		case s.ctx.Err() != nil:
+		case ctx.Err() != nil:
 			return
 		case err != nil:
 			s.host.cfg.Log.Warn().Err(err).Msg("look for the answer to a workflow")
@@ -55,7 +55,7 @@ func (s *Session) decide(w *wait, d time.Duration) {
 		}
 		t := time.NewTimer(poll)
 		select {
-		case <-s.ctx.Done():
+		case <-ctx.Done():
 		case <-end.C:
 		case <-t.C:
 		}

@@ -1,6 +1,7 @@
 package workflow
 
 import (
+	"sync/atomic"
 	"time"
 
 	"github.com/millrace/millrace/engine"
@@ -24,7 +25,8 @@ func (s *Session) turn() {
 	}
 	if !s.away {
 		s.away = true
-		s.host.waiting.Add(1)
+		s.process.Waits(true)
+		s.others().Add(1)
 		if s.claim.Slot != nil {
 			s.claim.Slot.Leave()
 		}
@@ -45,7 +47,8 @@ func (s *Session) stay() {
 	s.away = false
 	s.pauses++
 	s.timer.Stop()
-	s.host.waiting.Add(-1)
+	s.process.Waits(false)
+	s.others().Add(-1)
 	if s.claim.Slot != nil {
 		s.claim.Slot.Return()
 	}
@@ -53,19 +56,31 @@ func (s *Session) stay() {
 
 // patience is how long the process is kept. Called with mu held.
 func (s *Session) patience() time.Duration {
-	if int(s.host.waiting.Load()) > s.host.cfg.Kept {
+	patience, kept := s.host.cfg.Patience, s.host.cfg.Kept
+	if s.process.Shared() {
+		patience, kept = s.host.cfg.SharedPatience, s.host.cfg.SharedKept
+	}
+	if s.hurry || int(s.others().Load()) > kept {
 		return quiet
 	}
 	first := s.nextDue()
 	for _, w := range s.waits {
 		if w.due.IsZero() {
-			return s.host.cfg.Patience
+			return patience
 		}
 	}
-	if first > s.host.cfg.Patience {
+	if first > patience {
 		return quiet // for as long as that it is not kept anyway
 	}
-	return s.host.cfg.Patience + first
+	return patience + first
+}
+
+// others counts the workflows that wait and cost what this one costs.
+func (s *Session) others() *atomic.Int32 {
+	if s.process.Shared() {
+		return &s.host.parked
+	}
+	return &s.host.waiting
 }
 
 // nextDue is how long it is until something is over by itself, again at most. Called with mu held.

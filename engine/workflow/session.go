@@ -12,7 +12,7 @@ import (
 	"github.com/millrace/millrace/engine/store"
 )
 
-// Session is one start of a workflow's process. Ask is called by one goroutine; all else is safe for concurrent use.
+// Session is what a workflow has with this host from one claim to its end, mostly with one process. Ask is called by one goroutine; all else is safe for concurrent use.
 type Session struct {
 	host  *Host
 	claim *engine.Claim
@@ -28,6 +28,9 @@ type Session struct {
 	timer   *time.Timer      // ends a process that waits; guarded by mu
 	pauses  int              // so many times the timer was set anew; guarded by mu
 	suspend bool             // the process was ended because it waits; guarded by mu
+	hurry   bool             // the process is wanted for nothing else any more; guarded by mu
+	replay  bool             // it is not the first process of the claim; written by Restart
+	stores  sync.WaitGroup   // checkpoints on their way into the database; begun with mu held
 	err     error            // why the workflow cannot go on; guarded by mu
 	closed  bool             // guarded by mu
 }
@@ -78,7 +81,7 @@ func (s *Session) Ask(b []byte, p Process) {
 
 // open tells the process what it has asked for in earlier starts.
 func (s *Session) open() error {
-	if s.claim.Attempt > 1 {
+	if s.Replays() {
 		list, err := s.host.cfg.Store.Checkpoints(s.ctx, s.claim.Job.ID)
 		if err != nil {
 			return err
@@ -122,10 +125,10 @@ func (s *Session) recall(c *store.Checkpoint) {
 		return
 	}
 	if c.Kind == "approval" {
-		go s.decide(w, c.Wait)
+		go s.decide(s.ctx, w, c.Wait)
 		return
 	}
-	go s.follow(w)
+	go s.follow(s.ctx, w)
 }
 
 func encode(a answer) []byte {
@@ -169,17 +172,16 @@ func (s *Session) sleep(a *ask) error {
 	}
 	c.Wait = max(time.Duration(min(a.Seconds, 1e9)*float64(time.Second)), time.Microsecond)
 	w := s.waitFor(c)
+	ctx := s.ctx
 	go func() {
-		if err := s.host.cfg.Queue.Checkpoint(s.ctx, c); err != nil {
-			s.fail(err)
-			return
+		if s.store(func() error { return s.host.cfg.Queue.Checkpoint(ctx, c) }) {
+			s.sleeps(w, c.Wait)
 		}
-		s.sleeps(w, c.Wait)
 	}()
 	return nil
 }
 
-// waitFor notes that the process waits for c, before c is stored: its place is free for a task that c is.
+// waitFor notes that the process waits for c, and announces that c will be stored: its place is free for a task that c is.
 func (s *Session) waitFor(c *store.Checkpoint) *wait {
 	w := &wait{mark: c}
 	s.mu.Lock()
@@ -188,6 +190,7 @@ func (s *Session) waitFor(c *store.Checkpoint) *wait {
 		w.due = time.Now().Add(c.Wait)
 	}
 	s.waits[c.Key] = w
+	s.stores.Add(1)
 	s.turn()
 	return w
 }
@@ -197,7 +200,7 @@ func (s *Session) sleeps(w *wait, d time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	w.due = time.Now().Add(d)
-	if !s.closed {
+	if !s.closed && s.waits[w.mark.Key] == w {
 		w.timer = time.AfterFunc(d, func() { s.answered(w, answer{OK: true}) })
 	}
 	s.turn()

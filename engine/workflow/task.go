@@ -1,11 +1,13 @@
 package workflow
 
 import (
+	"context"
 	"encoding/json"
 	"time"
 
 	"github.com/millrace/millrace/engine"
 	"github.com/millrace/millrace/engine/store"
+	"github.com/millrace/millrace/runtimes"
 )
 
 // task asks for a job. Those that are asked for together share commits, so that nobody waits here.
@@ -25,7 +27,7 @@ func (s *Session) task(a *ask) error {
 		c.Options = a.Options
 	}
 	w := s.waitFor(c)
-	go s.start(w, j)
+	go s.start(s.ctx, w, j)
 	return nil
 }
 
@@ -35,7 +37,7 @@ func (s *Session) job(a *ask, o options) *engine.Job {
 	parent := of.ID
 	j := &engine.Job{
 		Workspace: of.Workspace, Kind: of.Kind, Path: of.Path, Hash: of.Hash, Language: of.Language, Source: of.Source, Lock: of.Lock,
-		Tag: of.Tag, Priority: of.Priority, Args: a.Value, Parent: &parent, CreatedBy: of.CreatedBy, Email: of.Email,
+		Tag: runtimes.IsolatedTag(of.Tag), Priority: of.Priority, Args: a.Value, Parent: &parent, CreatedBy: of.CreatedBy, Email: of.Email,
 		PermissionedAs: of.PermissionedAs, Network: of.Network, Trigger: engine.TriggerWorkflow, TriggerPath: a.Name, Awaited: true,
 	}
 	if a.Path != "" {
@@ -54,11 +56,10 @@ func (s *Session) job(a *ask, o options) *engine.Job {
 	return j
 }
 
-// start stores the job of w and waits for it.
-func (s *Session) start(w *wait, j *engine.Job) {
+// start stores the job of w, as was announced, and waits for it.
+func (s *Session) start(ctx context.Context, w *wait, j *engine.Job) {
 	next := *w.mark
-	if err := s.host.cfg.Queue.PushTask(s.ctx, j, &next); err != nil {
-		s.fail(err)
+	if !s.store(func() error { return s.host.cfg.Queue.PushTask(ctx, j, &next) }) {
 		return
 	}
 	s.mu.Lock()
@@ -69,11 +70,11 @@ func (s *Session) start(w *wait, j *engine.Job) {
 		s.drop(&next)
 		return
 	}
-	s.follow(w)
+	s.follow(ctx, w)
 }
 
 // follow waits for the job of w. Jobs that other daemons run end without a signal here.
-func (s *Session) follow(w *wait) {
+func (s *Session) follow(ctx context.Context, w *wait) {
 	child := *w.mark.Child
 	changed, stop := s.host.cfg.Bus.Watch(child)
 	defer stop()
@@ -83,8 +84,8 @@ func (s *Session) follow(w *wait) {
 	}
 	for first := true; ; first = false {
 		v, ok := s.host.cfg.Bus.Done(child)
-		if !ok && (!first || w.mark.Result != "" || s.claim.Attempt > 1) {
-			got, err := s.host.cfg.Queue.Get(s.ctx, s.claim.Job.Workspace, child)
+		if !ok && (!first || w.mark.Result != "" || s.Replays()) {
+			got, err := s.host.cfg.Queue.Get(ctx, s.claim.Job.Workspace, child)
 			switch {
 			case engine.CodeOf(err) == engine.NotFound && err != nil:
 				v, ok = &engine.JobView{State: engine.StateFailure, Result: gone}, true
@@ -93,12 +94,12 @@ func (s *Session) follow(w *wait) {
 			}
 		}
 		if ok {
-			s.over(w, v)
+			s.over(ctx, w, v)
 			return
 		}
 		t := time.NewTimer(poll)
 		select {
-		case <-s.ctx.Done():
+		case <-ctx.Done():
 			t.Stop()
 			return
 		case <-changed:
@@ -112,27 +113,26 @@ func (s *Session) follow(w *wait) {
 var gone = json.RawMessage(`{"error":{"name":"ResultGone","message":"the task's job is not kept any more"}}`)
 
 // over answers with the outcome of a task's job, or has the task tried again.
-func (s *Session) over(w *wait, v *engine.JobView) {
+func (s *Session) over(ctx context.Context, w *wait, v *engine.JobView) {
 	if v.State == engine.StateSuccess {
 		s.answered(w, answer{OK: true, Value: v.Result, Job: w.mark.Child.String()})
 		return
 	}
 	o, err := parseOptions(w.mark.Options)
 	if err == nil && o.Retry != nil && v.State == engine.StateFailure && int(w.mark.Tries) < o.Retry.Attempts && v.ID == *w.mark.Child {
-		s.retry(w, v, o.Retry)
+		s.retry(ctx, w, v, o.Retry)
 		return
 	}
-	s.failed(w, v)
+	s.failed(ctx, w, v)
 }
 
 // failed stores that a task has failed for good, so that it is not tried again when the workflow is started anew, and tells so.
-func (s *Session) failed(w *wait, v *engine.JobView) {
+func (s *Session) failed(ctx context.Context, w *wait, v *engine.JobView) {
 	if w.mark.Options != nil {
 		no := false
 		c := *w.mark
 		c.OK, c.Value = &no, v.Result
-		if err := s.host.cfg.Queue.Checkpoint(s.ctx, &c); err != nil {
-			s.fail(err)
+		if !s.announce(w) || !s.store(func() error { return s.host.cfg.Queue.Checkpoint(ctx, &c) }) {
 			return
 		}
 	}
@@ -140,7 +140,10 @@ func (s *Session) failed(w *wait, v *engine.JobView) {
 }
 
 // retry stores another job for a task.
-func (s *Session) retry(w *wait, v *engine.JobView, r *retry) {
+func (s *Session) retry(ctx context.Context, w *wait, v *engine.JobView, r *retry) {
+	if !s.announce(w) {
+		return
+	}
 	c := *w.mark
 	c.Tries++
 	j := v.Job
@@ -151,7 +154,7 @@ func (s *Session) retry(w *wait, v *engine.JobView, r *retry) {
 	s.mu.Lock()
 	w.mark = copyOf(c)
 	s.mu.Unlock()
-	s.start(w, &j)
+	s.start(ctx, w, &j)
 }
 
 func copyOf(c store.Checkpoint) *store.Checkpoint { return &c }

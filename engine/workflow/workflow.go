@@ -11,6 +11,9 @@
 // is started anew, after that or a crash, is told all checkpoints before it asks for anything, and asks for the same ones: those that
 // are over are answered at once, on the others the wait goes on. The process itself sees to it that it asks for the same.
 //
+// The workflows of a dedicated script share a process. To keep one that waits costs little there, so it is kept longer. When such a
+// process ends under a workflow, that begins anew in another one, within the same claim.
+//
 // Promises. A step that was stored never runs again. A task has one job, or one for each try. No job holds a place of the host while it
 // waits for another: any number of workflows can wait for their tasks.
 package workflow
@@ -63,13 +66,17 @@ type Config struct {
 	Patience time.Duration
 	// Kept is how many processes that wait are kept; those beyond are ended as soon as they wait.
 	Kept int
-	Log  zerolog.Logger
+	// SharedPatience and SharedKept are the same for workflows that share a process; zero: 5 minutes, 512.
+	SharedPatience time.Duration
+	SharedKept     int
+	Log            zerolog.Logger
 }
 
 // Host has the workflows of this process.
 type Host struct {
 	cfg     Config
 	waiting atomic.Int32 // processes that wait
+	parked  atomic.Int32 // workflows that wait in a process that they share
 }
 
 // New returns a Host.
@@ -77,13 +84,24 @@ func New(cfg Config) *Host {
 	if cfg.Patience == 0 {
 		cfg.Patience = 10 * time.Second
 	}
+	if cfg.SharedPatience == 0 {
+		cfg.SharedPatience = 5 * time.Minute
+	}
+	if cfg.SharedKept == 0 {
+		cfg.SharedKept = 512
+	}
 	return &Host{cfg: cfg}
 }
 
 // Process is a workflow's process.
 type Process interface {
 	Answer(json []byte)
+	// Suspend ends what it does for this workflow.
 	Suspend()
+	// Waits says whether the workflow only waits now.
+	Waits(yes bool)
+	// Shared says whether it serves other workflows, too.
+	Shared() bool
 }
 
 // Entry is the function that a job calls when it is the task of a workflow; "": it is none.

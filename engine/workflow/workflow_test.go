@@ -36,6 +36,7 @@ type world struct {
 	answers  chan answer
 	stopped  chan struct{}
 	begun    time.Time
+	shared   bool // the process has other workflows, too
 }
 
 func newWorld(t *testing.T, patience time.Duration) *world {
@@ -137,9 +138,11 @@ func (w *world) approve(n int32, value string) {
 	w.marks[n] = c
 }
 
-func (w *world) Leave()   { w.count(1) }
-func (w *world) Return()  { w.count(-1) }
-func (w *world) Suspend() { w.stopped <- struct{}{} }
+func (w *world) Leave()       { w.count(1) }
+func (w *world) Return()      { w.count(-1) }
+func (w *world) Waits(bool)   {}
+func (w *world) Shared() bool { return w.shared }
+func (w *world) Suspend()     { w.stopped <- struct{}{} }
 func (w *world) count(n int) {
 	w.mu.Lock()
 	w.out += n
@@ -351,4 +354,62 @@ func TestEnds(t *testing.T) {
 		}
 		s.Close(true)
 	})
+}
+
+// A workflow whose process ends under it goes on with another one, which is told all that was asked for, also what was on its way then.
+func TestRestart(t *testing.T) {
+	w := newWorld(t, time.Hour)
+	w.shared = true
+	s := w.start(1)
+	if s.Replays() {
+		t.Error("a first start replays")
+	}
+	s.Ask([]byte(`{"op":"step","key":"a","name":"a","ok":true,"value":[1]}`), w)
+	w.want("a step true true null")
+	s.Ask([]byte(`{"op":"task","key":"t","name":"t","value":{}}`), w)
+	s.Ask([]byte(`{"op":"sleep","key":"sleep","name":"sleep","seconds":0.05}`), w)
+	s.Restart()
+	if !s.Replays() || w.left() != 0 {
+		t.Errorf("after the end of its process: replays %v, slot left %d times", s.Replays(), w.left())
+	}
+	j := <-w.pushed
+	s.Ask([]byte(`{"op":"open"}`), w)
+	got := map[string]bool{}
+	for range 4 {
+		a := <-w.answers
+		got[fmt.Sprintf("%s %v %s", a.Key, a.Done, a.Value)] = true
+	}
+	for _, want := range []string{"a true [1]", "t false null", "sleep false null", " false "} {
+		if !got[want] {
+			t.Errorf("it is not told %q: %v", want, got)
+		}
+	}
+	w.want("sleep sleep true true null")
+	w.end(j, engine.StateSuccess, `5`)
+	w.want("t task true true 5")
+	select {
+	case a := <-w.answers:
+		t.Errorf("it is told twice: %+v", a)
+	default:
+	}
+	s.Close(false)
+}
+
+// In a process that it shares a workflow is kept for long, but not when the process would end otherwise.
+func TestSharedPatience(t *testing.T) {
+	w := newWorld(t, time.Nanosecond)
+	w.shared = true
+	s := w.start(1)
+	s.Ask([]byte(`{"op":"sleep","key":"sleep","name":"sleep","seconds":60}`), w)
+	select {
+	case <-w.stopped:
+		t.Error("it is ended although it costs little")
+	case <-time.After(2 * quiet):
+	}
+	s.Hurry()
+	<-w.stopped
+	if waits, err := s.Outcome(); err != nil || waits == nil {
+		t.Errorf("got %+v, %v", waits, err)
+	}
+	s.Close(false)
 }

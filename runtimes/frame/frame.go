@@ -3,16 +3,23 @@
 // A frame is a type byte, the payload's length as uint32 little-endian, and the payload (at most MaxPayload bytes).
 //
 //	to the job    S source  P path  N entry  V env (JSON)  A args (JSON)     any order, A is the last and starts the run
-//	              M: say which modules the run imports
+//	              M: say which modules the run imports   H: it was begun before, see below
 //	from the job  Y ready   T chunk of a stream            R result (JSON)   or E failure (JSON); R or E is the last
 //	              M modules (JSON), before the last
 //
 // A workflow asks for steps while it runs: W from the job, K back to it, JSON objects both; any number, in any order, before the last.
+// One that gets H has been begun before, and asks first what it did then.
 //
 // A process that runs many calls of one script is told so by D in the place of A. Then each call begins with I and its number:
 //
-//	to the job    S P N D, then for each run  I number  V changes of the environment (JSON, null removes)  A args
+//	to the job    S P N D, then for each run  I number  V changes of the environment (JSON, null removes)  H  A args
 //	from the job  for each run, in the same order  any T  I number  R or E;  G when it will begin no further run
+//
+// Workflows do not go on one after the other but side by side. Their process says so with C before it says anything else, and every
+// frame that belongs to a run has an I of its own before it:
+//
+//	to the job    I K, and I X: the run is not wanted any more
+//	from the job  I W   I O what it prints   I X it does nothing any more   I R or E, in any order
 //
 // The other end is user code: nothing it sends is trusted. A Reader's memory grows with what has really arrived, never with
 // what a header promises.
@@ -43,6 +50,10 @@ const (
 	Result  Type = 'R' // JSON value
 	Failure Type = 'E' // JSON object: name, message, stack, extra
 	Leave   Type = 'G' // no further run begins in this process
+	Abreast Type = 'C' // the runs of this process go on side by side
+	Output  Type = 'O' // from a run of such a process: text that it prints
+	Drop    Type = 'X' // both ways: a run of such a process that is not wanted any more, and does nothing any more
+	History Type = 'H' // to the job, empty: the run was begun before
 
 	Number  Type = 'I' // both ways: number of the run that the next frames belong to, 8 bytes, little-endian
 	Modules Type = 'M' // to the job, empty: say what is imported. From the job: runtimes.Imports as JSON

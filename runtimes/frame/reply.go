@@ -13,8 +13,8 @@ import (
 
 // Reply is one frame from a job.
 type Reply struct {
-	Type    Type              // Ready, Chunk, Result, Failure, Number, Modules, Ask or Leave
-	Data    []byte            // of a Chunk, a Result, Modules or an Ask; belongs to the caller
+	Type    Type              // Ready, Chunk, Result, Failure, Number, Modules, Ask, Leave, Abreast, Output or Drop
+	Data    []byte            // of a Chunk, a Result, Modules, an Ask or Output; belongs to the caller
 	Number  uint64            // of a Number
 	Failure *runtimes.Failure // of a Failure
 }
@@ -27,9 +27,9 @@ func (r *Reader) Reply() (Reply, error) {
 		return Reply{}, err
 	}
 	switch t {
-	case Ready, Leave:
+	case Ready, Leave, Abreast, Drop:
 		return Reply{Type: t}, nil
-	case Chunk, Modules, Ask:
+	case Chunk, Modules, Ask, Output:
 		return Reply{Type: t, Data: r.take()}, nil
 	case Number:
 		if len(p) != 8 {

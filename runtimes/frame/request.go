@@ -14,6 +14,7 @@ type Request struct {
 	Env    map[string]string // not sent when empty
 	Args   json.RawMessage   // empty: {}
 	Learn  bool              // say which modules the run imports
+	Replay bool              // it was begun before: History
 	// Share: the process runs many calls of this script, which follow as Runs. Env and Args are not sent.
 	Share bool
 }
@@ -37,6 +38,9 @@ func (r *Request) AppendTo(dst []byte) ([]byte, error) {
 	}
 	if r.Learn {
 		dst = Append(dst, Modules, "")
+	}
+	if r.Replay {
+		dst = Append(dst, History, "")
 	}
 	if len(r.Env) > 0 {
 		var err error
@@ -125,6 +129,8 @@ func ReadRequest(r *Reader) (Request, error) {
 			}
 		case Modules:
 			q.Learn = true
+		case History:
+			q.Replay = true
 		case Share:
 			q.Share = true
 			return q, nil

@@ -12,6 +12,7 @@ type Run struct {
 	Before map[string]string // environment of the run before, as it was sent; nil: there was none
 	Env    map[string]string
 	Args   json.RawMessage // empty: {}
+	Replay bool            // it was begun before: History
 }
 
 // AppendTo appends the frames of r; of the environment only what differs from the run before.
@@ -42,6 +43,9 @@ func (r *Run) AppendTo(dst []byte) ([]byte, error) {
 		if dst, err = endEnv(append(dst, '}'), start); err != nil {
 			return dst, err
 		}
+	}
+	if r.Replay {
+		dst = Append(dst, History, "")
 	}
 	if len(r.Args) == 0 {
 		return Append(dst, Args, "{}"), nil
@@ -78,6 +82,8 @@ func ReadRun(r *Reader, env map[string]string) (Run, error) {
 					env[k] = *v
 				}
 			}
+		case t == History:
+			q.Replay = true
 		case t == Args:
 			q.Args = append(json.RawMessage(nil), p...)
 			return q, nil

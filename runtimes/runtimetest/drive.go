@@ -134,7 +134,7 @@ func (d *Driver) executeIn(ctx context.Context, slot sandbox.Slot, l runtimes.La
 		}
 	} else {
 		var err error
-		q := frame.Request{Source: l.Source, Path: r.p.Path, Entry: l.Entry, Env: r.c.Env, Args: r.c.Args}
+		q := frame.Request{Source: l.Source, Path: r.p.Path, Entry: l.Entry, Env: r.c.Env, Args: r.c.Args, Replay: len(d.History) > 0}
 		if request, err = q.AppendTo(nil); err != nil {
 			return err
 		}

@@ -357,18 +357,16 @@ async function load(request) {
   if (main === undefined && entry === "main") main = module.default;
   if (typeof main !== "function") throw new Refusal("NameError", `the script exports no function ${entry}`);
   const marked = workflows?.functionOf(main);
-  if (marked && shared) {
-    throw new Refusal("WorkflowError", "a workflow cannot run in a dedicated process: deploy the script without dedicated_worker");
-  }
-  return { main, entry, parameters: known ?? plainNames(marked ?? main), workflow: marked !== undefined };
+  const begunBefore = request.H !== undefined; // of a workflow that has the process for itself
+  return { main, entry, parameters: known ?? plainNames(marked ?? main), workflows: marked && workflows, begunBefore };
 }
 
 // call calls the function once and returns the result's JSON.
-async function call({ main, entry, parameters, task, workflow }, text) {
+async function call({ main, entry, parameters, task, workflows: own, begunBefore }, text) {
   const args = parseArgs(text, parameters);
   if (typeof args !== "object" || args === null || Array.isArray(args)) throw new Refusal("ArgumentError", "arguments: want a JSON object");
   if (task) return encode(await workflows.callTask(task, args));
-  if (workflow) return encode(await workflows.begin(main, bind(main, entry, parameters, args)));
+  if (own) return encode(await own.begin(main, bind(main, entry, parameters, args), begunBefore));
   let result = await main(...bind(main, entry, parameters, args));
   if (streams(result)) result = await stream(result);
   return encode(result);

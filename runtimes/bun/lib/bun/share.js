@@ -7,7 +7,7 @@
 //
 // Between two runs the process waits in a read: what a run has left behind (timers, open requests) goes on while the next one
 // waits for something. Module globals stay, that is the point. What the next run must find as a first one would is put back:
-// environment, current folder, umask, listeners for signals.
+// environment, current folder, umask, listeners for signals. Workflows go on side by side instead: see abreast.js.
 "use strict";
 
 const { dlopen } = require("bun:ffi");
@@ -23,7 +23,7 @@ let at = 0;
 
 // next returns the next request, null when there are no more.
 function next() {
-  const run = { number: null, changes: null, args: "" };
+  const run = { number: null, changes: null, args: "", begunBefore: false };
   for (;;) {
     while (data.length - at >= 5) {
       const end = at + 5 + data.readUInt32LE(at + 1);
@@ -33,6 +33,7 @@ function next() {
       at = end;
       if (kind === 73) run.number = data.subarray(from, end);
       else if (kind === 86) run.changes = data.toString("utf8", from, end);
+      else if (kind === 72) run.begunBefore = true;
       else if (kind === 65) {
         run.args = data.toString("utf8", from, end);
         return run;
@@ -158,6 +159,11 @@ async function serve(from, request) {
       if (script === null) {
         script = await boot.load(request);
         keepListeners();
+        if (script.workflows) {
+          const taken = { first: run, rest: data.subarray(at), variables };
+          number = null;
+          return require(__dirname + "/abreast.js").serve(boot, script, taken);
+        }
       }
       text = await boot.call(script, run.args);
     } catch (e) {

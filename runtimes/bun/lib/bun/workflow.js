@@ -6,7 +6,7 @@
 // answered once is stored; when the workflow is started anew, after a long wait or a crash, it gets those answers again and goes on
 // where it was. A step is known by its name and by how often the name was asked for before it: "load", "load_2".
 //
-// To the server: {op: "open"} once, then step, task, sleep and approval; running: how many functions of steps are at work. From it:
+// To the server: {op: "open"} if it was begun before, then step, task, sleep and approval; running: how many functions of steps are at work. From it:
 // {key, kind, done, ok, value, job}; the answers of earlier starts come first, {opened: true} ends them.
 "use strict";
 
@@ -14,7 +14,8 @@ const GRACE = 1000; // ms that a workflow may take until it has asked for all it
 const mark = Symbol("workflow");
 
 let boot = null;
-let run = null; // the workflow that is at work in this process
+let alone = null; // the workflow that has this process for itself
+let current = () => alone; // the workflow that is at work
 const tasks = []; // in the order in which the script defines them
 
 class TaskError extends Error {
@@ -27,6 +28,7 @@ class TaskError extends Error {
   }
 }
 
+// Run is the conversation with the server about one workflow. How it is led is for others to say: see Alone.
 class Run {
   constructor() {
     this.history = new Map(); // answers of earlier starts that were not asked for yet
@@ -34,6 +36,101 @@ class Run {
     this.used = new Set();
     this.counts = new Map();
     this.running = 0;
+  }
+
+  wish(fields, value) {
+    fields.running = this.running;
+    let text = JSON.stringify(fields);
+    if (value !== undefined) text = text.slice(0, -1) + `,"value":${value}}`;
+    this.send("W", text);
+  }
+
+  wait(key) {
+    return new Promise((resolve) => {
+      this.waiting.set(key, resolve);
+      this.listen();
+    });
+  }
+
+  // --- names ---
+
+  name(name) {
+    let n = (this.counts.get(name) ?? 0) + 1;
+    let key = n === 1 ? name : `${name}_${n}`;
+    while (this.used.has(key)) key = `${name}_${++n}`;
+    this.counts.set(name, n);
+    this.used.add(key);
+    return key;
+  }
+
+  nameOnce(name) {
+    if (this.used.has(name)) throw new Error(`the workflow has asked for "${name}" before: the key of an approval must be its own`);
+    return this.name(name);
+  }
+
+  async earlier(kind, key) {
+    const old = this.history.get(key);
+    if (old) {
+      this.history.delete(key);
+      if (old.kind !== kind) await this.end(`${key} is a ${kind} this time, and was a ${old.kind} when the workflow ran first`);
+      return old;
+    }
+    if (this.history.size) await this.catchUp(`it asks for the ${kind} ${key}`);
+    return null;
+  }
+
+  // catchUp waits until everything that was asked for before has been: nothing new may begin while the workflow strays from its way.
+  async catchUp(what) {
+    const until = performance.now() + GRACE;
+    for (let turn = 0; this.history.size && performance.now() < until; turn++) {
+      await new Promise((done) => (turn < 20 ? setImmediate(done) : setTimeout(done, 5)));
+    }
+    if (this.history.size === 0) return;
+    const old = this.history.values().next().value;
+    await this.end(`this time ${what}, and not for the ${old.kind} ${old.key} that it asked for when it ran first`);
+  }
+
+  // --- what workflows ask for ---
+
+  async step(key, name, fn) {
+    const old = await this.earlier("step", key);
+    if (old) return outcome(old);
+    this.running++;
+    if (this.waiting.size) this.wish({ op: "begin" });
+    let ok = true;
+    let payload;
+    try {
+      payload = boot.encode(await fn());
+    } catch (e) {
+      ok = false;
+      payload = `{"error":${boot.failureText(e)}}`;
+    }
+    this.running--;
+    this.wish({ op: "step", key, name, ok }, payload);
+    await this.storing(key);
+    return outcome({ key, kind: "step", ok, value: JSON.parse(payload) });
+  }
+
+  async ask(kind, key, fields, args) {
+    const old = await this.earlier(kind, key);
+    if (old?.done) return outcome(old);
+    const answered = this.wait(key);
+    if (!old) this.wish({ op: kind, key, ...fields }, args === undefined ? undefined : boot.encode(args));
+    return outcome(await answered);
+  }
+
+  // whole runs the workflow to its end.
+  async whole(main, args) {
+    const result = await main(...args);
+    if (this.history.size) await this.catchUp("it ended");
+    return result;
+  }
+}
+
+// Alone is a workflow that has the process for itself.
+class Alone extends Run {
+  constructor() {
+    super();
     this.stored = new Set();
     this.buffer = Buffer.alloc(0);
     this.listens = false;
@@ -41,17 +138,22 @@ class Run {
   }
 
   open() {
-    this.send({ op: "open" });
+    this.wish({ op: "open" });
     while (!this.opened) this.read();
   }
 
-  // --- frames ---
+  send(kind, text) {
+    boot.send(kind, text);
+  }
 
-  send(fields, value) {
-    fields.running = this.running;
-    let text = JSON.stringify(fields);
-    if (value !== undefined) text = text.slice(0, -1) + `,"value":${value}}`;
-    boot.send("W", text);
+  async storing(key) {
+    if (this.listens) await this.wait(key);
+    else while (!this.stored.delete(key)) this.read(); // a commit takes less than the event loop's detour
+  }
+
+  // end ends the job: code that strays from its way must not go on, whatever it catches.
+  async end(message) {
+    boot.refuse("NondeterminismError", stray(message));
   }
 
   read() {
@@ -95,81 +197,6 @@ class Run {
       this.listen();
     });
   }
-
-  wait(key) {
-    return new Promise((resolve) => {
-      this.waiting.set(key, resolve);
-      this.listen();
-    });
-  }
-
-  // --- names ---
-
-  name(name) {
-    let n = (this.counts.get(name) ?? 0) + 1;
-    let key = n === 1 ? name : `${name}_${n}`;
-    while (this.used.has(key)) key = `${name}_${++n}`;
-    this.counts.set(name, n);
-    this.used.add(key);
-    return key;
-  }
-
-  nameOnce(name) {
-    if (this.used.has(name)) throw new Error(`the workflow has asked for "${name}" before: the key of an approval must be its own`);
-    return this.name(name);
-  }
-
-  async earlier(kind, key) {
-    const old = this.history.get(key);
-    if (old) {
-      this.history.delete(key);
-      if (old.kind !== kind) end(`${key} is a ${kind} this time, and was a ${old.kind} when the workflow ran first`);
-      return old;
-    }
-    if (this.history.size) await this.catchUp(`it asks for the ${kind} ${key}`);
-    return null;
-  }
-
-  // catchUp waits until everything that was asked for before has been: nothing new may begin while the workflow strays from its way.
-  async catchUp(what) {
-    const until = performance.now() + GRACE;
-    for (let turn = 0; this.history.size && performance.now() < until; turn++) {
-      await new Promise((done) => (turn < 20 ? setImmediate(done) : setTimeout(done, 5)));
-    }
-    if (this.history.size === 0) return;
-    const old = this.history.values().next().value;
-    end(`this time ${what}, and not for the ${old.kind} ${old.key} that it asked for when it ran first`);
-  }
-
-  // --- what workflows ask for ---
-
-  async step(key, name, fn) {
-    const old = await this.earlier("step", key);
-    if (old) return outcome(old);
-    this.running++;
-    if (this.waiting.size) this.send({ op: "begin" });
-    let ok = true;
-    let payload;
-    try {
-      payload = boot.encode(await fn());
-    } catch (e) {
-      ok = false;
-      payload = `{"error":${boot.failureText(e)}}`;
-    }
-    this.running--;
-    this.send({ op: "step", key, name, ok }, payload);
-    if (this.listens) await this.wait(key);
-    else while (!this.stored.delete(key)) this.read(); // a commit takes less than the event loop's detour
-    return outcome({ key, kind: "step", ok, value: JSON.parse(payload) });
-  }
-
-  async ask(kind, key, fields, args) {
-    const old = await this.earlier(kind, key);
-    if (old?.done) return outcome(old);
-    const answered = this.wait(key);
-    if (!old) this.send({ op: kind, key, ...fields }, args === undefined ? undefined : boot.encode(args));
-    return outcome(await answered);
-  }
 }
 
 function outcome(got) {
@@ -179,10 +206,9 @@ function outcome(got) {
   throw new TaskError(`${what} '${got.key}' failed: ${error.name ?? "Error"}: ${error.message ?? ""}`, got);
 }
 
-// end ends the job: code that strays from its way must not go on, whatever it catches.
-function end(message) {
-  const hint = "; what varies from run to run (time, chance, answers of others) belongs in a step";
-  boot.refuse("NondeterminismError", `the workflow is not deterministic: ${message}${hint}`);
+// stray tells of a workflow that is not deterministic.
+function stray(message) {
+  return `the workflow is not deterministic: ${message}; what varies from run to run (time, chance, answers of others) belongs in a step`;
 }
 
 const roundTrip = (value) => JSON.parse(boot.encode(value));
@@ -198,18 +224,21 @@ function workflow(fn) {
 
 // step calls fn in this process, once: its result is stored, and given again whenever the workflow is started anew.
 async function step(name, fn) {
+  const run = current();
   if (run === null) return roundTrip(await fn());
   return run.step(run.name(name), name, fn);
 }
 
 // sleep waits; a long wait holds neither process nor slot.
 async function sleep(seconds) {
+  const run = current();
   if (run === null) return new Promise((done) => setTimeout(done, seconds * 1000));
   await run.ask("sleep", run.name("sleep"), { name: "sleep", seconds: Number(seconds) });
 }
 
 // waitForApproval waits until somebody answers, by a link of getApprovalUrls(key); it returns {value, approver, approved}.
 async function waitForApproval({ timeout = 1800, form, selfApproval = true, key, skin, description } = {}) {
+  const run = current();
   if (run === null) throw new Error("waitForApproval can only be called inside a workflow");
   const name = key ?? "approval";
   const fields = { name, seconds: Number(timeout), options: { form, self_approval: selfApproval, description, skin } };
@@ -270,6 +299,7 @@ function task(fnOrPath, fnOrOptions, options) {
   const t = { fn, name: fn.name, options: checked(path === undefined ? fnOrOptions : options) };
   tasks.push(t);
   return (...args) => {
+    const run = current();
     if (run === null) return (async () => roundTrip(await fn(...args)))();
     const names = namesOf(fn);
     const given = Object.fromEntries(args.map((a, i) => [names[i] ?? `arg${i}`, a]));
@@ -282,6 +312,7 @@ function deployed(flow, path, options) {
   const name = path.split("/").pop();
   const fields = { name, path, flow, options: checked(options) };
   return (...args) => {
+    const run = current();
     if (run === null) throw new Error(`${flow ? "taskFlow" : "taskScript"}("${path}") can only be called inside a workflow`);
     const given = args.length === 1 && typeof args[0] === "object" && args[0] !== null ? args[0] : Object.fromEntries(args.map((a, i) => [`arg${i}`, a]));
     return run.ask("task", run.name(name), fields, given);
@@ -299,12 +330,17 @@ const names = { workflow, task, taskScript, taskFlow, step, sleep, waitForApprov
 const functionOf = (main) => main?.[mark];
 
 // begin runs a workflow to its end.
-async function begin(main, args) {
-  run = new Run();
-  run.open();
-  const result = await main(...args);
-  if (run.history.size) await run.catchUp("it ended");
-  return result;
+function begin(main, args, begunBefore) {
+  const other = current(); // one of several in this process
+  if (other !== null) return other.whole(main, args);
+  alone = new Alone();
+  if (begunBefore) alone.open();
+  return alone.whole(main, args);
+}
+
+// share has several workflows in this process; find says which is at work, null when none is.
+function share(find) {
+  current = find;
 }
 
 // callTask runs a task, in the job that was made for it.
@@ -335,5 +371,5 @@ function install(from, installed) {
   });
 }
 
-module.exports = { install, begin, functionOf, callTask };
+module.exports = { install, begin, share, functionOf, callTask, Run, stray };
 })

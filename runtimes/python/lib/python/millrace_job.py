@@ -167,7 +167,7 @@ def _result(result):
     return result
 
 
-def _enter(namespace, entry, args, filename):
+def _enter(namespace, entry, args, filename, begun_before):
     """Calls what the job is: main, a workflow, or a task of one ("task:name")."""
     if entry.startswith("task:"):
         return _result(workflows.call_task(workflows.task_of(entry[5:]), args))
@@ -175,7 +175,7 @@ def _enter(namespace, entry, args, filename):
     if not callable(function):
         raise Failure("NameError", "the script defines no function %s" % entry)
     if getattr(function, "_is_workflow", False):
-        return workflows.run(function, *values.bind(function, args), filename)
+        return workflows.run(function, *values.bind(function, args), filename, begun_before)
     return _call(function, args)
 
 
@@ -272,7 +272,7 @@ def _run(request, finish=_finish):
             workflows.install()
         namespace = _load(source.decode(), filename)
         entry = request.get(78, b"main").decode().split("\n", 1)[0] or "main"
-        payload = values.encode(_enter(namespace, entry, args, filename))
+        payload = values.encode(_enter(namespace, entry, args, filename, 72 in request))
         finish()
         if len(payload) > MAX_PAYLOAD:
             raise Failure("ResultError", "the result is %d bytes of JSON; the most is 64 MiB" % len(payload))
@@ -324,16 +324,25 @@ def practise():
         sys.modules["millrace_preload"].practise()
 
 
+WORKFLOW = b"""from wmill import workflow, step
+@workflow
+async def main(a):
+    return await step("s", lambda: [1])
+"""
+
+
 def rehearse(source):
     """Runs the parts of a job on a script that nobody asked for, so that children find them warm."""
     request = {83: source.encode(), 80: b"warm", 78: b"main", 86: b"{}", 65: b'{"a": {"x": [1, 2.5, "s", null]}}'}
     # The main that is rehearsed returns a lambda, so that the slow encoder and the failure are rehearsed too.
     real, sys.stderr = sys.stderr, io.StringIO()
+    alone, workflows.Alone = workflows.Alone, workflows.Rehearsal
     plain, later = b"def main(a): return {'x': a, 'y': [1.5, True, None]}", b"async def main(a): return 1"
     try:
-        for source in (request[83], request[83], plain, later, b"def main(:"):
+        for source in (request[83], request[83], plain, later, WORKFLOW, b"def main(:"):
             _run({**request, 83: source}, finish=gc.collect)  # not what ends a process: this one lives on
     finally:
-        sys.stderr = real
+        sys.stderr, workflows.Alone = real, alone
+        workflows.uninstall()
         sys.modules.pop("main", None)
         linecache.clearcache()

@@ -6,6 +6,8 @@ chunks, then I and R or E in one piece; G when the process will begin no further
 What a run leaves behind in the interpreter stays: module globals, that is the point, and with them threads, files in the work
 folder, what was registered with atexit. What the next run must find as a first one would is put back: environment, current
 folder, umask, standard streams, signal handlers, timers.
+
+Workflows go on side by side instead: once the script turns out to be one, millrace_abreast takes over.
 """
 import fcntl
 import json
@@ -30,10 +32,11 @@ class Runs:
 
     def __init__(self, data):
         self.data, self.at = data, 0
+        self.begun_before = False  # the last that was taken, a workflow
 
     def next(self):
         """Returns number, environment changes (or None) and arguments; None when there are no more."""
-        number, changes = 0, None
+        number, changes, self.begun_before = 0, None, False
         while True:
             data, at = self.data, self.at
             while len(data) - at >= 5:
@@ -49,11 +52,18 @@ class Runs:
                     number = int.from_bytes(payload, "little")
                 elif kind == 86:  # 'V'
                     changes = payload
+                elif kind == 72:  # 'H'
+                    self.begun_before = True
             rest = data[at:]
             more = job._read_more(rest) if rest else os.read(FD, 1 << 16)
             if not more:
                 return None
             self.data, self.at = more, 0
+
+
+    def rest(self):
+        """What has come beyond the requests that were taken."""
+        return self.data[self.at :]
 
 
 class Signals:
@@ -223,8 +233,6 @@ def _function(request, filename):
     function = namespace.get(entry)
     if not callable(function):
         raise job.Failure("NameError", "the script defines no function %s" % entry)
-    if getattr(function, "_is_workflow", False):
-        raise job.Failure("WorkflowError", "a workflow cannot run in a dedicated process: deploy the script without dedicated_worker")
     return function
 
 
@@ -245,6 +253,10 @@ def serve(request, rest):
                 if function is None:
                     function = _function(request, filename)
                     around.signals.keep()
+                    if getattr(function, "_is_workflow", False):
+                        import millrace_abreast
+
+                        millrace_abreast.serve(function, filename, around, (number, args, runs.begun_before), runs.rest())
                 kind, payload = _answer(number, function, args)
             except BaseException as error:
                 kind, payload = _failed(error, filename)

@@ -4,10 +4,11 @@ A workflow asks for steps by name, over descriptor 3: each is a frame W with a J
 answered once is stored; when the workflow is started anew, after a long wait or a crash, it gets those answers again and goes on where
 it was. A step is known by its name and by how often the name was asked for before it: "load", "load_2".
 
-  to the server    {"op": "open"} once, then step, task, sleep and approval; "running": how many functions of steps are at work
+  to the server    {"op": "open"} if it was begun before, then step, task, sleep and approval; "running": how many functions of steps are at work
   from the server  {"key", "kind", "done", "ok", "value", "job"}; the answers of earlier starts come first, {"opened": true} ends them
 """
 import asyncio
+import contextvars
 import functools
 import importlib.machinery
 import importlib.util
@@ -25,7 +26,7 @@ NAMES = (
     "workflow", "task", "task_script", "task_flow", "step", "sleep", "wait_for_approval", "get_approval_urls", "parallel", "TaskError",
 )  # fmt: skip
 _GRACE = 1.0  # seconds that a workflow may take until it has asked for all it asked for before
-_run = None  # the workflow that is at work in this process
+_run = contextvars.ContextVar("run", default=None)  # the workflow that is at work
 _tasks = {}  # by name, as the script defines them
 
 
@@ -39,8 +40,8 @@ class TaskError(Exception):
         self.result = result
 
 
-class _Run:
-    """The conversation with the server about one workflow."""
+class Run:
+    """The conversation with the server about one workflow. How it is led is for others to say: see Alone."""
 
     def __init__(self, filename):
         self.filename = filename
@@ -48,24 +49,129 @@ class _Run:
         self.waiting = {}  # key -> future
         self.used, self.counts = set(), {}
         self.running = 0
+
+    def _ask(self, fields, value=None):
+        fields["running"] = self.running
+        data = json.dumps(fields).encode()
+        if value is not None:
+            data = data[:-1] + b', "value": ' + value + b"}"
+        self.send("W", data)
+
+    # --- names ---
+
+    def name(self, name):
+        n = self.counts.get(name, 0) + 1
+        key = name if n == 1 else "%s_%d" % (name, n)
+        while key in self.used:
+            n += 1
+            key = "%s_%d" % (name, n)
+        self.counts[name] = n
+        self.used.add(key)
+        return key
+
+    def name_once(self, name):
+        if name in self.used:
+            raise ValueError("the workflow has asked for %r before: the key of an approval must be its own" % name)
+        return self.name(name)
+
+    async def earlier(self, kind, key):
+        """Returns what an earlier start has got for key, or None."""
+        old = self.history.pop(key, None)
+        if old is not None:
+            if old["kind"] != kind:
+                await self.end("%s is a %s this time, and was a %s when the workflow ran first" % (key, kind, old["kind"]))
+            return old
+        if self.history:
+            await self._catch_up("it asks for the %s %s" % (kind, key))
+        return None
+
+    async def _catch_up(self, what):
+        """Waits until everything that was asked for before has been: nothing new may begin while the workflow strays from its way."""
+        end, turns = time.monotonic() + _GRACE, 0
+        while self.history and time.monotonic() < end and (turns < 8 or len(asyncio.all_tasks()) > 1):
+            await asyncio.sleep(0 if turns < 50 else 0.005)
+            turns += 1
+        if self.history:
+            old = next(iter(self.history.values()))
+            await self.end("this time %s, and not for the %s %s that it asked for when it ran first" % (what, old["kind"], old["key"]))
+
+    # --- what workflows ask for ---
+
+    async def step(self, key, name, fn):
+        old = await self.earlier("step", key)
+        if old is not None:
+            return _outcome(old)
+        self.running += 1
+        if self.waiting:
+            self._ask({"op": "begin"})
+        self.enter()
+        try:
+            value = fn()
+            if inspect.isawaitable(value):
+                value = await value
+            ok, payload = True, values.encode(value)
+        except Exception as error:
+            ok, payload = False, values.encode({"error": job._failure(error, self.filename)})
+        finally:
+            self.running -= 1
+        stored = self.storing(key)
+        self._ask({"op": "step", "key": key, "name": name, "ok": ok}, payload)
+        await stored
+        return _outcome({"key": key, "kind": "step", "ok": ok, "value": json.loads(payload)})
+
+    async def ask(self, kind, key, fields):
+        old = await self.earlier(kind, key)
+        if old is not None and old["done"]:
+            return _outcome(old)
+        future = self.waiting[key] = asyncio.get_running_loop().create_future()
+        if old is None:
+            value = fields.pop("args", None)
+            self._ask({"op": kind, "key": key, **fields}, None if value is None else values.encode(value))
+        self.listen()
+        return _outcome(await future)
+
+    async def whole(self, function, positional, named):
+        """Runs the workflow to its end; returns what it returns."""
+        _run.set(self)
+        result = function(*positional, **named)
+        if inspect.isawaitable(result):
+            result = await result
+        if self.history:
+            await self._catch_up("it ended")
+        return result
+
+
+class Alone(Run):
+    """A workflow that has the process for itself."""
+
+    def __init__(self, filename):
+        super().__init__(filename)
         self.stored = None  # the last answer to a step
         self.buffer = b""
         self.listens = False
 
     def open(self):
-        self._send({"op": "open"})
+        self._ask({"op": "open"})
         self.opened = False
         while not self.opened:
             self._read()
 
-    # --- frames ---
+    def send(self, kind, data):
+        job._send(kind, data)
 
-    def _send(self, fields, value=None):
-        fields["running"] = self.running
-        data = json.dumps(fields).encode()
-        if value is not None:
-            data = data[:-1] + b', "value": ' + value + b"}"
-        job._send("W", data)
+    def enter(self):
+        """Before the function of a step."""
+
+    async def storing(self, key):
+        while self.stored is None:  # a commit takes less than the event loop's detour
+            self._read()
+        self.stored = None
+
+    async def end(self, message):
+        """Ends the job: code that strays from its way must not go on, whatever it catches."""
+        job._flush()
+        job._send("E", nondeterminism(message))
+        os._exit(1)
 
     def _read(self):
         """Reads what there is, at least something, and takes the answers in it."""
@@ -97,86 +203,17 @@ class _Run:
         else:
             self.history[key] = got
 
-    def _listen(self):
+    def listen(self):
         if not self.listens:
             self.listens = True
             asyncio.get_running_loop().add_reader(job.FD, self._read)
 
-    # --- names ---
 
-    def name(self, name):
-        n = self.counts.get(name, 0) + 1
-        key = name if n == 1 else "%s_%d" % (name, n)
-        while key in self.used:
-            n += 1
-            key = "%s_%d" % (name, n)
-        self.counts[name] = n
-        self.used.add(key)
-        return key
+class Rehearsal(Alone):
+    """A workflow that nobody asked for."""
 
-    def name_once(self, name):
-        if name in self.used:
-            raise ValueError("the workflow has asked for %r before: the key of an approval must be its own" % name)
-        return self.name(name)
-
-    async def earlier(self, kind, key):
-        """Returns what an earlier start has got for key, or None."""
-        old = self.history.pop(key, None)
-        if old is not None:
-            if old["kind"] != kind:
-                _end("%s is a %s this time, and was a %s when the workflow ran first" % (key, kind, old["kind"]))
-            return old
-        if self.history:
-            await self._catch_up("it asks for the %s %s" % (kind, key))
-        return None
-
-    async def _catch_up(self, what):
-        """Waits until everything that was asked for before has been: nothing new may begin while the workflow strays from its way."""
-        end, turns = time.monotonic() + _GRACE, 0
-        while self.history and time.monotonic() < end and (turns < 8 or len(asyncio.all_tasks()) > 1):
-            await asyncio.sleep(0 if turns < 50 else 0.005)
-            turns += 1
-        self.check(what)
-
-    def check(self, what):
-        if self.history:
-            old = next(iter(self.history.values()))
-            _end("this time %s, and not for the %s %s that it asked for when it ran first" % (what, old["kind"], old["key"]))
-
-    # --- what workflows ask for ---
-
-    async def step(self, key, name, fn):
-        old = await self.earlier("step", key)
-        if old is not None:
-            return _outcome(old)
-        self.running += 1
-        if self.waiting:
-            self._send({"op": "begin"})
-        try:
-            value = fn()
-            if inspect.isawaitable(value):
-                value = await value
-            ok, payload = True, values.encode(value)
-        except Exception as error:
-            ok, payload = False, values.encode({"error": job._failure(error, self.filename)})
-        finally:
-            self.running -= 1
-        self.stored = None
-        self._send({"op": "step", "key": key, "name": name, "ok": ok}, payload)
-        while self.stored is None:  # a commit takes less than the event loop's detour
-            self._read()
-        return _outcome({"key": key, "kind": "step", "ok": ok, "value": json.loads(payload)})
-
-    async def ask(self, kind, key, fields):
-        old = await self.earlier(kind, key)
-        if old is not None and old["done"]:
-            return _outcome(old)
-        future = self.waiting[key] = asyncio.get_running_loop().create_future()
-        if old is None:
-            value = fields.pop("args", None)
-            self._send({"op": kind, "key": key, **fields}, None if value is None else values.encode(value))
-        self._listen()
-        return _outcome(await future)
+    def send(self, kind, data):
+        self.stored = True
 
 
 def _outcome(got):
@@ -190,13 +227,21 @@ def _outcome(got):
     raise TaskError(message, step_key=got["key"], child_job_id=got.get("job"), result=got["value"])
 
 
-def _end(message):
-    """Ends the job: code that strays from its way must not go on, whatever it catches."""
-    job._flush()
+def current():
+    """The workflow that is at work here; None: none is."""
+    return _run.get()
+
+
+def enter(run):
+    """Makes run the workflow that is at work here."""
+    _run.set(run)
+
+
+def nondeterminism(message):
+    """The failure of a workflow that strays from its way."""
     hint = "; what varies from run to run (time, chance, answers of others) belongs in a step"
     out = {"name": "NondeterminismError", "message": "the workflow is not deterministic: " + message + hint, "stack": ""}
-    job._send("E", json.dumps(out).encode())
-    os._exit(1)
+    return json.dumps(out).encode()
 
 
 def _round_trip(value):
@@ -225,28 +270,31 @@ def workflow(func):
 
 async def step(name, fn):
     """Calls fn in this process, once: its result is stored, and given again whenever the workflow is started anew."""
-    if _run is None:
+    run = _run.get()
+    if run is None:
         result = fn()
         return _round_trip(await result if inspect.isawaitable(result) else result)
-    return await _run.step(_run.name(name), name, fn)
+    return await run.step(run.name(name), name, fn)
 
 
 async def sleep(seconds):
     """Waits; a long wait holds neither process nor slot."""
-    if _run is None:
+    run = _run.get()
+    if run is None:
         await asyncio.sleep(seconds)
         return
-    await _run.ask("sleep", _run.name("sleep"), {"name": "sleep", "seconds": float(seconds)})
+    await run.ask("sleep", run.name("sleep"), {"name": "sleep", "seconds": float(seconds)})
 
 
 async def wait_for_approval(timeout=1800, form=None, self_approval=True, key=None, skin=None, description=None):
     """Waits until somebody answers, by a link of get_approval_urls(key); returns {"value", "approver", "approved"}."""
-    if _run is None:
+    run = _run.get()
+    if run is None:
         raise RuntimeError("wait_for_approval can only be called inside a @workflow")
     name = "approval" if key is None else key
     options = {"form": form, "self_approval": bool(self_approval), "description": description, "skin": skin}
     fields = {"name": name, "seconds": float(timeout), "options": options}
-    return await _run.ask("approval", _run.name(name) if key is None else _run.name_once(name), fields)
+    return await run.ask("approval", run.name(name) if key is None else run.name_once(name), fields)
 
 
 def get_approval_urls(step_key="approval", approver=None):
@@ -299,12 +347,13 @@ def task(func=None, *, path=None, **options):
 
         @functools.wraps(func)
         def wrapper(*args, **kwargs):
-            if _run is None:
+            run = _run.get()
+            if run is None:
                 return _in_place(func(*args, **kwargs))
             fields = {"name": name, "options": checked, "args": _named(func, args, kwargs)}
             if path:
                 fields["path"] = path
-            return asyncio.ensure_future(_run.ask("task", _run.name(name), fields))
+            return asyncio.ensure_future(run.ask("task", run.name(name), fields))
 
         wrapper._is_task, wrapper._task_path = True, path
         return wrapper
@@ -324,10 +373,11 @@ def _deployed(kind, path, options):
     checked, name = _options(_known(options)), path.rsplit("/", 1)[-1]
 
     def wrapper(**kwargs):
-        if _run is None:
+        run = _run.get()
+        if run is None:
             raise RuntimeError('%s("%s") can only be called inside a workflow' % (kind, path))
         fields = {"name": name, "path": path, "flow": kind == "task_flow", "options": checked, "args": kwargs}
-        return asyncio.ensure_future(_run.ask("task", _run.name(name), fields))
+        return asyncio.ensure_future(run.ask("task", run.name(name), fields))
 
     wrapper.__name__, wrapper._is_task, wrapper._task_path = name, True, path
     return wrapper
@@ -346,23 +396,12 @@ def task_flow(path, **options):
 # --- how a job runs them ---
 
 
-def run(function, positional, named, filename):
+def run(function, positional, named, filename, begun_before):
     """Runs a workflow to its end."""
-    global _run
-    _run = _Run(filename)
-    _run.open()
-
-    async def main():
-        result = await _settled(function(*positional, **named))
-        if _run.history:
-            await _run._catch_up("it ended")
-        return result
-
-    return asyncio.run(main())
-
-
-async def _settled(result):
-    return await result if inspect.isawaitable(result) else result
+    conversation = Alone(filename)
+    if begun_before:
+        conversation.open()
+    return asyncio.run(conversation.whole(function, positional, named))
 
 
 def task_of(name):
@@ -438,3 +477,11 @@ def install():
                 _lend(sys.modules[name])
     elif _Finder not in sys.meta_path:
         sys.meta_path.insert(0, _Finder)
+
+
+def uninstall():
+    """Undoes install, in a process that goes on with other scripts."""
+    sys.modules.pop("wmill", None)
+    if _Finder in sys.meta_path:
+        sys.meta_path.remove(_Finder)
+    _tasks.clear()

@@ -76,7 +76,7 @@ def import_own():
     sys.path.insert(0, HERE)
     try:
         import millrace_job as job
-        import millrace_learn, millrace_share  # noqa: F401 for processes that are asked what they import, and that run many calls
+        import millrace_abreast, millrace_learn  # noqa: F401 for processes that run many calls, and that are asked what they import
         forker = None
         if "--once" not in sys.argv:
             import _millrace_forker as forker
