@@ -112,4 +112,5 @@ type TokenRequest struct {
 	Workspace string     // bind it to one; "" is any
 	Admin     bool       // keep the administrator's rights of the one who asks
 	ExpiresAt *time.Time // nil: never
+	For       string     // the email of a member whose token it is; "": of the one who asks
 }

@@ -40,6 +40,7 @@ type Config struct {
 	Values     api.Values
 	Tokens     api.Tokens
 	Workspaces api.Workspaces
+	People     api.People
 	Health     api.Health
 	Metrics    api.Metrics // nil: only the front's own
 
@@ -88,7 +89,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	base, giveUp := context.WithCancel(context.Background())
 	a, err := api.New(api.Config{Auth: cfg.Auth, Jobs: cfg.Jobs, FlowRuns: cfg.FlowRuns, Scripts: cfg.Scripts, Flows: cfg.Flows, Schedules: cfg.Schedules, Batches: cfg.Batches, Values: cfg.Values, Tokens: cfg.Tokens,
-		Workspaces: cfg.Workspaces, Health: cfg.Health, Metrics: cfg.Metrics, Version: cfg.Version,
+		Workspaces: cfg.Workspaces, People: cfg.People, Health: cfg.Health, Metrics: cfg.Metrics, Version: cfg.Version,
 		WaitTimeout: cfg.WaitTimeout, Base: base, Log: cfg.Log})
 	if err != nil {
 		giveUp()

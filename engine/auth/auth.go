@@ -16,7 +16,9 @@
 //	a member of it, or a token bound to it      read and run everything; write u/<own name>/...
 //	anybody else                                no
 //
-// Workspaces and members are small and held in memory; channel "auth" tells of changes.
+// Groups give no right of their own: they say who is meant, such as who may approve a step of a flow (GroupsOf).
+//
+// Workspaces, members and groups are small and held in memory; channel "auth" tells of changes.
 package auth
 
 import (

@@ -12,7 +12,6 @@ import (
 
 	"github.com/millrace/millrace/engine"
 	"github.com/millrace/millrace/engine/auth"
-	"github.com/millrace/millrace/engine/store"
 	"github.com/millrace/millrace/engine/store/storetest"
 )
 
@@ -247,8 +246,8 @@ func TestCan(t *testing.T) { // not parallel: it counts allocations
 	if err := w.Create(ctx, admin, engine.Workspace{ID: "lab"}); err != nil {
 		t.Fatal(err)
 	}
-	for name, role := range map[string]string{"ann": store.RoleDeveloper, "lea": store.RoleAdmin} {
-		if err := w.SetMember(ctx, admin, store.Member{Workspace: "lab", Username: name, Role: role}, name+"@x"); err != nil {
+	for name, admins := range map[string]bool{"ann": false, "lea": true} {
+		if err := a.People().SetMember(ctx, admin, engine.Member{Workspace: "lab", Username: name, Email: name + "@x", Admin: admins}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -311,21 +310,21 @@ func TestWorkspaces(t *testing.T) {
 	t.Parallel()
 	url := storetest.URL(t)
 	a, b := open(t, url, nil), open(t, url, nil)
-	ctx, w := t.Context(), a.Workspaces()
+	ctx, w, people := t.Context(), a.Workspaces(), a.People()
 	want(t, w.Create(ctx, engine.Principal{Username: "ann"}, engine.Workspace{ID: "lab"}), engine.Forbidden, "administrators")
 	want(t, w.Create(ctx, admin, engine.Workspace{ID: "Lab"}), engine.Invalid, "workspace id")
 	want(t, w.Create(ctx, admin, engine.Workspace{ID: "main"}), engine.Conflict, "already")
 	want(t, w.Create(ctx, admin, engine.Workspace{ID: "lab", Name: "\x00"}), engine.Invalid, "name")
-	want(t, w.SetMember(ctx, admin, store.Member{Workspace: "lab", Username: "ann", Role: "admin"}, ""), engine.NotFound, "no workspace lab")
+	want(t, people.SetMember(ctx, admin, engine.Member{Workspace: "lab", Username: "ann", Admin: true}), engine.NotFound, "no workspace lab")
 	if ok, err := w.Exists(ctx, "lab"); ok || err != nil {
 		t.Errorf("exists: %v, %v", ok, err)
 	}
 	if err := w.Create(ctx, admin, engine.Workspace{ID: "lab"}); err != nil {
 		t.Fatal(err)
 	}
-	want(t, w.SetMember(ctx, admin, store.Member{Workspace: "lab", Username: "ann", Role: "king"}, ""), engine.Invalid, "king")
-	want(t, w.SetMember(ctx, admin, store.Member{Workspace: "lab", Username: "a/b", Role: "admin"}, ""), engine.Invalid, "username")
-	if err := w.SetMember(ctx, admin, store.Member{Workspace: "lab", Username: "ann", Role: "developer"}, "ann@x"); err != nil {
+	want(t, people.SetMember(ctx, admin, engine.Member{Workspace: "lab", Username: "ann", Email: "a b"}), engine.Invalid, "email")
+	want(t, people.SetMember(ctx, admin, engine.Member{Workspace: "lab", Username: "a/b", Admin: true}), engine.Invalid, "username")
+	if err := people.SetMember(ctx, admin, engine.Member{Workspace: "lab", Username: "ann", Email: "ann@x"}); err != nil {
 		t.Fatal(err)
 	}
 	ann := engine.Principal{Username: "ann"}
@@ -337,7 +336,7 @@ func TestWorkspaces(t *testing.T) {
 	if list, err := w.List(ctx, admin); err != nil || len(list) != 3 {
 		t.Errorf("the administrator sees %+v, %v", list, err)
 	}
-	if err := w.RemoveMember(ctx, admin, "lab", "ann"); err != nil {
+	if err := people.RemoveMember(ctx, admin, "lab", "ann"); err != nil {
 		t.Fatal(err)
 	}
 	want(t, a.Can(ann, "read", "lab", ""), engine.Forbidden, "not a member")

@@ -20,7 +20,8 @@ const (
 // house is a picture of workspaces and members; it is replaced, never changed.
 type house struct {
 	workspaces map[string]bool
-	members    map[member]string // role
+	members    map[member]string         // role
+	groups     map[string][]engine.Group // by workspace, in order of their names
 }
 
 type member struct{ workspace, username string }
@@ -37,12 +38,19 @@ func (a *Auth) load(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	h := &house{workspaces: make(map[string]bool, len(list)), members: make(map[member]string, len(members))}
+	groups, err := a.cfg.DB.GroupAll(ctx)
+	if err != nil {
+		return err
+	}
+	h := &house{workspaces: make(map[string]bool, len(list)), members: make(map[member]string, len(members)), groups: map[string][]engine.Group{}}
 	for _, w := range list {
 		h.workspaces[w.ID] = true
 	}
 	for _, m := range members {
 		h.members[member{m.Workspace, m.Username}] = m.Role
+	}
+	for _, g := range groups {
+		h.groups[g.Workspace] = append(h.groups[g.Workspace], g)
 	}
 	a.house.Store(h)
 	return nil

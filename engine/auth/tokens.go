@@ -26,18 +26,23 @@ type Tokens struct{ a *Auth }
 // Tokens returns the API tokens.
 func (a *Auth) Tokens() *Tokens { return &Tokens{a} }
 
-// Create makes a token of p's own. It never gives more than p has, and a job's token cannot make others. The secret is
-// returned this once and is stored nowhere.
+// Create makes a token of p's own, or for an administrator of the instance one of a member. It never gives more than p has, and a job's
+// token cannot make others. The secret is returned this once and is stored nowhere.
 func (t *Tokens) Create(ctx context.Context, p engine.Principal, r engine.TokenRequest) (secret string, made engine.Token, err error) {
 	const op = "token.create"
 	if err := t.check(op, p, &r); err != nil {
 		return "", made, err
 	}
+	if r.For != "" {
+		if p, err = t.member(ctx, op, p, r); err != nil {
+			return "", made, err
+		}
+	}
 	for range 3 { // a prefix is taken once in 2^42
 		raw := make([]byte, 32)
 		rand.Read(raw)
 		secret = tokenMark + base64.RawURLEncoding.EncodeToString(raw)
-		made = engine.Token{Prefix: secret[:prefixLen], Label: r.Label, Username: p.Username, Email: p.Email, Admin: r.Admin && p.Admin,
+		made = engine.Token{Prefix: secret[:prefixLen], Label: r.Label, Username: p.Username, Email: p.Email, Admin: r.Admin && p.Admin && r.For == "",
 			Workspace: r.Workspace, ExpiresAt: r.ExpiresAt}
 		hash := sha256.Sum256([]byte(secret))
 		if made.CreatedAt, err = t.a.cfg.DB.TokenInsert(ctx, hash[:], made); err == nil {
@@ -78,6 +83,21 @@ func (t *Tokens) check(op string, p engine.Principal, r *engine.TokenRequest) er
 		return &engine.Error{Code: engine.Invalid, Op: op, Msg: "expiration is in the past"}
 	}
 	return nil
+}
+
+// member is whose token p makes for somebody else.
+func (t *Tokens) member(ctx context.Context, op string, p engine.Principal, r engine.TokenRequest) (engine.Principal, error) {
+	if err := t.a.Can(p, Admin, "", ""); err != nil {
+		return p, err
+	}
+	m, err := t.a.cfg.DB.MemberByEmail(ctx, r.For, r.Workspace)
+	if store.IsNotFound(err) {
+		return p, &engine.Error{Code: engine.NotFound, Op: op, Path: r.For, Msg: "nobody with this email is a member", Hint: "'millrace member list' shows who is"}
+	}
+	if err != nil {
+		return p, failed(op, err)
+	}
+	return engine.Principal{Username: m.Username, Email: m.Email}, nil
 }
 
 // List returns the tokens p may see, the oldest first: an administrator of the instance all, others their own. A token bound

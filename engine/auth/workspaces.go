@@ -9,7 +9,7 @@ import (
 	"github.com/millrace/millrace/engine/store"
 )
 
-// Workspaces lists and makes workspaces and their members.
+// Workspaces lists and makes workspaces.
 type Workspaces struct{ a *Auth }
 
 // Workspaces returns the workspaces.
@@ -62,42 +62,12 @@ func (w *Workspaces) Create(ctx context.Context, p engine.Principal, ws engine.W
 	if err != nil {
 		return failed(op, err)
 	}
-	return w.reload(ctx, op)
-}
-
-// SetMember gives a user a role (store.RoleAdmin, store.RoleDeveloper) in a workspace.
-func (w *Workspaces) SetMember(ctx context.Context, p engine.Principal, m store.Member, email string) error {
-	const op = "member.set"
-	if err := w.a.Can(p, Admin, m.Workspace, ""); err != nil {
-		return err
-	}
-	if m.Role != store.RoleAdmin && m.Role != store.RoleDeveloper {
-		return engine.Errorf(engine.Invalid, op, "role %q is not one of admin, developer", m.Role)
-	}
-	if err := engine.CheckPath(op, "u/"+m.Username+"/x"); err != nil || strings.Contains(m.Username, "/") {
-		return engine.Errorf(engine.Invalid, op, "%q is not a username", m.Username)
-	}
-	if err := w.a.cfg.DB.MemberPut(ctx, m, email); err != nil {
-		return failed(op, err)
-	}
-	return w.reload(ctx, op)
-}
-
-// RemoveMember takes a user out of a workspace.
-func (w *Workspaces) RemoveMember(ctx context.Context, p engine.Principal, ws, username string) error {
-	const op = "member.remove"
-	if err := w.a.Can(p, Admin, ws, ""); err != nil {
-		return err
-	}
-	if err := w.a.cfg.DB.MemberDelete(ctx, ws, username); err != nil {
-		return failed(op, err)
-	}
-	return w.reload(ctx, op)
+	return w.a.reload(ctx, op)
 }
 
 // reload makes a change count here before its NOTIFY comes around.
-func (w *Workspaces) reload(ctx context.Context, op string) error {
-	if err := w.a.load(ctx); err != nil {
+func (a *Auth) reload(ctx context.Context, op string) error {
+	if err := a.load(ctx); err != nil {
 		return failed(op, err)
 	}
 	return nil

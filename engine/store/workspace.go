@@ -71,10 +71,13 @@ func (db *DB) MemberPut(ctx context.Context, m Member, email string) error {
 	})
 }
 
-// MemberDelete removes a member; it does not mind when there is none.
+// MemberDelete removes a member and the tokens of theirs that are bound to the workspace; it does not mind when there is none.
 func (db *DB) MemberDelete(ctx context.Context, ws, username string) error {
 	return db.changeMembers(ctx, "remove member "+username, func(tx Tx) error {
-		_, err := tx.Exec(ctx, q("MemberDelete"), ws, username)
+		if _, err := tx.Exec(ctx, q("MemberDelete"), ws, username); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, q("TokenDeleteBound"), ws, username)
 		return err
 	})
 }

@@ -34,6 +34,7 @@ type Config struct {
 	Values      Values
 	Tokens      Tokens
 	Workspaces  Workspaces
+	People      People
 	Health      Health
 	Metrics     Metrics
 	Version     string          // of Millrace
@@ -53,6 +54,7 @@ type API struct {
 	values      Values
 	tokens      Tokens
 	workspaces  Workspaces
+	people      People
 	health      Health
 	metrics     Metrics
 	sessions    *session.Resolver
@@ -88,6 +90,8 @@ func New(cfg Config) (*API, error) {
 		return nil, errors.New("web/api: Tokens is missing")
 	case cfg.Workspaces == nil:
 		return nil, errors.New("web/api: Workspaces is missing")
+	case cfg.People == nil:
+		return nil, errors.New("web/api: People is missing")
 	case cfg.Health == nil:
 		return nil, errors.New("web/api: Health is missing")
 	case cfg.WaitTimeout < 0:
@@ -100,7 +104,7 @@ func New(cfg Config) (*API, error) {
 		cfg.Base = context.Background()
 	}
 	return &API{jobs: cfg.Jobs, flowRuns: cfg.FlowRuns, scripts: cfg.Scripts, flows: cfg.Flows, schedules: cfg.Schedules, batches: cfg.Batches, values: cfg.Values, tokens: cfg.Tokens,
-		workspaces: cfg.Workspaces, health: cfg.Health,
+		workspaces: cfg.Workspaces, people: cfg.People, health: cfg.Health,
 		metrics: cfg.Metrics, sessions: session.New(cfg.Auth), version: cfg.Version, waitTimeout: cfg.WaitTimeout,
 		base: cfg.Base, log: cfg.Log, draining: make(chan struct{})}, nil
 }
@@ -112,6 +116,8 @@ func (h *API) Routes() []Route {
 		h.healthRoutes(),    // version, health, ready, metrics
 		h.userRoutes(),      // whoami, tokens
 		h.workspaceRoutes(), // exists, list, create
+		h.memberRoutes(),    // list, get, add, update, delete
+		h.groupRoutes(),     // list, get, create, update, delete, add and remove somebody
 		h.scriptRoutes(),    // create, get, list, history, archive, delete
 		h.flowRoutes(),      // create, update, get, list, history, archive, delete
 		h.runRoutes(),       // run, run and wait, preview

@@ -114,6 +114,20 @@ type Tokens interface {
 	Delete(ctx context.Context, p engine.Principal, prefix string) error
 }
 
+// People lists and changes the members of workspaces and their groups.
+type People interface {
+	Members(ctx context.Context, p engine.Principal, ws string) ([]engine.Member, error)
+	SetMember(ctx context.Context, p engine.Principal, m engine.Member) error
+	RemoveMember(ctx context.Context, p engine.Principal, ws, username string) error
+	Groups(ctx context.Context, p engine.Principal, ws string) ([]engine.Group, error)
+	Group(ctx context.Context, p engine.Principal, ws, name string) (*engine.Group, error)
+	CreateGroup(ctx context.Context, p engine.Principal, g engine.Group) error
+	UpdateGroup(ctx context.Context, p engine.Principal, ws, name, summary string) error
+	DeleteGroup(ctx context.Context, p engine.Principal, ws, name string) error
+	AddToGroup(ctx context.Context, p engine.Principal, ws, name, username string) error
+	RemoveFromGroup(ctx context.Context, p engine.Principal, ws, name, username string) error
+}
+
 // Workspaces lists and makes workspaces.
 type Workspaces interface {
 	Exists(ctx context.Context, id string) (bool, error)

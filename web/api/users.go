@@ -18,6 +18,8 @@ func (h *API) userRoutes() []Route {
 			Summary: "Who asks, in a workspace", Answer: JSONOf(wire.Member{}), Handle: h.whoamiHere},
 		{Method: "POST", Path: "/api/users/tokens/create", Name: "createToken", Group: "users", Access: User, Status: statusNew,
 			Summary: "Makes a token; the answer is the only time it is shown", Body: JSONOf(wire.NewToken{}), Answer: TextOf("the token"), Handle: h.createToken},
+		{Method: "POST", Path: "/api/users/tokens/impersonate", Name: "createTokenImpersonate", Group: "users", Access: Admin, Status: statusNew,
+			Summary: "Makes a token of a member's, without an administrator's rights of the instance", Body: JSONOf(wire.MemberToken{}), Answer: TextOf("the token"), Handle: h.createMemberToken},
 		{Method: "GET", Path: "/api/users/tokens/list", Name: "listTokens", Group: "users", Access: User, Params: join([]Param{ephemeral}, pageParams),
 			Summary: "Tokens of the one who asks", Answer: JSONOf([]engine.Token{}), Handle: h.listTokens},
 		{Method: "DELETE", Path: "/api/users/tokens/delete/{prefix}", Name: "deleteToken", Group: "users", Access: User,
@@ -42,8 +44,18 @@ func (h *API) whoamiHere(a *Ask) error {
 	if !exists {
 		return notFound("workspace %s", a.Workspace)
 	}
-	return JSON(a.RequestCtx, wire.Member{WorkspaceID: a.Workspace, Email: a.Who.Email, Username: a.Who.Username, Name: a.Who.Username,
-		IsAdmin: a.Who.Admin, IsSuperAdmin: a.Who.Admin, Groups: []string{"all"}, Folders: []string{}, FoldersOwners: []string{}})
+	m := viewMember(engine.Member{Workspace: a.Workspace, Email: a.Who.Email, Username: a.Who.Username, Admin: a.Who.Admin, Groups: []string{engine.Everybody}})
+	members, err := h.people.Members(a.Base, a.Who, a.Workspace)
+	if err != nil && engine.CodeOf(err) != engine.Forbidden { // a stranger may know who they are
+		return err
+	}
+	for _, in := range members {
+		if in.Username == a.Who.Username {
+			m.IsAdmin, m.Groups = m.IsAdmin || in.Admin, in.Groups
+		}
+	}
+	m.IsSuperAdmin = a.Who.Admin
+	return JSON(a.RequestCtx, m)
 }
 
 func (h *API) createToken(a *Ask) error {
@@ -53,10 +65,24 @@ func (h *API) createToken(a *Ask) error {
 			return err
 		}
 	}
-	if n.Expiration != nil && n.Expiration.Before(time.Now()) {
+	return h.makeToken(a, engine.TokenRequest{Label: n.Label, Workspace: n.WorkspaceID, ExpiresAt: n.Expiration, Admin: n.Admin == nil || *n.Admin})
+}
+
+func (h *API) createMemberToken(a *Ask) error {
+	var n wire.MemberToken
+	if err := a.body(&n); err != nil {
+		return err
+	}
+	if n.Email == "" {
+		return invalid("impersonate_email is missing")
+	}
+	return h.makeToken(a, engine.TokenRequest{Label: n.Label, Workspace: n.WorkspaceID, ExpiresAt: n.Expiration, For: n.Email})
+}
+
+func (h *API) makeToken(a *Ask, r engine.TokenRequest) error {
+	if r.ExpiresAt != nil && r.ExpiresAt.Before(time.Now()) {
 		return invalid("expiration is in the past")
 	}
-	r := engine.TokenRequest{Label: n.Label, Workspace: n.WorkspaceID, ExpiresAt: n.Expiration, Admin: n.Admin == nil || *n.Admin}
 	secret, _, err := h.tokens.Create(a.Base, a.Who, r)
 	if err != nil {
 		return err

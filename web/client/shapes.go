@@ -19,7 +19,12 @@ type (
 	Version      = wire.Version
 	Me           = wire.Me
 	Member       = wire.Member
+	NewMember    = wire.NewMember
+	Group        = wire.Group
+	NewGroup     = wire.NewGroup
+	GroupMember  = wire.GroupMember
 	NewToken     = wire.NewToken
+	MemberToken  = wire.MemberToken
 	NewWorkspace = wire.NewWorkspace
 	Worker       = wire.Worker
 	GPU          = wire.GPU

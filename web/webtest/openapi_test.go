@@ -106,7 +106,7 @@ func TestAnswersMatchTheDocument(t *testing.T) {
 	doc, raw := readDocument(t, d)
 	id := start(t, e, d).String()
 	batch := receive(t, d, "run/batch/p/f/demo/hello", "{}\n").String()
-	fill := strings.NewReplacer("{workspace}", "main", "{id}", id, "{resume_id}", "7", "{signature}", Signature, "{key}", "k", "{batch}", batch, "{path}", "f/demo/hello", "{hash}", "0000000000001000", "{version}", "1", "{millis}", "1", "{page}", "api", "{name}", "c_demo")
+	fill := strings.NewReplacer("{workspace}", "main", "{id}", id, "{resume_id}", "7", "{signature}", Signature, "{key}", "k", "{batch}", batch, "{path}", "f/demo/hello", "{hash}", "0000000000001000", "{version}", "1", "{millis}", "1", "{page}", "api", "{name}", "c_demo", "{username}", "ann")
 	compiler := jsonschema.NewCompiler()
 	compiler.DefaultDraft(jsonschema.Draft2020)
 	if err := compiler.AddResource("http://doc/", raw); err != nil {

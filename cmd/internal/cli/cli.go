@@ -69,6 +69,7 @@ func commands() []command {
 		schedulePause, scheduleResume, scheduleTicks, schedulePreview, scheduleRun, scheduleBackfill,
 		calendarPut, calendarList, calendarGet, calendarDelete, workersCommand, workerList,
 		variableSet, variableGet, variableList, variableDelete, resourceSet, resourceGet, resourceList, resourceDelete,
+		memberList, memberAdd, memberRemove, groupList, groupCreate, groupAdd, groupRemove, groupDelete,
 		tokenCreate, tokenList, tokenDelete, versionCommand}
 }
 

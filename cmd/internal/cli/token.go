@@ -10,14 +10,15 @@ import (
 )
 
 var tokenCreate = command{
-	name: "token create", usage: "[--label TEXT]", short: "make a token for access over TCP",
-	long: "\nThe token is printed once and only a hash of it is kept. It has the rights of the one who makes it.",
+	name: "token create", usage: "[--label TEXT] [--for EMAIL]", short: "make a token for access over TCP",
+	long: "\nThe token is printed once and only a hash of it is kept. It has the rights of the one who makes it,\nor with --for, which administrators have, those of a member of the workspace.",
 	new: func(c *call) func(context.Context) error {
-		var label string
+		var label, owner string
 		var expires time.Duration
 		var bound, plain bool
 		c.connects()
 		c.flags.StringVar(&label, "label", "", "`text` to know it by")
+		c.flags.StringVar(&owner, "for", "", "`email` of the member whose token it is")
 		c.flags.DurationVar(&expires, "expires", 0, "it ends after this `time`, as 720h; 0: never")
 		c.flags.BoolVar(&bound, "bound", false, "good for the one --workspace only")
 		c.flags.BoolVar(&plain, "no-admin", false, "without the rights of an administrator")
@@ -37,7 +38,16 @@ var tokenCreate = command{
 				admin := false
 				n.Admin = &admin
 			}
-			token, err := cl.CreateToken(ctx, n)
+			var token string
+			var err error
+			if owner != "" {
+				if plain {
+					return wrongUsage("--no-admin says nothing with --for: a member's token never has the rights of an administrator of the instance")
+				}
+				token, err = cl.CreateMemberToken(ctx, client.MemberToken{Label: n.Label, Expiration: n.Expiration, WorkspaceID: n.WorkspaceID, Email: owner})
+			} else {
+				token, err = cl.CreateToken(ctx, n)
+			}
 			if err != nil || c.json {
 				return c.jsonOr(err, map[string]string{"token": token, "label": label})
 			}

@@ -57,9 +57,11 @@ type Jobs interface {
 	Run(ctx context.Context, p engine.Principal, r engine.RunRequest) (uuid.UUID, error)
 }
 
-// Gate decides who may do what.
+// Gate decides who may do what, and knows who is in which group.
 type Gate interface {
 	Can(p engine.Principal, verb, ws, path string) error
+	// GroupsOf names the groups of a workspace that somebody is in.
+	GroupsOf(username, ws string) []string
 }
 
 // Config wires a Control. All must be given.

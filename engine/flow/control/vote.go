@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"math/rand/v2"
 	"slices"
+	"strings"
 
 	"github.com/google/uuid"
 
@@ -262,8 +263,10 @@ func (c *Control) allowedBy(ctx context.Context, who engine.Principal, g *gate, 
 		if !waiting {
 			return engine.Errorf(engine.Conflict, op, "the step asks members of some groups; answer when the flow waits for them")
 		}
-		if names := groups(g.run.state.Groups); !slices.Contains(names, everybody) {
-			return &engine.Error{Code: engine.Forbidden, Op: op, Msg: "only members of the groups that the step names, and administrators of the workspace, can approve it"}
+		names := groups(g.run.state.Groups)
+		if !slices.ContainsFunc(c.cfg.Gate.GroupsOf(who.Username, ws), func(n string) bool { return slices.Contains(names, n) }) {
+			return &engine.Error{Code: engine.Forbidden, Op: op, Msg: who.Username + " is in none of the groups that can approve this step: " + strings.Join(names, ", "),
+				Hint: "a member of one of them can, or an administrator of the workspace"}
 		}
 	}
 	if g.module == nil {
@@ -278,9 +281,6 @@ func (c *Control) allowedBy(ctx context.Context, who engine.Principal, g *gate, 
 	}
 	return nil
 }
-
-// everybody is the group of all members of a workspace.
-const everybody = "all"
 
 // groups reads the list that user_groups_required gave.
 func groups(raw json.RawMessage) []string {

@@ -31,8 +31,15 @@ func (b *box) steer() *control.Control {
 	return control.New(control.Config{Store: b.db, Runner: b.runner, Workflows: b.queue, Catalog: b, Jobs: pusher{b}, Gate: members{}, Base: "https://mill.example.org/"})
 }
 
-// members is a gate that knows ann and bob, and root as administrator.
+// members is a gate that knows ann and bob, and root as administrator; bob is in the group ops.
 type members struct{}
+
+func (members) GroupsOf(username, _ string) []string {
+	if username == "bob" {
+		return []string{"all", "ops"}
+	}
+	return []string{"all"}
+}
 
 func (members) Can(p engine.Principal, verb, ws, _ string) error {
 	if ws == "main" && (p.Username == "root" || verb != "admin" && (p.Username == "ann" || p.Username == "bob")) {
@@ -265,6 +272,7 @@ func TestWhoMayApprove(t *testing.T) {
 		"a job":      {`"user_auth_required":true`, map[string]engine.Principal{"forbidden": job}, bob},
 		"another":    {`"self_approval_disabled":true`, map[string]engine.Principal{"unauthorized": {}, "forbidden": ann}, bob},
 		"a group":    {`"user_groups_required":{"type":"static","value":["wheel"]}`, map[string]engine.Principal{"unauthorized": {}, "forbidden": bob}, root},
+		"one of two": {`"user_groups_required":{"type":"static","value":["wheel","ops"]}`, map[string]engine.Principal{"unauthorized": {}, "forbidden": ann}, bob},
 		"all":        {`"user_groups_required":{"type":"javascript","expr":"[flow_input.g]"}`, map[string]engine.Principal{"unauthorized": {}}, bob},
 	} {
 		t.Run(name, func(t *testing.T) {

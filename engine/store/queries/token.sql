@@ -16,6 +16,10 @@ from token where $1 = '' or username = $1 order by created_at, prefix;
 with gone as (delete from token where prefix = $1 and ($2 = '' or username = $2) returning prefix)
 select count(pg_notify('auth', 'token')) from gone;
 
+-- name: TokenDeleteBound
+with gone as (delete from token where workspace = $1 and username = $2 returning prefix)
+select count(pg_notify('auth', 'token')) from gone;
+
 -- name: TokenTouch
 update token set last_used = now() where hash = $1 and (last_used is null or last_used < now() - interval '1 minute');
 
