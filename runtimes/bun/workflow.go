@@ -10,7 +10,7 @@ import (
 // whether or not the package is installed; a script that imports nothing else of it does not need it.
 const workflowPackage = "windmill-client"
 
-const workflowNames = " workflow task taskScript taskFlow step sleep waitForApproval getApprovalUrls parallel TaskOptions TaskRetry TaskError "
+const workflowNames = " workflow task taskScript taskFlow step sleep waitForApproval getApprovalUrls getResumeUrls parallel TaskOptions TaskRetry TaskError "
 
 // onlyWorkflows says whether the import whose specifier is at names nothing but functions of workflows.
 func onlyWorkflows(toks []token, at token) bool {

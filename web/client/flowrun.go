@@ -23,9 +23,14 @@ func (c *Client) RestartFlow(ctx context.Context, id uuid.UUID, r wire.Restart) 
 	return c.newID(ctx, call{method: http.MethodPost, path: c.here("/jobs/restart/f/" + id.String()), body: b})
 }
 
-// ResumeFlow approves what a flow waits for; the next step sees payload, a JSON value or nothing.
+// ResumeFlow approves what a flow or workflow waits for; it sees payload, a JSON value or nothing.
 func (c *Client) ResumeFlow(ctx context.Context, id uuid.UUID, payload json.RawMessage) error {
-	_, err := c.text(ctx, call{method: http.MethodPost, path: c.here("/jobs/flow/resume/" + id.String()), body: payload})
+	return c.AnswerFlow(ctx, id, payload, true)
+}
+
+// AnswerFlow approves or denies it.
+func (c *Client) AnswerFlow(ctx context.Context, id uuid.UUID, payload json.RawMessage, approved bool) error {
+	_, err := c.post(ctx, c.here("/jobs_u/flow/resume_suspended/"+id.String()), nil, wire.ResumeBody{Payload: payload, Approved: &approved})
 	return err
 }
 

@@ -52,6 +52,7 @@ type (
 	FlowListed   = wire.Flow
 	FlowVersion  = wire.FlowVersion
 	FlowRestart  = wire.Restart
+	ResumeBody   = wire.ResumeBody
 	FlowStatus   = engine.FlowStatus
 	FlowModule   = engine.FlowStatusModule
 

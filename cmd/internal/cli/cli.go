@@ -62,7 +62,7 @@ type command struct {
 func commands() []command {
 	return []command{doctorCommand, runCommand,
 		scriptPush, scriptList, scriptGet, scriptHistory, scriptArchive,
-		flowRun, flowPreview, flowRestart, flowResume, flowCancel, flowPush, flowValidate, flowList, flowShow, flowHistory, flowArchive,
+		flowRun, flowPreview, flowRestart, flowApprove, flowDeny, flowCancel, flowPush, flowValidate, flowList, flowShow, flowHistory, flowArchive,
 		jobList, jobGet, jobLogs, jobCancel, jobWhy, jobRerun,
 		batchRun, batchList, batchGet, batchWait, batchCancel, batchResults, batchRerun,
 		scheduleList, scheduleGet, scheduleCreate, scheduleUpdate, schedulePush, scheduleDelete, scheduleEnable, scheduleDisable,

@@ -292,8 +292,8 @@ func TestJSONContract(t *testing.T) {
 		"batch run f/a/b a.csv", "batch run noop - --wait", "batch list", "batch get " + job, "batch get x", "batch results " + job, "batch wait " + job,
 		"batch cancel " + job, "batch rerun " + job, "job rerun", "job rerun --dry-run",
 		"flow push f.yaml f/a/f", "flow push f.yaml f/a/f", "flow push f.yaml", "flow validate f.yaml", "flow validate f.yaml --offline", "flow validate bad.yaml", "flow list",
-		"flow run f/a/f", "flow run f/a/f --async", "flow run f/no/no", "flow run f.yaml", "flow preview . --step a", "flow preview f/no", "flow resume " + job,
-		"flow resume x", "flow restart " + job + " --step a", "flow restart " + job, "flow cancel " + job, "flow cancel x",
+		"flow run f/a/f", "flow run f/a/f --async", "flow run f/no/no", "flow run f.yaml", "flow preview . --step a", "flow preview f/no", "flow approve " + job,
+		"flow approve x", "flow restart " + job + " --step a", "flow restart " + job, "flow cancel " + job, "flow cancel x",
 		"flow show f/a/f", "flow show f/no/no", "flow history f/a/f", "run f/a/f", "flow archive f/a/f",
 		"script archive f/a/b", "script list --limit 0", "script list --nosuchflag", "doctor --data . --database-url postgres://x",
 	} {

@@ -120,34 +120,47 @@ func (c *call) showFlow(ctx context.Context, cl *client.Client, id uuid.UUID, as
 	return c.over(ctx, cl, id, job, err)
 }
 
-var flowResume = command{
-	name: "flow resume", usage: "JOB [-d JSON]", short: "approve what a flow waits for",
-	long: "\nThe next step sees what -d gives as resume: any JSON value.\n\n  millrace flow resume JOB -d '{\"target\": \"eu\"}'",
-	new: func(c *call) func(context.Context) error {
-		var data string
-		c.connects()
-		c.flags.StringVar(&data, "d", "", "a JSON `value` for the next step; @FILE reads a file, - standard input")
-		return c.asking(func(ctx context.Context, cl *client.Client) error {
-			id, err := jobID(c.args[0])
-			if err != nil {
+var flowApprove = command{
+	name: "flow approve", usage: "JOB [-d JSON]", short: "approve what a flow or workflow waits for",
+	long: "\nThe next step of a flow sees what -d gives as resume: any JSON value. A workflow as code gets it as value.\n\n  millrace flow approve JOB -d '{\"target\": \"eu\"}'",
+	new:  func(c *call) func(context.Context) error { return c.answers(true) },
+}
+
+var flowDeny = command{
+	name: "flow deny", usage: "JOB [-d JSON]", short: "refuse what a flow or workflow waits for",
+	long: "\nA flow fails, unless its step goes on after that; -d may say why.\n\n  millrace flow deny JOB -d '\"too early\"'",
+	new:  func(c *call) func(context.Context) error { return c.answers(false) },
+}
+
+// answers makes a command that answers what a job waits for.
+func (c *call) answers(approved bool) func(context.Context) error {
+	var data string
+	c.connects()
+	c.flags.StringVar(&data, "d", "", "a JSON `value` that goes with the answer; @FILE reads a file, - standard input")
+	return c.asking(func(ctx context.Context, cl *client.Client) error {
+		id, err := jobID(c.args[0])
+		if err != nil {
+			return err
+		}
+		var payload json.RawMessage
+		if data != "" {
+			if payload, err = c.input(data); err != nil {
 				return err
 			}
-			var payload json.RawMessage
-			if data != "" {
-				if payload, err = c.input(data); err != nil {
-					return err
-				}
-				if !json.Valid(payload) {
-					return wrongUsage("-d %.60s is not JSON; a text has double quotes around it: -d '\"yes\"'", data)
-				}
+			if !json.Valid(payload) {
+				return wrongUsage("-d %.60s is not JSON; a text has double quotes around it: -d '\"yes\"'", data)
 			}
-			if err := cl.ResumeFlow(ctx, id, payload); err != nil || c.json {
-				return c.jsonOr(err, map[string]string{"resumed": id.String()})
-			}
-			fmt.Fprintf(c.stdout, "%s was told: approved\n", id)
-			return nil
-		}, "JOB")
-	},
+		}
+		said := "approved"
+		if !approved {
+			said = "denied"
+		}
+		if err := cl.AnswerFlow(ctx, id, payload, approved); err != nil || c.json {
+			return c.jsonOr(err, map[string]string{said: id.String()})
+		}
+		fmt.Fprintf(c.stdout, "%s was told: %s\n", id, said)
+		return nil
+	}, "JOB")
 }
 
 var flowCancel = command{

@@ -17,7 +17,7 @@ func (d *Daemon) flowRunRoutes(mux *http.ServeMux) {
 	const w = "/api/w/main/jobs/"
 	mux.HandleFunc("POST "+w+"run/preview_flow", d.previewFlow)
 	mux.HandleFunc("POST "+w+"restart/f/{id}", d.restartFlow)
-	mux.HandleFunc("POST "+w+"flow/resume/{id}", d.resumeFlow)
+	mux.HandleFunc("POST /api/w/main/jobs_u/flow/resume_suspended/{id}", d.resumeFlow)
 }
 
 // previewFlow runs a flow that is not deployed: what runs is named after the part of it that was asked for.
@@ -85,14 +85,22 @@ func (d *Daemon) resumeFlow(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "Conflict: the flow does not wait for approval", http.StatusConflict)
 		return
 	}
-	if len(body) == 0 {
-		body = []byte("null")
+	var said client.ResumeBody
+	if err := json.Unmarshal(body, &said); err != nil || said.Approved == nil {
+		http.Error(w, "Bad request: the body is not an answer", http.StatusBadRequest)
+		return
 	}
-	yes, result, end := true, json.RawMessage(body), Noon.Add(time.Second)
-	j.Success, j.Result, j.CompletedAt, j.Status, j.Type = &yes, &result, &end, "success", "CompletedJob"
+	if len(said.Payload) == 0 {
+		said.Payload = json.RawMessage("null")
+	}
+	result, end := said.Payload, Noon.Add(time.Second)
+	j.Success, j.Result, j.CompletedAt, j.Status, j.Type = said.Approved, &result, &end, "success", "CompletedJob"
+	if !*said.Approved {
+		j.Status = "failure"
+	}
 	d.end(j.ID)
 	w.WriteHeader(http.StatusCreated)
-	fmt.Fprint(w, "The flow was told: approved.")
+	fmt.Fprint(w, "The flow was told.")
 }
 
 // asFlow gives a flow that ended as o says its steps: a, a loop b of three iterations of which one fails, and c.
@@ -130,4 +138,10 @@ func halfway(j *client.Job) *client.FlowStatus {
 	s.Modules[1] = client.FlowModule{ID: "b", Type: engine.ModuleInProgress, Iterator: s.Modules[1].Iterator, FlowJobs: s.Modules[1].FlowJobs[:1], JobsSuccess: []*bool{nil}}
 	s.Modules[2] = client.FlowModule{ID: "c", Type: engine.ModuleWaitsForPrior}
 	return &s
+}
+
+// AddStep makes the job that the steps of flows here have run as; a Run may call it.
+func (d *Daemon) AddStep(id uuid.UUID, step, language, logs string) {
+	started, end, yes := Noon.Add(1200*time.Microsecond), Noon.Add(4700*time.Microsecond), true
+	d.jobs[id] = &client.Job{ID: id, JobKind: "script", FlowStepID: step, Language: language, Logs: logs, CreatedAt: Noon, StartedAt: &started, CompletedAt: &end, Success: &yes}
 }

@@ -15,12 +15,12 @@ import (
 	"github.com/millrace/millrace/web/wire"
 )
 
-const asksPeople = `from wmill import workflow, step, wait_for_approval, get_approval_urls, TaskError
+const asksPeople = `from wmill import workflow, step, wait_for_approval, get_approval_urls, get_resume_urls, TaskError
 import json
 
 @workflow
-async def main(timeout: float = 600, own: bool = True):
-    urls = await step("urls", lambda: get_approval_urls("boss"))
+async def main(timeout: float = 600, own: bool = True, key: bool = True):
+    urls = await step("urls", lambda: get_approval_urls("boss") if key else get_resume_urls())
     await step("say", lambda: print("links", json.dumps(urls), flush=True))
     try:
         return await wait_for_approval(key="boss", timeout=timeout, self_approval=own, description="Ship it?", form={"properties": {"n": {"type": "integer"}}})
@@ -103,6 +103,25 @@ func TestWorkflowApprovals(t *testing.T) {
 	d.suspended(t, other)
 	visit("POST", others.Cancel, `"no"`, http.StatusCreated, "refused")
 	if j := d.wait(t.Context(), other); result(j) != `{"value":"no","approver":"anonymous","approved":false}` {
+		t.Errorf("%s %s", j.Status, result(j))
+	}
+	whichever := ask("python3", asksPeople, `{"key": false}`) // links that are for no approval in particular
+	links = d.links(t, whichever)
+	d.suspended(t, whichever)
+	visit("GET", links.ApprovalPage, "", http.StatusOK, "Ship it?")
+	visit("POST", links.Resume, `3`, http.StatusCreated, "approved")
+	visit("POST", links.Resume, `4`, http.StatusCreated, "approved") // the first counts
+	visit("POST", links.Cancel, ``, http.StatusConflict, "already")
+	if j := d.wait(t.Context(), whichever); result(j) != `{"value":3,"approver":"anonymous","approved":true}` {
+		t.Errorf("%s %s", j.Status, result(j))
+	}
+	denied := ask("python3", asksPeople, `{}`)
+	d.links(t, denied)
+	d.suspended(t, denied)
+	if err := d.AnswerFlow(t.Context(), denied, json.RawMessage(`"late"`), false); err != nil {
+		t.Error(err)
+	}
+	if j := d.wait(t.Context(), denied); !strings.Contains(result(j), `"value":"late"`) || !strings.Contains(result(j), `"approved":false`) {
 		t.Errorf("%s %s", j.Status, result(j))
 	}
 	late := ask("python3", asksPeople, `{"timeout": 0.5}`)

@@ -91,10 +91,10 @@ func (c *Control) link(ctx context.Context, p engine.Principal, l engine.Approva
 		return id, "", err
 	case l.Step != "" && isFlow(&v.Job):
 		return id, "", engine.Errorf(engine.Invalid, "flow.approve", "job %s is a flow and no workflow as code", l.Job)
-	case !ok && l.Step == "":
+	case !ok && v.Kind != engine.KindScript && v.Kind != engine.KindPreview: // any script may be a workflow as code
 		return id, "", engine.Errorf(engine.Invalid, "flow.approve", "job %s belongs to no flow, so nothing waits for an approval", l.Job)
 	}
-	if id = l.Job; l.FlowLevel {
+	if id = l.Job; ok && l.FlowLevel {
 		id = root
 	}
 	key, err := c.key(ctx, l.Workspace)

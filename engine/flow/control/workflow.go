@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/json"
+	"slices"
 	"time"
 
 	"github.com/millrace/millrace/engine"
@@ -42,24 +43,48 @@ func resumeOf(key string) int64 {
 	return int64(binary.BigEndian.Uint32(h[:]))
 }
 
-// asked finds what of a workflow a is for: the approval that a link names or, for a number that is no link's, the one that it waits for;
-// nil: it is for none.
+// asked finds what of a workflow a is for; nil: it is for nothing of one.
 func (c *Control) asked(ctx context.Context, a engine.Answer) (*asking, error) {
 	list, err := c.cfg.Store.Approvals(ctx, a.Job)
-	for _, x := range list {
-		if link := a.ResumeID < 1<<32; link && resumeOf(x.Key) != a.ResumeID || !link && (x.OK != nil || time.Now().After(x.Due)) {
-			continue
-		}
-		q := &asking{what: x}
-		if q.job, err = c.job(ctx, a.Workspace, a.Job); err != nil {
-			return nil, err
-		}
-		if len(x.Options) > 0 {
-			err = json.Unmarshal(x.Options, &q.how)
-		}
-		return q, err
+	if err != nil || len(list) == 0 {
+		return nil, err
 	}
-	return nil, err
+	x, err := c.meant(ctx, list, a)
+	if x == nil || err != nil {
+		return nil, err
+	}
+	q := &asking{what: *x}
+	if q.job, err = c.job(ctx, a.Workspace, a.Job); err != nil {
+		return nil, err
+	}
+	if len(x.Options) > 0 {
+		err = json.Unmarshal(x.Options, &q.how)
+	}
+	return q, err
+}
+
+// meant is the approval that a's link is of or has answered, or else the one that the workflow waits for.
+func (c *Control) meant(ctx context.Context, list []store.Approval, a engine.Answer) (*store.Approval, error) {
+	for i := range list {
+		if resumeOf(list[i].Key) == a.ResumeID {
+			return &list[i], nil
+		}
+	}
+	votes, err := c.cfg.Store.VotesOf(ctx, a.Job, "")
+	if err != nil {
+		return nil, err
+	}
+	for _, v := range votes {
+		if i := slices.IndexFunc(list, func(x store.Approval) bool { return v.Module != nil && x.Key == *v.Module }); v.ResumeID == a.ResumeID && i >= 0 {
+			return &list[i], nil
+		}
+	}
+	for i := range list {
+		if list[i].OK == nil && time.Now().Before(list[i].Due) {
+			return &list[i], nil
+		}
+	}
+	return nil, nil
 }
 
 // tell keeps an answer for a workflow, and wakes it.

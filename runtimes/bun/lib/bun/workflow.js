@@ -246,10 +246,15 @@ async function waitForApproval({ timeout = 1800, form, selfApproval = true, key,
 }
 
 // getApprovalUrls returns the links that answer waitForApproval({ key: stepKey }).
-async function getApprovalUrls(stepKey = "approval", approver) {
+const getApprovalUrls = (stepKey = "approval", approver) => links("wac_approval_urls", encodeURIComponent(stepKey), approver);
+
+// getResumeUrls returns the links that answer whatever the workflow waits for when somebody follows them.
+const getResumeUrls = (approver) => links("resume_urls", crypto.getRandomValues(new Uint32Array(1))[0], approver);
+
+async function links(kind, which, approver) {
   const env = process.env;
   const query = approver === undefined ? "" : `?approver=${encodeURIComponent(approver)}`;
-  const path = `/api/w/${env.WM_WORKSPACE}/jobs/wac_approval_urls/${env.WM_JOB_ID}/${encodeURIComponent(stepKey)}${query}`;
+  const path = `/api/w/${env.WM_WORKSPACE}/jobs/${kind}/${env.WM_JOB_ID}/${which}${query}`;
   const answer = await fetch((env.BASE_INTERNAL_URL || env.WM_BASE_URL) + path, { headers: { Authorization: `Bearer ${env.WM_TOKEN}` } });
   if (!answer.ok) throw new Error(`the links of an approval: ${answer.status} ${await answer.text()}`);
   return answer.json();
@@ -322,7 +327,7 @@ function deployed(flow, path, options) {
 const taskScript = (path, options) => deployed(false, path, options);
 const taskFlow = (path, options) => deployed(true, path, options);
 
-const names = { workflow, task, taskScript, taskFlow, step, sleep, waitForApproval, getApprovalUrls, parallel, TaskError };
+const names = { workflow, task, taskScript, taskFlow, step, sleep, waitForApproval, getApprovalUrls, getResumeUrls, parallel, TaskError };
 
 // --- how a job runs them -----------------------------------------------------------------------------------------------
 

@@ -23,7 +23,8 @@ import millrace_job as job
 import millrace_values as values
 
 NAMES = (
-    "workflow", "task", "task_script", "task_flow", "step", "sleep", "wait_for_approval", "get_approval_urls", "parallel", "TaskError",
+    "workflow", "task", "task_script", "task_flow", "step", "sleep", "wait_for_approval", "get_approval_urls", "get_resume_urls",
+    "parallel", "TaskError",
 )  # fmt: skip
 _GRACE = 1.0  # seconds that a workflow may take until it has asked for all it asked for before
 _run = contextvars.ContextVar("run", default=None)  # the workflow that is at work
@@ -299,12 +300,25 @@ async def wait_for_approval(timeout=1800, form=None, self_approval=True, key=Non
 
 def get_approval_urls(step_key="approval", approver=None):
     """The links that answer wait_for_approval(key=step_key): {"approvalPage", "resume", "cancel"}."""
-    from urllib.parse import quote, urlencode
+    from urllib.parse import quote
+
+    return _links("wac_approval_urls", quote(step_key, safe=""), approver)
+
+
+def get_resume_urls(approver=None):
+    """The links that answer whatever the workflow waits for when somebody follows them."""
+    from random import SystemRandom
+
+    return _links("resume_urls", str(SystemRandom().randrange(1 << 32)), approver)
+
+
+def _links(kind, which, approver):
+    from urllib.parse import urlencode
     from urllib.request import Request, urlopen
 
     env = os.environ
     base = env.get("BASE_INTERNAL_URL") or env["WM_BASE_URL"]
-    url = "%s/api/w/%s/jobs/wac_approval_urls/%s/%s" % (base, env["WM_WORKSPACE"], env["WM_JOB_ID"], quote(step_key, safe=""))
+    url = "%s/api/w/%s/jobs/%s/%s/%s" % (base, env["WM_WORKSPACE"], kind, env["WM_JOB_ID"], which)
     if approver is not None:
         url += "?" + urlencode({"approver": approver})
     with urlopen(Request(url, headers={"Authorization": "Bearer " + env["WM_TOKEN"]})) as answer:
