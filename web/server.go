@@ -25,10 +25,11 @@ import (
 
 // Config says where to listen and whom to ask. At least one of Listen and Socket, and all interfaces, must be given.
 type Config struct {
-	Listen  string       // TCP address, "127.0.0.1:8000"; port 0 picks one; "" is no TCP
-	Bound   net.Listener // when that address is bound already; the server closes it
-	Socket  string       // path of the Unix socket; "" is none
-	Version string       // of Millrace
+	Listen  string            // TCP address, "127.0.0.1:8000"; port 0 picks one; "" is no TCP
+	Bound   net.Listener      // when that address is bound already; the server closes it
+	Socket  string            // path of the Unix socket; "" is none
+	Version string            // of Millrace
+	Endings map[string]string // of source files, by language
 
 	Auth       api.Authenticator
 	Jobs       api.Jobs
@@ -89,7 +90,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	base, giveUp := context.WithCancel(context.Background())
 	a, err := api.New(api.Config{Auth: cfg.Auth, Jobs: cfg.Jobs, FlowRuns: cfg.FlowRuns, Scripts: cfg.Scripts, Flows: cfg.Flows, Schedules: cfg.Schedules, Batches: cfg.Batches, Values: cfg.Values, Tokens: cfg.Tokens,
-		Workspaces: cfg.Workspaces, People: cfg.People, Health: cfg.Health, Metrics: cfg.Metrics, Version: cfg.Version,
+		Workspaces: cfg.Workspaces, People: cfg.People, Health: cfg.Health, Metrics: cfg.Metrics, Version: cfg.Version, Endings: cfg.Endings,
 		WaitTimeout: cfg.WaitTimeout, Base: base, Log: cfg.Log})
 	if err != nil {
 		giveUp()

@@ -17,3 +17,12 @@ func families() *runtimes.Registry {
 	r.Register(bash.New())
 	return r
 }
+
+// endings are those of source files, by language.
+func (d *daemon) endings() map[string]string {
+	m := map[string]string{}
+	for _, e := range d.registry.All() {
+		m[e.Info().Name] = e.Info().Extensions[0]
+	}
+	return m
+}

@@ -247,7 +247,7 @@ func (d *daemon) startEngine(ctx context.Context) error {
 	d.server, err = web.New(web.Config{
 		Listen: d.cfg.listen, Bound: d.bound, Socket: d.socket(), Version: cli.Version, Auth: gate, Jobs: d.jobs, FlowRuns: steering,
 		Scripts: deployed, Flows: deploy.NewFlows(scripts.Flows(), gate, d.jobs, d.jobs, d.registry), Schedules: schedules, Batches: many, Values: values,
-		Tokens: gate.Tokens(), Workspaces: gate.Workspaces(), People: gate.People(), Health: health{d}, Metrics: metrics.Write, Log: part("web"),
+		Tokens: gate.Tokens(), Workspaces: gate.Workspaces(), People: gate.People(), Endings: d.endings(), Health: health{d}, Metrics: metrics.Write, Log: part("web"),
 	})
 	if err != nil {
 		return err

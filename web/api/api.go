@@ -37,9 +37,10 @@ type Config struct {
 	People      People
 	Health      Health
 	Metrics     Metrics
-	Version     string          // of Millrace
-	WaitTimeout time.Duration   // how long run_wait_result waits; zero: 60 s
-	Base        context.Context // ends when requests must be given up
+	Version     string            // of Millrace
+	Endings     map[string]string // of source files, by language
+	WaitTimeout time.Duration     // how long run_wait_result waits; zero: 60 s
+	Base        context.Context   // ends when requests must be given up
 	Log         zerolog.Logger
 }
 
@@ -59,6 +60,7 @@ type API struct {
 	metrics     Metrics
 	sessions    *session.Resolver
 	version     string
+	endings     map[string]string
 	waitTimeout time.Duration
 	base        context.Context
 	log         zerolog.Logger
@@ -94,6 +96,8 @@ func New(cfg Config) (*API, error) {
 		return nil, errors.New("web/api: People is missing")
 	case cfg.Health == nil:
 		return nil, errors.New("web/api: Health is missing")
+	case len(cfg.Endings) == 0:
+		return nil, errors.New("web/api: Endings is missing")
 	case cfg.WaitTimeout < 0:
 		return nil, errors.New("web/api: WaitTimeout is negative")
 	}
@@ -105,7 +109,7 @@ func New(cfg Config) (*API, error) {
 	}
 	return &API{jobs: cfg.Jobs, flowRuns: cfg.FlowRuns, scripts: cfg.Scripts, flows: cfg.Flows, schedules: cfg.Schedules, batches: cfg.Batches, values: cfg.Values, tokens: cfg.Tokens,
 		workspaces: cfg.Workspaces, people: cfg.People, health: cfg.Health,
-		metrics: cfg.Metrics, sessions: session.New(cfg.Auth), version: cfg.Version, waitTimeout: cfg.WaitTimeout,
+		metrics: cfg.Metrics, sessions: session.New(cfg.Auth), version: cfg.Version, endings: cfg.Endings, waitTimeout: cfg.WaitTimeout,
 		base: cfg.Base, log: cfg.Log, draining: make(chan struct{})}, nil
 }
 
@@ -116,6 +120,7 @@ func (h *API) Routes() []Route {
 		h.healthRoutes(),    // version, health, ready, metrics
 		h.userRoutes(),      // whoami, tokens
 		h.workspaceRoutes(), // exists, list, create
+		h.archiveRoutes(),   // a workspace as files
 		h.memberRoutes(),    // list, get, add, update, delete
 		h.groupRoutes(),     // list, get, create, update, delete, add and remove somebody
 		h.scriptRoutes(),    // create, get, list, history, archive, delete

@@ -14,6 +14,9 @@ type People struct {
 	groups  []engine.Group
 }
 
+// Endings are those of source files, by language.
+var Endings = map[string]string{"python3": ".py", "bun": ".ts", "bash": ".sh", "go": ".go", "mock": ".mock"}
+
 // NewPeople returns them.
 func NewPeople(e *Engine) *People {
 	return &People{Engine: e, members: []engine.Member{{Workspace: "main", Username: "ann", Email: "ann@localhost", Groups: []string{"all", "ops"}},

@@ -32,7 +32,7 @@ func FuzzSchedule(f *testing.F) {
 	}
 	e := NewEngine()
 	s, err := web.New(web.Config{Socket: "unused", Auth: Accounts{Engine: e}, Jobs: e, FlowRuns: FlowRuns{e}, Batches: Batches{e}, Values: NewValues(e), Scripts: Scripts{e}, Flows: Flows{e}, Schedules: Schedules{e},
-		Tokens: Tokens{e}, Workspaces: Workspaces{e}, People: NewPeople(e), Health: e, Log: zerolog.Nop()})
+		Tokens: Tokens{e}, Workspaces: Workspaces{e}, People: NewPeople(e), Endings: Endings, Health: e, Log: zerolog.Nop()})
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -25,7 +25,7 @@ func FuzzRun(f *testing.F) {
 	f.Add(false, "", "job_id=x&priority=99999999999999999999", []byte(nil))
 	e := NewEngine()
 	s, err := web.New(web.Config{Socket: "unused", Auth: Accounts{Engine: e}, Jobs: e, FlowRuns: FlowRuns{e}, Scripts: Scripts{e}, Flows: Flows{e}, Schedules: Schedules{e}, Batches: Batches{e}, Values: NewValues(e), Tokens: Tokens{e},
-		Workspaces: Workspaces{e}, People: NewPeople(e), Health: e, WaitTimeout: time.Millisecond, Log: zerolog.Nop()}) // scheduled runs would hold it up
+		Workspaces: Workspaces{e}, People: NewPeople(e), Endings: Endings, Health: e, WaitTimeout: time.Millisecond, Log: zerolog.Nop()}) // scheduled runs would hold it up
 	if err != nil {
 		f.Fatal(err)
 	}

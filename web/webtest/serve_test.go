@@ -109,7 +109,7 @@ func TestStrangerOnTheSocket(t *testing.T) {
 }
 
 func config(e *Engine, socket string) web.Config {
-	return web.Config{Socket: socket, Auth: Accounts{Engine: e}, Jobs: e, FlowRuns: FlowRuns{e}, Scripts: Scripts{e}, Flows: Flows{e}, Schedules: Schedules{e}, Batches: Batches{e}, Values: NewValues(e), Tokens: Tokens{e}, Workspaces: Workspaces{e}, People: NewPeople(e), Health: e, Log: zerolog.Nop()}
+	return web.Config{Socket: socket, Auth: Accounts{Engine: e}, Jobs: e, FlowRuns: FlowRuns{e}, Scripts: Scripts{e}, Flows: Flows{e}, Schedules: Schedules{e}, Batches: Batches{e}, Values: NewValues(e), Tokens: Tokens{e}, Workspaces: Workspaces{e}, People: NewPeople(e), Endings: Endings, Health: e, Log: zerolog.Nop()}
 }
 
 func TestSocketPath(t *testing.T) {

@@ -37,7 +37,7 @@ func Start(t testing.TB, e *Engine, change func(*web.Config)) *Daemon {
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	d := &Daemon{Engine: e, Socket: filepath.Join(dir, "s.sock")}
 	cfg := web.Config{Listen: "127.0.0.1:0", Socket: d.Socket, Version: "1.2.3", Auth: Accounts{Engine: e, Admins: []uint32{uint32(os.Getuid())}},
-		Jobs: e, FlowRuns: FlowRuns{e}, Scripts: Scripts{e}, Flows: Flows{e}, Schedules: Schedules{e}, Batches: Batches{e}, Values: NewValues(e), Tokens: Tokens{e}, Workspaces: Workspaces{e}, People: NewPeople(e), Health: e, Log: zerolog.Nop(),
+		Jobs: e, FlowRuns: FlowRuns{e}, Scripts: Scripts{e}, Flows: Flows{e}, Schedules: Schedules{e}, Batches: Batches{e}, Values: NewValues(e), Tokens: Tokens{e}, Workspaces: Workspaces{e}, People: NewPeople(e), Endings: Endings, Health: e, Log: zerolog.Nop(),
 		Metrics: func(w io.Writer) { _, _ = fmt.Fprintln(w, "millrace_fake 1") }}
 	if change != nil {
 		change(&cfg)
