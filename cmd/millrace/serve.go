@@ -122,7 +122,7 @@ func cancelled() context.Context {
 func runExample(ctx context.Context, d *daemon, log zerolog.Logger, stdout io.Writer) {
 	c, err := client.New(client.Config{Socket: d.socket(), Workspace: d.cfg.workspace})
 	if err == nil {
-		err = example.Run(ctx, c, stdout)
+		err = example.Run(ctx, c, d.url(), stdout)
 	}
 	switch {
 	case ctx.Err() != nil:

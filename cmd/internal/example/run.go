@@ -5,40 +5,40 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"io/fs"
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/millrace/millrace/cmd/internal/push"
+	"github.com/millrace/millrace/engine/flow/format"
 	"github.com/millrace/millrace/web/client"
 )
 
-const clock = "15:04:05.000"
-
-// Run deploys the example, runs every step once and prints the results with their times. It stops at the first failure.
-func Run(ctx context.Context, c *client.Client, out io.Writer) error {
-	fmt.Fprintf(out, "\nExample: %d orders of a CSV file go through four scripts, each run in a sandbox of its own.\n", strings.Count(orders, "\n")-1)
-	for _, s := range steps {
+// Run deploys the example, runs its flow once and prints the steps with their times and the result. url is where people reach the
+// server. It stops at the first failure.
+func Run(ctx context.Context, c *client.Client, url string, out io.Writer) error {
+	fmt.Fprintf(out, "\nExample: %d orders of a CSV file go through a flow in four languages, each step in a sandbox of its own.\n", strings.Count(orders, "\n")-1)
+	for _, s := range list {
 		if err := s.deploy(ctx, c, out); err != nil {
 			return fmt.Errorf("example: %w", err)
 		}
 	}
-	results := map[string]json.RawMessage{}
-	for _, s := range steps {
-		args, err := s.args(results)
-		if err != nil {
-			return fmt.Errorf("example: arguments of %s: %w", s.path(), err)
-		}
-		if results[s.name], err = s.run(ctx, c, args, out); err != nil {
-			return fmt.Errorf("example: %w", err)
-		}
+	if err := deployFlow(ctx, c, out); err != nil {
+		return fmt.Errorf("example: %w", err)
 	}
-	fmt.Fprintf(out, "\nAgain, as an API:  millrace run %s -d '{\"amounts\": [1, 2, 4]}'\n", steps[2].path())
+	if err := runFlow(ctx, c, out); err != nil {
+		return fmt.Errorf("example: %w", err)
+	}
+	fmt.Fprintf(out, "\nAgain, as an API:  millrace flow run %s -d @args.json     a step alone:  millrace run f/example/statistics -d '{\"amounts\": [1, 2, 4]}'\n", flowPath)
+	fmt.Fprintf(out, "Over HTTP:         POST %s/api/w/%s/jobs/run_wait_result/f/%s\n", url, c.Workspace(), flowPath)
 	return nil
 }
 
-func (s step) path() string { return "f/example/" + s.name }
+func (s script) path() string { return "f/example/" + s.name }
 
-func (s step) deploy(ctx context.Context, c *client.Client, out io.Writer) error {
+func (s script) deploy(ctx context.Context, c *client.Client, out io.Writer) error {
 	source, err := scripts.ReadFile("scripts/" + s.file)
 	if err != nil {
 		return err
@@ -51,46 +51,105 @@ func (s step) deploy(ctx context.Context, c *client.Client, out io.Writer) error
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "  deployed %-24s %-10s %7.1f ms\n", s.path(), s.title, float64(time.Since(start).Microseconds())/1000)
+	deployed(out, s.path(), s.title, start)
 	return nil
 }
 
-// run runs the step and prints what came of it.
-func (s step) run(ctx context.Context, c *client.Client, args any, out io.Writer) (json.RawMessage, error) {
-	raw, err := json.Marshal(args)
-	if err != nil {
-		return nil, fmt.Errorf("arguments of %s: %w", s.path(), err)
-	}
-	id, err := c.Run(ctx, client.Run{Path: s.path(), Args: raw})
-	if err != nil {
-		return nil, fmt.Errorf("run %s: %w", s.path(), err)
-	}
-	fmt.Fprintf(out, "\n%s (%s)\n", s.path(), s.title)
-	log := &indented{out: out}
-	job, err := push.Follow(ctx, c, id, log)
-	log.end()
-	if err != nil {
-		return nil, fmt.Errorf("run %s: %w", s.path(), err)
-	}
-	if job.Success == nil || !*job.Success || job.Result == nil {
-		return nil, fmt.Errorf("run %s: %w", s.path(), push.Failure(job))
-	}
-	text, err := s.show(*job.Result)
-	if err != nil {
-		return nil, fmt.Errorf("run %s: %w", s.path(), err)
-	}
-	fmt.Fprintf(out, "  result    %s\n  %s\n", text, times(job))
-	return *job.Result, nil
+func deployed(out io.Writer, path, what string, start time.Time) {
+	fmt.Fprintf(out, "  deployed %-24s %-10s %7.1f ms\n", path, what, milliseconds(time.Since(start)))
 }
 
-// times tells when the job was asked for, begun and done, and how long it took in all.
-func times(j *client.Job) string {
-	if j.StartedAt == nil || j.CompletedAt == nil {
-		return "times     unknown"
+func deployFlow(ctx context.Context, c *client.Client, out io.Writer) error {
+	folder, err := fs.Sub(flowFolder, "orders__flow")
+	if err != nil {
+		return err
 	}
-	return fmt.Sprintf("queued    %s   started %s   finished %s   %.1f ms, of which %.1f waiting",
-		j.CreatedAt.Local().Format(clock), j.StartedAt.Local().Format(clock), j.CompletedAt.Local().Format(clock),
-		milliseconds(j.CompletedAt.Sub(j.CreatedAt)), milliseconds(j.StartedAt.Sub(j.CreatedAt)))
+	f, err := format.ReadFolder(folder)
+	if err != nil {
+		return fmt.Errorf("read the flow: %w", err)
+	}
+	body := map[string]any{}
+	if err := json.Unmarshal(f.JSON(), &body); err != nil {
+		return fmt.Errorf("read the flow: %w", err)
+	}
+	body["path"], body["deployment_message"] = flowPath, "the example"
+	sent, err := json.Marshal(body)
+	if err != nil {
+		return fmt.Errorf("encode the flow: %w", err)
+	}
+	start := time.Now()
+	log := &indented{out: out}
+	_, err = push.Flow(ctx, c, flowPath, sent, log)
+	log.end()
+	if err != nil {
+		return err
+	}
+	deployed(out, flowPath, "flow", start)
+	return nil
+}
+
+// runFlow runs the flow and prints what came of it.
+func runFlow(ctx context.Context, c *client.Client, out io.Writer) error {
+	args, err := arguments()
+	if err != nil {
+		return err
+	}
+	id, err := c.Run(ctx, client.Run{FlowPath: flowPath, Args: args})
+	if err != nil {
+		return fmt.Errorf("run %s: %w", flowPath, err)
+	}
+	fmt.Fprintf(out, "\n%s\n", flowPath)
+	job, err := push.Follow(ctx, c, id, io.Discard)
+	if err != nil {
+		return fmt.Errorf("run %s: %w", flowPath, err)
+	}
+	if job.Success == nil || !*job.Success || job.Result == nil {
+		return fmt.Errorf("run %s: %w", flowPath, push.Failure(job))
+	}
+	if err := showSteps(ctx, c, id, out); err != nil {
+		return err
+	}
+	t, err := readTold(*job.Result)
+	if err != nil {
+		return fmt.Errorf("run %s: %w", flowPath, err)
+	}
+	fmt.Fprintf(out, "  in all %.1f ms\n  statistics  %s\n  report      %s\n", milliseconds(job.CompletedAt.Sub(job.CreatedAt)), t.Statistics, t.Report)
+	return nil
+}
+
+// showSteps prints what a job did: the steps of a flow or branch with their times and what they printed, or the one step that it is.
+func showSteps(ctx context.Context, c *client.Client, id uuid.UUID, out io.Writer) error {
+	job, err := c.Job(ctx, id, true)
+	if err != nil {
+		return fmt.Errorf("steps of %s: %w", flowPath, err)
+	}
+	if job.FlowStatus == nil {
+		return showStep(job, out)
+	}
+	for _, m := range job.FlowStatus.Modules {
+		jobs := m.FlowJobs
+		if len(jobs) == 0 && m.Job != nil {
+			jobs = []uuid.UUID{*m.Job}
+		}
+		for _, id := range jobs {
+			if err := showSteps(ctx, c, id, out); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func showStep(job *client.Job, out io.Writer) error {
+	if job.StartedAt == nil || job.CompletedAt == nil {
+		return fmt.Errorf("step %s has not ended", job.FlowStepID)
+	}
+	fmt.Fprintf(out, "  %-12s %-10s %7.1f ms, of which %.1f waiting\n", job.FlowStepID, job.Language, milliseconds(job.CompletedAt.Sub(job.CreatedAt)),
+		milliseconds(job.StartedAt.Sub(job.CreatedAt)))
+	log := &indented{out: out}
+	_, err := io.WriteString(log, job.Logs)
+	log.end()
+	return err
 }
 
 func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
