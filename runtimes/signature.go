@@ -9,6 +9,7 @@ type Signature struct {
 	Async           bool
 	Doc             string  // docstring or leading comment of main
 	Params          []Param // in order of declaration
+	Result          *Schema // of what main returns; nil: the source does not say
 }
 
 // Param is one parameter of main.

@@ -32,7 +32,35 @@ func (*Bun) Parse(text string) (runtimes.Signature, error) {
 		p.Doc = docs.params[p.Name]
 		sig.Params = append(sig.Params, p.Param)
 	}
+	sig.Result = result(s, main)
 	return sig, nil
+}
+
+// result is the schema of what f says it returns; nil: it says nothing that a schema could.
+func result(s *source, f *function) *runtimes.Schema {
+	if f.name >= 0 { // x => ...
+		return nil
+	}
+	end := skipBracket(s.toks, f.open)
+	if end >= len(s.toks) || !s.toks[end].Is(":") {
+		return nil
+	}
+	sc := newScope(s)
+	for _, g := range f.generics {
+		sc.imported[g] = true
+	}
+	t := (&typeParser{src: s, toks: s.toks, at: end + 1}).parse()
+	if t.shape == named && (t.name == "Promise" || t.name == "PromiseLike") && len(t.args) == 1 {
+		t = t.args[0]
+	}
+	if t.shape == named && t.name == "void" {
+		return nil
+	}
+	schema := sc.schema(t)
+	if isAny(schema) {
+		return nil
+	}
+	return &schema
 }
 
 // parameter is a parameter with what its value is made into.

@@ -1,6 +1,7 @@
 package golang
 
 import (
+	"encoding/json"
 	"errors"
 	"go/ast"
 	"go/parser"
@@ -163,5 +164,22 @@ func (Runtime) Parse(source string) (runtimes.Signature, error) {
 		}
 		sig.Params = append(sig.Params, runtimes.Param{Name: p.name, Schema: schema, Required: p.required()})
 	}
+	sig.Result = s.result(f)
 	return sig, nil
+}
+
+// result is the schema of what f returns beside an error; nil: nothing that a schema could say.
+func (s *script) result(f *ast.FuncDecl) *runtimes.Schema {
+	if f.Type.Results == nil || len(f.Type.Results.List) == 0 {
+		return nil
+	}
+	typ := f.Type.Results.List[0].Type
+	if id, ok := typ.(*ast.Ident); ok && id.Name == "error" {
+		return nil
+	}
+	schema := s.schema(typ, 0)
+	if b, err := json.Marshal(schema); err != nil || string(b) == "{}" {
+		return nil
+	}
+	return &schema
 }

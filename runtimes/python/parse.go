@@ -53,7 +53,22 @@ func (*Python) Parse(source string) (runtimes.Signature, error) {
 			sig.Params = append(sig.Params, p)
 		}
 	}
+	sig.Result = sc.result(def)
 	return sig, nil
+}
+
+// result is the schema of what a def says it returns; nil: it says nothing that a schema could.
+func (sc *scope) result(def statement) *runtimes.Schema {
+	rest := def.toks[scan.Match(def.toks, scan.Index(def.toks, "("))+1:]
+	rest = rest[:scan.Index(rest, ":")]
+	if len(rest) < 2 || !rest[0].Is("->") {
+		return nil
+	}
+	s := sc.schema(parseType(rest[1:]))
+	if isAny(s) {
+		return nil
+	}
+	return &s
 }
 
 // defined is the name of the function that s defines.

@@ -142,7 +142,7 @@ func checkSignatures(t *testing.T, rt runtimes.Runtime) {
 	}
 }
 
-// compare checks the sections schema, doc and error, whichever there are.
+// compare checks the sections schema, doc, returns and error, whichever there are.
 func (a *archive) compare(t *testing.T, s runtimes.Signature, err error) {
 	t.Helper()
 	want, bad := a.get("error")
@@ -169,9 +169,20 @@ func (a *archive) compare(t *testing.T, s runtimes.Signature, err error) {
 	if facts, ok := a.get("facts"); ok && facts != describe(s) {
 		t.Errorf("got facts %q, want %q", describe(s), facts)
 	}
+	if returns, _ := a.get("returns"); returnsOf(s) != returns {
+		t.Errorf("got returns\n%s\nwant\n%s", returnsOf(s), returns)
+	}
 	if _, err := signature.Compile(signature.Schema(s)); err != nil {
 		t.Errorf("the schema cannot be used to check arguments: %v", err)
 	}
+}
+
+// returnsOf is the schema of the result, "" when there is none.
+func returnsOf(s runtimes.Signature) string {
+	if s.Result == nil {
+		return ""
+	}
+	return indent(signature.Result(s))
 }
 
 func (a *archive) rewrite(s runtimes.Signature, err error) {
@@ -182,6 +193,9 @@ func (a *archive) rewrite(s runtimes.Signature, err error) {
 	a.set("schema", indent(signature.Schema(s)))
 	if s.Doc != "" {
 		a.set("doc", s.Doc)
+	}
+	if r := returnsOf(s); r != "" {
+		a.set("returns", r)
 	}
 	if d := describe(s); d != "main" {
 		a.set("facts", d)

@@ -40,6 +40,14 @@ func Schema(s runtimes.Signature) json.RawMessage {
 	return b.Bytes()
 }
 
+// Result is the JSON Schema of what s returns; nil: the source does not say.
+func Result(s runtimes.Signature) json.RawMessage {
+	if s.Result == nil {
+		return nil
+	}
+	return encode(*s.Result)
+}
+
 func property(p runtimes.Param) runtimes.Schema {
 	s := p.Schema
 	if s.Description == "" {

@@ -234,7 +234,11 @@ func (c *call) judge(ctx context.Context, d *document, cl *client.Client) ([]che
 			if err != nil {
 				return nil, err
 			}
-			return &check.Target{Inputs: s.Schema}, nil
+			target := &check.Target{Inputs: s.Schema}
+			if in, err := c.sourceOf(s.Language, s.Content); err == nil { // what it returns is only in the source
+				target.Result = in.Result
+			}
+			return target, nil
 		}
 		look.Flow = func(ctx context.Context, path string) (*format.Flow, error) {
 			raw, err := cl.Flow(ctx, path)
@@ -260,7 +264,7 @@ func (c *call) sourceOf(language, content string) (*check.Target, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &check.Target{Inputs: signature.Schema(sig)}, nil
+	return &check.Target{Inputs: signature.Schema(sig), Result: signature.Result(sig)}, nil
 }
 
 // print writes findings as compilers do, so that editors find the line.

@@ -186,7 +186,7 @@ func (c *checker) resultOf(i *info) *shape {
 	switch b := i.module.Value.(type) {
 	case *format.RawScript, *format.Script:
 		if t := c.targetOf(i); t != nil {
-			return parseShape(t.Result)
+			return parseShape(t.Result).declared()
 		}
 	case *format.ForLoop:
 		if b.SkipFailures() { // an iteration's result may be its error

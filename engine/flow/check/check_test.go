@@ -54,7 +54,10 @@ func world(t testing.TB) Lookup {
 		},
 		Source: func(_, content string) (*Target, error) {
 			kind, ok := strings.CutPrefix(content, "return ")
+			schema, declares := strings.CutPrefix(content, "declares ")
 			switch {
+			case declares:
+				return &Target{Result: json.RawMessage(schema)}, nil
 			case content == "broken":
 				return nil, errors.New("line 1: this is no program")
 			case !ok || kind == "any":

@@ -12,6 +12,7 @@ type shape struct {
 	properties map[string]*shape
 	required   []string
 	closed     bool // no other properties
+	open       bool // says that there may be others
 	items      *shape
 	fallback   bool // has a default
 }
@@ -42,7 +43,8 @@ func parseShapeAt(raw json.RawMessage, depth int) *shape {
 		json.Unmarshal(raw, &s) != nil {
 		return nil
 	}
-	out := &shape{closed: string(s.AdditionalProperties) == "false", fallback: len(s.Default) > 0 && string(s.Default) != "null"}
+	closed := string(s.AdditionalProperties) == "false"
+	out := &shape{closed: closed, open: len(s.AdditionalProperties) > 0 && !closed, fallback: len(s.Default) > 0 && string(s.Default) != "null"}
 	var one string
 	if json.Unmarshal(s.Type, &one) == nil && one != "" {
 		out.kinds = []string{one}
@@ -68,6 +70,19 @@ func parseShapeAt(raw json.RawMessage, depth int) *shape {
 		out.properties = map[string]*shape{}
 	}
 	return out
+}
+
+// declared is s, of what a source says that it returns: whoever declares the fields of an object means that there are no others.
+func (s *shape) declared() *shape {
+	if s == nil {
+		return nil
+	}
+	s.closed = s.closed || len(s.properties) > 0 && !s.open
+	s.items.declared()
+	for _, p := range s.properties {
+		p.declared()
+	}
+	return s
 }
 
 var allKinds = []string{"object", "array", "string", "number", "integer", "boolean", "null"}
