@@ -28,8 +28,9 @@ type RunRequest struct {
 	Trigger        string
 	TriggerPath    string
 	Batch          *uuid.UUID
-	// Event is the request itself, for a flow with a preprocessor, which makes the arguments of it. Nil: the arguments are as they are.
-	Event      json.RawMessage
+	// Event makes the request itself, for what has a preprocessor, which makes the arguments of it; it is called only then. Nil: the
+	// arguments are as they are.
+	Event      func() (json.RawMessage, error)
 	Awaited    bool  // the caller is going to wait for the outcome
 	QueueLimit int64 // so many waiting jobs of the same tag already, and the run is refused (TooMany); 0: no bound of the request's own
 }

@@ -142,6 +142,9 @@ type JobView struct {
 	Logs       string // filled only when asked for
 }
 
+// TriggerWebhook is the Trigger of what was asked for over HTTP and has a preprocessor: the arguments are {"event": the request}.
+const TriggerWebhook = "webhook"
+
 // TriggerRestart is the Trigger of a flow that takes up what another run of it did; the TriggerPath is that run.
 const TriggerRestart = "restart"
 

@@ -16,6 +16,8 @@ type Options struct {
 	Allow []string `json:"network_allow"`
 	// GPU is how many whole devices a run needs.
 	GPU int `json:"gpu"`
+	// Preprocessor: the source has one, which makes the arguments of a request. It is told from the source.
+	Preprocessor bool `json:"has_preprocessor"`
 	// Limits of a run; zero: those of the host.
 	Limits LimitOptions `json:"limits"`
 }
@@ -32,7 +34,8 @@ type LimitOptions struct {
 
 // ParseOptions reads the options among a script's further fields; the error says which field is wrong.
 func ParseOptions(extra map[string]json.RawMessage) (o Options, err error) {
-	for name, field := range map[string]any{"dedicated_worker": &o.Dedicated, "network_allow": &o.Allow, "gpu": &o.GPU, "limits": &o.Limits} {
+	for name, field := range map[string]any{"dedicated_worker": &o.Dedicated, "network_allow": &o.Allow, "gpu": &o.GPU, "limits": &o.Limits,
+		"has_preprocessor": &o.Preprocessor} {
 		v, ok := extra[name]
 		if !ok || bytes.Equal(v, []byte("null")) {
 			continue

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"strings"
 	"unicode/utf8"
 
@@ -47,10 +48,29 @@ func (c *Catalog) complete(p engine.Principal, ws string, s *engine.Script) (*en
 		}
 		n.Schema = signature.Schema(sig)
 	}
+	noticePreprocessor(entry, &n)
 	if n.Lock == nil {
 		n.Lock = needsNothing(entry, &n)
 	}
 	return &n, nil
+}
+
+// noticePreprocessor keeps with a script whether it has a preprocessor, whatever was sent.
+func noticePreprocessor(entry *runtimes.Entry, n *engine.Script) {
+	n.Options.Preprocessor = false
+	if strings.Contains(n.Content, "preprocessor") {
+		sig, err := entry.Parse(n.Content) // a source that is wrong has none
+		n.Options.Preprocessor = err == nil && sig.HasPreprocessor
+	}
+	if _, sent := n.Extra["has_preprocessor"]; sent || n.Options.Preprocessor {
+		n.Extra = maps.Clone(n.Extra)
+		if n.Extra == nil {
+			n.Extra = map[string]json.RawMessage{}
+		}
+		if delete(n.Extra, "has_preprocessor"); n.Options.Preprocessor {
+			n.Extra["has_preprocessor"] = json.RawMessage("true")
+		}
+	}
 }
 
 func checkPath(op, path string) error {

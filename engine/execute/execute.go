@@ -255,6 +255,11 @@ func (x *Executor) code(ctx context.Context, c *engine.Claim, sink *sink, out *e
 	if err != nil {
 		return err
 	}
+	if hasPreprocessor(j) {
+		if j, err = x.preprocess(ctx, j, p, sink, &limits); err != nil {
+			return err
+		}
+	}
 	ready, err := x.cfg.Prepare.Prepare(ctx, p.Program, p.lock, sink)
 	if err != nil {
 		return err
@@ -267,12 +272,7 @@ func (x *Executor) code(ctx context.Context, c *engine.Claim, sink *sink, out *e
 	if p.allow != nil {
 		ready = ready.Allowing(p.allow)
 	}
-	env := x.cfg.Env(j)
-	x.cfg.Networks.address(p.Network, env)
-	token := env["WM_TOKEN"]
-	for k, v := range p.env {
-		env[k] = v
-	}
+	env, token := x.env(j, p)
 	task := pool.Task{
 		Program: ready.Program, Call: runtimes.Call{Args: j.Args, Env: env}, Limits: limits, Binder: ready.Entry.Binder,
 		OnOutput: sink.output, OnStream: sink.stream, Visit: x.cfg.Networks.visit(p.Network, j, token),

@@ -262,3 +262,21 @@ func TestLongFlow(t *testing.T) {
 		t.Errorf("ended %+v", r.end)
 	}
 }
+
+// TestEndlessLoop: a loop that nobody stops ends as a failure that says so, though its iterations never fail.
+func TestEndlessLoop(t *testing.T) {
+	t.Parallel()
+	h := newHost(t)
+	h.check = func(r *hosted) {
+		if it := r.run.Items; it != nil && it.Next > 3 && it.Next < 10 {
+			it.Next = maxIterations - 2 // nobody waits for a million
+		}
+	}
+	r := h.flow(value(module("w", `{"type":"whileloopflow","modules":[`+raw("a", "")+`]}`, ""), raw("b", "")), `{}`)
+	if r.end == nil || r.end.OK || !strings.Contains(string(r.result), "TooManyIterations") || !strings.Contains(string(r.result), "not stopped within 1000000 iterations") {
+		t.Errorf("ended %+v with %s", r.end, r.result)
+	}
+	if n := h.runs["a"]; n > 10 || h.runs["b"] != 0 {
+		t.Errorf("a ran %d times, b %d times", n, h.runs["b"])
+	}
+}

@@ -37,6 +37,12 @@ func (s *Jobs) flowTarget(ctx context.Context, r engine.RunRequest, j *engine.Jo
 		return err
 	}
 	j.Source = string(text)
+	if r.Event != nil && v.PreprocessorModule == nil {
+		return engine.Errorf(engine.Invalid, "flow.run", "the flow has no preprocessor_module that an event could be for")
+	}
+	if err := preprocessed(r, j); err != nil {
+		return err
+	}
 	s.LimitFlow(j, v)
 	return findings(found)
 }

@@ -3,7 +3,6 @@ package jobs
 import (
 	"context"
 	"encoding/json"
-	"slices"
 
 	"github.com/millrace/millrace/engine"
 	"github.com/millrace/millrace/engine/flow/check"
@@ -46,8 +45,10 @@ func (s *Jobs) versionTarget(ctx context.Context, r engine.RunRequest, j *engine
 	if err != nil {
 		return err
 	}
-	if as.Value.PreprocessorModule != nil && r.Event != nil {
-		j.Trigger, j.Args = "webhook", slices.Concat([]byte(`{"event":`), r.Event, []byte("}"))
+	if as.Value.PreprocessorModule != nil {
+		if err := preprocessed(r, j); err != nil {
+			return err
+		}
 	}
 	for _, tag := range []string{as.Tag, FlowTag} {
 		if j.Tag == "" {
@@ -96,7 +97,11 @@ func (s *Jobs) around(ws, path string) check.Lookup {
 		if known, err := isThere(err); !known {
 			return nil, err
 		}
-		return &check.Target{Inputs: script.Schema}, nil
+		target := &check.Target{Inputs: script.Schema}
+		if in, err := s.source(script.Language, script.Content); err == nil { // what it returns is only in the source
+			target.Result = in.Result
+		}
+		return target, nil
 	}}
 	look.Flow = func(ctx context.Context, path string) (*format.Flow, error) {
 		f, _, err := s.Flow(ctx, ws, path, 0)
@@ -126,5 +131,5 @@ func (s *Jobs) source(language, content string) (*check.Target, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &check.Target{Inputs: signature.Schema(sig)}, nil
+	return &check.Target{Inputs: signature.Schema(sig), Result: signature.Result(sig)}, nil
 }

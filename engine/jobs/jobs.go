@@ -162,7 +162,13 @@ func (s *Jobs) target(ctx context.Context, r engine.RunRequest, j *engine.Job) e
 		if j.Tag == "" {
 			j.Tag = entry.Info().Tag
 		}
-		return nil
+		if r.Event == nil {
+			return nil
+		}
+		if sig, err := entry.Parse(r.Source); err != nil || !sig.HasPreprocessor {
+			return engine.Errorf(engine.Invalid, "job.run", "the script has no function preprocessor that an event could be for")
+		}
+		return preprocessed(r, j)
 	}
 	script, err := s.script(ctx, r)
 	if err != nil {
@@ -192,6 +198,11 @@ func (s *Jobs) target(ctx context.Context, r engine.RunRequest, j *engine.Job) e
 	}
 	if j.Kind != engine.KindScript {
 		return nil
+	}
+	if script.Options.Preprocessor {
+		if err := preprocessed(r, j); err != nil {
+			return err
+		}
 	}
 	return s.limit(script, j)
 }

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"math"
 	"time"
@@ -60,7 +61,24 @@ func (h *API) deployedRequest(a *Ask, byHash bool) (engine.RunRequest, error) {
 		return r, err
 	}
 	r.Args, err = readArgs(a.RequestCtx)
+	a.preprocessed(&r)
 	return r, err
+}
+
+// preprocessed has a preprocessor, if there is one, see the request, unless that says otherwise.
+func (a *Ask) preprocessed(r *engine.RunRequest) {
+	if r.Trigger == "api" && a.Who.Via != "job" && !a.options().on("skip_preprocessor") {
+		args := r.Args
+		r.Event = func() (json.RawMessage, error) { return event(a.RequestCtx, args) }
+	}
+}
+
+// given is an event that came with a preview.
+func given(e json.RawMessage) func() (json.RawMessage, error) {
+	if len(e) == 0 || string(e) == "null" {
+		return nil
+	}
+	return func() (json.RawMessage, error) { return e, nil }
 }
 
 // flowRequest asks for the flow at the path, or for the version that is in its place.
@@ -80,12 +98,8 @@ func (h *API) flowRequest(a *Ask, byVersion bool) (engine.RunRequest, error) {
 	if err != nil {
 		return r, err
 	}
-	if r.Args, err = readArgs(a.RequestCtx); err != nil {
-		return r, err
-	}
-	if r.Trigger == "api" && !a.options().on("skip_preprocessor") {
-		r.Event, err = event(a.RequestCtx, r.Args)
-	}
+	r.Args, err = readArgs(a.RequestCtx)
+	a.preprocessed(&r)
 	return r, err
 }
 
@@ -113,7 +127,7 @@ func (h *API) previewRequest(a *Ask) (engine.RunRequest, error) {
 	if p.Tag != "" {
 		r.Tag = p.Tag
 	}
-	r.Source, r.Language, r.Path, r.Lock, r.Network = p.Content, p.Language, p.Path, p.Lock, p.Network
+	r.Source, r.Language, r.Path, r.Lock, r.Network, r.Event = p.Content, p.Language, p.Path, p.Lock, p.Network, given(p.Event)
 	r.Args, err = jsonArgs(p.Args, false)
 	return r, err
 }
@@ -134,7 +148,7 @@ func (h *API) flowPreviewRequest(a *Ask) (engine.RunRequest, error) {
 	if p.Tag != "" {
 		r.Tag = p.Tag
 	}
-	r.Kind, r.Source, r.Path = engine.KindFlowPreview, string(p.Value), p.Path
+	r.Kind, r.Source, r.Path, r.Event = engine.KindFlowPreview, string(p.Value), p.Path, given(p.Event)
 	r.Args, err = jsonArgs(p.Args, false)
 	return r, err
 }

@@ -106,6 +106,7 @@ type FlowPreview struct {
 	Value json.RawMessage `json:"value" doc:"what the flow does: an OpenFlow value"`
 	Path  string          `json:"path,omitempty" doc:"a name for the job"`
 	Args  json.RawMessage `json:"args,omitempty"`
+	Event json.RawMessage `json:"event,omitempty" doc:"a request for the preprocessor, which makes the arguments of it"`
 	Tag   string          `json:"tag,omitempty"`
 
 	UpTo          string         `json:"up_to,omitempty" doc:"the last step that runs"`
@@ -121,6 +122,7 @@ type Preview struct {
 	Language string          `json:"language"`
 	Path     string          `json:"path,omitempty" doc:"a name for the job"`
 	Args     json.RawMessage `json:"args,omitempty"`
+	Event    json.RawMessage `json:"event,omitempty" doc:"a request for the preprocessor, which makes the arguments of it"`
 	Lock     *string         `json:"lock,omitempty" doc:"given dependencies; absent: they are resolved"`
 	Tag      string          `json:"tag,omitempty"`
 	Network  string          `json:"network,omitempty" doc:"none, egress or host"`

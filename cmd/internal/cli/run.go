@@ -34,10 +34,10 @@ job fails. Ctrl-C cancels the job.
 }
 
 type runFlags struct {
-	data, language, tag, key, network string
-	timeout                           time.Duration
-	priority                          int
-	async                             bool
+	data, language, tag, key, network, event string
+	timeout                                  time.Duration
+	priority                                 int
+	async                                    bool
 }
 
 // runs registers the flags of commands that start a job.
@@ -47,6 +47,7 @@ func (c *call) runs(f *runFlags) {
 	c.flags.StringVar(&f.tag, "tag", "", "`tag` of the workers to use")
 	c.flags.DurationVar(&f.timeout, "timeout", 0, "end the job after this `time`, in whole seconds")
 	c.flags.IntVar(&f.priority, "priority", 0, "higher runs first")
+	c.flags.StringVar(&f.event, "event", "", "of what is not deployed: a request for its preprocessor, as `JSON`; @FILE reads a file, - standard input")
 	c.flags.StringVar(&f.key, "idempotency-key", "", "a second run with the same `key` is the first one")
 }
 
@@ -102,10 +103,14 @@ func (c *call) runOf(target string, f runFlags) (client.Run, error) {
 	isFile := err == nil && st.Mode().IsRegular()
 	switch {
 	case err == nil && st.IsDir():
-		r.Flow, err = c.flowIn(target, f)
+		if r.Flow, err = c.flowIn(target, f); err == nil && f.event != "" {
+			r.Flow.Event, err = c.event(f)
+		}
 		return r, err
 	case isFile:
-		r.Preview, err = c.preview(target, f)
+		if r.Preview, err = c.preview(target, f); err == nil && f.event != "" {
+			r.Preview.Event, err = c.event(f)
+		}
 		return r, err
 	case strings.HasPrefix(target, "u/"), strings.HasPrefix(target, "f/"):
 		r.Path = target
@@ -117,7 +122,19 @@ func (c *call) runOf(target string, f runFlags) (client.Run, error) {
 	if f.language != "" || f.network != "" {
 		return r, wrongUsage("--language and --network are for files; a deployed script has its own")
 	}
+	if f.event != "" {
+		return r, wrongUsage("--event is for what is not deployed; the preprocessor of what is runs when it is asked for over HTTP")
+	}
 	return r, nil
+}
+
+// event is what --event gives.
+func (c *call) event(f runFlags) (json.RawMessage, error) {
+	e, err := c.input(f.event)
+	if err == nil && !json.Valid(e) {
+		err = wrongUsage("--event %.60s is not JSON", f.event)
+	}
+	return e, err
 }
 
 // flowIn reads the flow in a folder.

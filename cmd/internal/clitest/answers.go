@@ -104,6 +104,9 @@ func (d *Daemon) run(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		j.JobKind, j.Language, j.Args, what = "preview", p.Language, p.Args, p.Content
+		if p.Event != nil {
+			j.Args = json.RawMessage(`{"event":` + string(p.Event) + "}")
+		}
 	}
 	d.Lock()
 	defer d.Unlock()

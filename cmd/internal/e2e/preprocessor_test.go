@@ -1,0 +1,95 @@
+package e2e
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/millrace/millrace/cmd/internal/push"
+	"github.com/millrace/millrace/web/client"
+	"github.com/millrace/millrace/web/wire"
+)
+
+// preprocessors: a script gets the request through its preprocessor when it is asked for over HTTP, and arguments otherwise.
+func preprocessors(t *testing.T, d *daemon) {
+	ctx := t.Context()
+	cli, err := client.New(client.Config{Socket: filepath.Join(d.data, "run", "millrace.sock"), Name: "cli"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(cli.Close)
+	for language, source := range map[string]string{
+		"python3": "def preprocessor(event):\n    if event['body'].get('bad'): return [1]\n    return {'n': event['body']['n'] * 2, 'how': event['method'] + event['path'][-2:]}\ndef main(n: int, how: str = 'args'):\n    return [n, how]",
+		"bun":     "export function preprocessor(event: any) { return event.body.bad ? [1] : { n: event.body.n * 2, how: event.method + event.path.slice(-2) }; }\nexport function main(n: number, how: string = 'args') { return [n, how]; }",
+	} {
+		path := "f/test/pre_" + language
+		if _, err := push.Script(ctx, d.Client, client.NewScript{Path: path, Language: language, Content: source}, t.Output()); err != nil {
+			t.Fatal(err)
+		}
+		if s, err := d.Script(ctx, path); err != nil || !strings.Contains(string(s.Schema), `"how"`) || strings.Contains(string(s.Schema), "event") {
+			t.Errorf("%s: the schema is not main's: %s, %v", language, s.Schema, err)
+		}
+		for query, c := range map[string]struct{ args, want string }{
+			"":                        {`{"n": 21}`, `[42,"POST` + path[len(path)-2:] + `"]`},
+			"?skip_preprocessor=true": {`{"n": 21}`, `[21,"args"]`},
+			"?queue_limit=1000":       {`{"bad": 1}`, `PreprocessorError`},
+		} {
+			if got := d.post(t, "/api/w/main/jobs/run_wait_result/p/"+path+query, c.args); !strings.Contains(got, c.want) {
+				t.Errorf("%s %s: %s, want %s", language, query, got, c.want)
+			}
+		}
+		if got := d.post(t, "/api/w/main/jobs/run_wait_result/p/"+path, `{"n": "x"}`); !strings.Contains(got, "error") {
+			t.Errorf("%s: what the preprocessor returned is not checked: %s", language, got)
+		}
+		if got, err := cli.RunWait(ctx, client.Run{Path: path, Args: json.RawMessage(`{"n": 3}`)}); err != nil || string(got) != `[3,"args"]` {
+			t.Errorf("%s on the command line: %s, %v", language, got, err)
+		}
+		event := json.RawMessage(`{"body": {"n": 5}, "method": "M", "path": "12"}`)
+		got, err := d.RunWait(ctx, client.Run{Preview: &wire.Preview{Language: language, Content: source, Event: event}})
+		if err != nil || string(got) != `[10,"M12"]` {
+			t.Errorf("%s as a preview: %s, %v", language, got, err)
+		}
+		if _, err := d.RunWait(ctx, client.Run{Preview: &wire.Preview{Language: language, Content: strings.ReplaceAll(source, "preprocessor", "other"), Event: event}}); err == nil ||
+			!strings.Contains(err.Error(), "no function preprocessor") {
+			t.Errorf("%s without a preprocessor: %v", language, err)
+		}
+	}
+	const flow = `{"preprocessor_module": {"id": "preprocessor", "value": {"type": "rawscript", "language": "python3", "content": "def main(event): return {'n': event['body'] + 1}", "input_transforms": {}}},
+		"modules": [{"id": "a", "value": {"type": "rawscript", "language": "bash", "content": "n=\"$1\"\necho \"$n\"", "input_transforms": {"n": {"type": "javascript", "expr": "flow_input.n"}}}}]}`
+	for want, p := range map[string]client.FlowPreview{`"8"`: {Event: json.RawMessage(`{"body": 7}`)}, `"1"`: {Args: json.RawMessage(`{"n": 1}`)}} {
+		p.Value = json.RawMessage(flow)
+		if got, err := d.RunWait(ctx, client.Run{Flow: &p}); err != nil || string(got) != want && `"`+string(got)+`"` != want {
+			t.Errorf("a preview of a flow: %s, %v, want %s", got, err, want)
+		}
+	}
+	if _, err := d.RunWait(ctx, client.Run{Flow: &client.FlowPreview{Value: json.RawMessage(`{"modules": []}`), Event: json.RawMessage(`{}`)}}); err == nil || !strings.Contains(err.Error(), "no preprocessor_module") {
+		t.Errorf("a flow without a preprocessor: %v", err)
+	}
+}
+
+// post asks over TCP, as a webhook does, and returns the answer.
+func (d *daemon) post(t *testing.T, path, body string) string {
+	t.Helper()
+	token, err := d.CreateToken(t.Context(), wire.NewToken{Label: "webhook"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, d.url()+path, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+token)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Error(err)
+	}
+	return string(text)
+}
