@@ -33,13 +33,15 @@ func (h *API) archiveRoutes() []Route {
 type collected struct {
 	h     *API
 	a     *Ask
-	o     *options
 	files map[string][]byte
+
+	skipSecrets, plainSecrets bool
+	typescript                string // the language whose files end in .ts
 }
 
 func (h *API) archive(a *Ask) error {
 	o := a.options()
-	c := &collected{h: h, a: a, o: o, files: map[string][]byte{}}
+	c := &collected{h: h, a: a, files: map[string][]byte{}, skipSecrets: o.on("skip_secrets"), plainSecrets: o.on("plain_secret"), typescript: o.text("default_ts")}
 	kind := o.text("archive_type")
 	if kind != "" && kind != "zip" && kind != "tar" {
 		return invalid("Invalid Archive Type: %.20q is neither zip nor tar", kind)
@@ -158,7 +160,7 @@ func (c *collected) scripts() error {
 			if !known {
 				return 0, engine.Errorf(engine.Internal, "workspace.archive", "no file ending is known for %s", s.Language)
 			}
-			if ts := c.o.text("default_ts"); ending == ".ts" && ts != "" && ts != s.Language {
+			if ending == ".ts" && c.typescript != "" && c.typescript != s.Language {
 				ending = "." + s.Language + ending
 			}
 			c.files[s.Path+ending] = []byte(s.Content)

@@ -8,16 +8,15 @@ import (
 )
 
 func (c *collected) variables() error {
-	skip, plain := c.o.on("skip_secrets"), c.o.on("plain_secret")
 	show := secret.Sealed
-	if plain {
+	if c.plainSecrets {
 		show = secret.Plain
 	}
 	return pages(func(page, per int) (int, error) {
 		list, err := c.h.values.ListVariables(c.a.Base, c.a.Who, c.a.Workspace, engine.ValueFilter{Limit: per, Offset: (page - 1) * per})
 		for i := range list {
 			x := &list[i]
-			if x.IsSecret && skip {
+			if x.IsSecret && c.skipSecrets {
 				continue
 			}
 			if x.IsSecret {

@@ -115,6 +115,7 @@ func (d *Daemon) routes() *http.ServeMux {
 	d.batchRoutes(mux)
 	d.flowRoutes(mux)
 	d.peopleRoutes(mux)
+	d.valueRoutes(mux)
 	const w = "/api/w/main/"
 	mux.HandleFunc("POST "+w+"scripts/create", d.create)
 	mux.HandleFunc("GET "+w+"scripts/list", d.listScripts)

@@ -211,13 +211,13 @@ func resumedByOwner(t *testing.T, d *daemon) {
 	}
 	var told map[string]string
 	id := begin()
-	if _, err := millrace(t, d, &told, "flow", "resume", id.String(), "-d", `{"target": "us"}`); err != nil || told["resumed"] != id.String() {
+	if _, err := millrace(t, d, &told, "flow", "approve", id.String(), "-d", `{"target": "us"}`); err != nil || told["approved"] != id.String() {
 		t.Errorf("resumed: %v, %v", told, err)
 	}
 	if j := d.wait(ctx, id); result(j) != `"released to us, told cay"` {
 		t.Errorf("approved by its owner: %s %s", j.Status, result(j))
 	}
-	if _, err := millrace(t, d, &told, "flow", "resume", id.String()); err == nil || told["error"] == "" {
+	if _, err := millrace(t, d, &told, "flow", "approve", id.String()); err == nil || told["error"] == "" {
 		t.Errorf("resumed when it was over: %v, %v", told, err)
 	}
 	id = begin()

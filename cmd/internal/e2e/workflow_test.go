@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/millrace/millrace/cmd/internal/push"
 	"github.com/millrace/millrace/web/client"
 	"github.com/millrace/millrace/web/wire"
 )
@@ -67,6 +68,26 @@ func workflows(t *testing.T, d *daemon) {
 		}
 		if j := d.wait(ctx, id); result(j) != c.want {
 			t.Errorf("%s: %s %s", c.language, j.Status, result(j))
+		}
+	}
+	const double = `{"modules": [{"id": "a", "value": {"type": "rawscript", "language": "bash", "content": "n=\"$1\"\necho $((n * 2))", "input_transforms": {"n": {"type": "javascript", "expr": "flow_input.n"}}}}]}`
+	flow, err := json.Marshal(map[string]any{"path": "f/test/double", "summary": "", "value": json.RawMessage(double)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := push.Flow(ctx, d.Client, "f/test/double", flow, t.Output()); err != nil {
+		t.Fatal(err)
+	}
+	for language, source := range map[string]string{
+		"python3": "from wmill import workflow, task_flow, TaskError\n\n@workflow\nasync def main():\n    two = await task_flow('f/test/double')(n=21)\n    try:\n        await task_flow('f/test/none')(n=1)\n    except TaskError as e:\n        return [int(two), 'f/test/none' in str(e)]\n",
+		"bun":     "import { workflow, taskFlow } from \"windmill-client\";\nexport const main = workflow(async () => {\n  const two = await taskFlow(\"f/test/double\")({ n: 21 });\n  try { await taskFlow(\"f/test/none\")({ n: 1 }); } catch (e) { return [Number(two), String(e).includes(\"f/test/none\")]; }\n});\n",
+	} {
+		id, err := d.Run(ctx, client.Run{Preview: &wire.Preview{Language: language, Content: source, Path: "u/test/taskflow"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if j := d.wait(ctx, id); result(j) != "[42,true]" {
+			t.Errorf("%s: tasks that are flows: %s %s", language, j.Status, result(j))
 		}
 	}
 	hold := "from wmill import workflow, task\nimport time\n\n@task\ndef hold():\n    print('held', flush=True)\n    time.sleep(600)\n\n@workflow\nasync def main():\n    await hold()\n"
