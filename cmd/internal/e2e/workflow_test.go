@@ -79,15 +79,17 @@ func workflows(t *testing.T, d *daemon) {
 		t.Fatal(err)
 	}
 	for language, source := range map[string]string{
-		"python3": "from wmill import workflow, task_flow, TaskError\n\n@workflow\nasync def main():\n    two = await task_flow('f/test/double')(n=21)\n    try:\n        await task_flow('f/test/none')(n=1)\n    except TaskError as e:\n        return [int(two), 'f/test/none' in str(e)]\n",
-		"bun":     "import { workflow, taskFlow } from \"windmill-client\";\nexport const main = workflow(async () => {\n  const two = await taskFlow(\"f/test/double\")({ n: 21 });\n  try { await taskFlow(\"f/test/none\")({ n: 1 }); } catch (e) { return [Number(two), String(e).includes(\"f/test/none\")]; }\n});\n",
+		"python3": "from wmill import workflow, task_flow\n\n@workflow\nasync def main(path: str):\n    return int(await task_flow(path)(n=21))\n",
+		"bun":     "import { workflow, taskFlow } from \"windmill-client\";\nexport const main = workflow(async (path: string) => Number(await taskFlow(path)({ n: 21 })));\n",
 	} {
-		id, err := d.Run(ctx, client.Run{Preview: &wire.Preview{Language: language, Content: source, Path: "u/test/taskflow"}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if j := d.wait(ctx, id); result(j) != "[42,true]" {
-			t.Errorf("%s: tasks that are flows: %s %s", language, j.Status, result(j))
+		for path, want := range map[string]string{"f/test/double": "42", "f/test/none": "f/test/none: no such flow"} {
+			id, err := d.Run(ctx, client.Run{Preview: &wire.Preview{Language: language, Content: source, Path: "u/test/taskflow"}, Args: json.RawMessage(`{"path": "` + path + `"}`)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if j := d.wait(ctx, id); !strings.Contains(result(j), want) || (j.Status == "success") != (want == "42") {
+				t.Errorf("%s: a task that is the flow %s: %s %s", language, path, j.Status, result(j))
+			}
 		}
 	}
 	hold := "from wmill import workflow, task\nimport time\n\n@task\ndef hold():\n    print('held', flush=True)\n    time.sleep(600)\n\n@workflow\nasync def main():\n    await hold()\n"
