@@ -23,7 +23,7 @@ func TestArchive(t *testing.T) {
 		{name: "another kind", path: path + "?archive_type=rar", status: 400, want: []string{"Invalid Archive Type"}},
 		{name: "a wrong flag", path: path + "?skip_secrets=perhaps", status: 400},
 		{name: "a secret", method: "POST", path: w + "variables/create", body: `{"path":"f/a/s","value":"top","is_secret":true,"description":""}`, status: 201},
-		{name: "a script", method: "POST", path: w + "scripts/create", body: `{"path":"f/a/ts","content":"export function main() {}","language":"bun","tag":"big","lock":"","envs":[],"labels":["x"],"restart_unless_cancelled":false}`, status: 201},
+		{name: "a script", method: "POST", path: w + "scripts/create", body: `{"path":"f/a/ts","content":"export function main() {}","language":"tongue","tag":"big","lock":"","envs":[],"labels":["x"],"restart_unless_cancelled":false}`, status: 201},
 	})
 	get := func(query string) map[string]string {
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, d.URL+path+query, nil)
@@ -65,7 +65,7 @@ func TestArchive(t *testing.T) {
 		}
 		return files
 	}
-	all := get("?include_schedules=true&include_groups=true&include_users=true&default_ts=bun")
+	all := get("?include_schedules=true&include_groups=true&include_users=true&default_ts=tongue")
 	for name, want := range map[string]string{
 		"f/a/ts.ts":                      `export function main() {}`,
 		"f/a/ts.script.json":             `{"description":"","kind":"script","labels":["x"],"lock":"","schema":null,"summary":"","tag":"big"}`,
@@ -88,7 +88,7 @@ func TestArchive(t *testing.T) {
 		}
 	}
 	few := get("?archive_type=tar&skip_variables=true&skip_resources=true&skip_resource_types=true&default_ts=deno")
-	if _, ok := few["f/a/ts.bun.ts"]; !ok || len(few) != 5 {
+	if _, ok := few["f/a/ts.tongue.ts"]; !ok || len(few) != 5 {
 		t.Errorf("files %v of %v", slices.Sorted(maps.Keys(few)), slices.Sorted(maps.Keys(all)))
 	}
 	if secret := get("?plain_secret=true")["f/a/s.variable.json"]; !strings.Contains(secret, `"value":"top"`) {

@@ -15,7 +15,7 @@ type People struct {
 }
 
 // Endings are those of source files, by language.
-var Endings = map[string]string{"python3": ".py", "bun": ".ts", "bash": ".sh", "go": ".go", "mock": ".mock"}
+var Endings = map[string]string{"mock": ".mock", "tongue": ".ts"}
 
 // NewPeople returns them.
 func NewPeople(e *Engine) *People {
