@@ -305,7 +305,7 @@ func (x *Executor) code(ctx context.Context, c *engine.Claim, sink *sink, out *e
 	return checkJSON(res.Value)
 }
 
-// dependencies resolves and builds a deployed script and stores its lock.
+// dependencies resolves and builds a deployed script and stores its lock; that of a source is only answered.
 func (x *Executor) dependencies(ctx context.Context, j *engine.Job, sink *sink, out *engine.Outcome) error {
 	p, err := x.find(ctx, j)
 	if err != nil {
@@ -326,8 +326,10 @@ func (x *Executor) dependencies(ctx context.Context, j *engine.Job, sink *sink, 
 	if _, err := x.cfg.Prepare.Prepare(ctx, p.Program, p.lock, sink); err != nil {
 		return x.keepLockError(ctx, j, err)
 	}
-	if err := x.cfg.Scripts.SetLock(ctx, j.Workspace, j.Hash, *p.lock, ""); err != nil {
-		return err
+	if j.Hash != 0 {
+		if err := x.cfg.Scripts.SetLock(ctx, j.Workspace, j.Hash, *p.lock, ""); err != nil {
+			return err
+		}
 	}
 	_, _ = io.WriteString(sink, "dependencies are ready\n")
 	out.Result, err = json.Marshal(map[string]string{"status": "ok", "lock": *p.lock})
@@ -337,7 +339,7 @@ func (x *Executor) dependencies(ctx context.Context, j *engine.Job, sink *sink, 
 // keepLockError stores on the script why it cannot run, unless the trouble is not the script's.
 func (x *Executor) keepLockError(ctx context.Context, j *engine.Job, err error) error {
 	var f *runtimes.Failure
-	if ctx.Err() == nil && errors.As(err, &f) {
+	if j.Hash != 0 && ctx.Err() == nil && errors.As(err, &f) {
 		if sErr := x.cfg.Scripts.SetLock(ctx, j.Workspace, j.Hash, "", f.Message); sErr != nil {
 			return errors.Join(err, sErr)
 		}

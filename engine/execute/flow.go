@@ -18,12 +18,12 @@ func (x *Executor) flowDependencies(ctx context.Context, j *engine.Job, sink *si
 	if x.cfg.Flows == nil {
 		return engine.Errorf(engine.Invalid, "flow.lock", "there are no flows here")
 	}
-	f, _, err := x.cfg.Flows.Flow(ctx, j.Workspace, j.Path, j.Hash)
+	value, err := x.flowValue(ctx, j)
 	if err != nil {
 		return err
 	}
 	locks, failed := map[string]string{}, []error(nil)
-	f.Value.Walk(func(m *format.Module, _ format.Place) bool {
+	value.Walk(func(m *format.Module, _ format.Place) bool {
 		b, ok := m.Value.(*format.RawScript)
 		if !ok || ctx.Err() != nil {
 			return true
@@ -36,6 +36,9 @@ func (x *Executor) flowDependencies(ctx context.Context, j *engine.Job, sink *si
 		case lock != "" && lock != b.Lock:
 			locks[m.ID] = lock
 		}
+		if j.Source != "" && err == nil {
+			b.Lock = lock
+		}
 		return true
 	})
 	if ctx.Err() != nil {
@@ -46,6 +49,13 @@ func (x *Executor) flowDependencies(ctx context.Context, j *engine.Job, sink *si
 	if why != nil {
 		text = why.Error()
 	}
+	if j.Source != "" {
+		if why != nil {
+			return &runtimes.Failure{Name: "DependencyError", Message: text}
+		}
+		out.Result, err = json.Marshal(map[string]any{"updated_flow_value": value})
+		return err
+	}
 	if err := x.cfg.Flows.SetLocks(ctx, j.Workspace, int64(j.Hash), locks, text); err != nil {
 		return errors.Join(why, err)
 	}
@@ -55,6 +65,18 @@ func (x *Executor) flowDependencies(ctx context.Context, j *engine.Job, sink *si
 	fmt.Fprintln(sink, "dependencies are ready")
 	out.Result, err = json.Marshal(map[string]any{"status": "ok", "locks": locks})
 	return err
+}
+
+// flowValue is the flow whose scripts j makes ready: a deployed one, or the one that came with j.
+func (x *Executor) flowValue(ctx context.Context, j *engine.Job) (*format.Value, error) {
+	if j.Source != "" {
+		return format.ParseValue([]byte(j.Source))
+	}
+	f, _, err := x.cfg.Flows.Flow(ctx, j.Workspace, j.Path, j.Hash)
+	if err != nil {
+		return nil, err
+	}
+	return &f.Value, nil
 }
 
 // ready makes the script of a step ready to run, as its jobs will find it, and returns its lock.

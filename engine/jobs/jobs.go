@@ -149,6 +149,8 @@ func (s *Jobs) target(ctx context.Context, r engine.RunRequest, j *engine.Job) e
 			j.Tag = "noop"
 		}
 		return nil
+	case r.Source != "" && (j.Kind == engine.KindDependencies || j.Kind == engine.KindFlowDependencies):
+		return s.lockTarget(r, j)
 	case j.Kind == engine.KindFlowPreview:
 		return s.flowTarget(ctx, r, j)
 	case j.Kind == engine.KindFlow, j.Kind == engine.KindFlowDependencies:

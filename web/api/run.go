@@ -153,6 +153,31 @@ func (h *API) flowPreviewRequest(a *Ask) (engine.RunRequest, error) {
 	return r, err
 }
 
+// lockRequest asks what a source depends on.
+func (h *API) lockRequest(a *Ask) (engine.RunRequest, error) {
+	var b wire.RawScripts
+	if err := a.body(&b); err != nil {
+		return engine.RunRequest{}, err
+	}
+	if len(b.RawScripts) != 1 || b.RawScripts[0].RawCode == "" || b.RawScripts[0].Language == "" {
+		return engine.RunRequest{}, invalid("raw_scripts must be one script with raw_code and language")
+	}
+	s := b.RawScripts[0]
+	return engine.RunRequest{Workspace: a.Workspace, Trigger: "api", Kind: engine.KindDependencies, Source: s.RawCode, Language: s.Language, Path: s.ScriptPath}, nil
+}
+
+// flowLockRequest asks what the scripts in a flow depend on.
+func (h *API) flowLockRequest(a *Ask) (engine.RunRequest, error) {
+	var b wire.RawFlow
+	if err := a.body(&b); err != nil {
+		return engine.RunRequest{}, err
+	}
+	if len(b.FlowValue) == 0 {
+		return engine.RunRequest{}, invalid("flow_value is missing")
+	}
+	return engine.RunRequest{Workspace: a.Workspace, Trigger: "api", Kind: engine.KindFlowDependencies, Source: string(b.FlowValue), Path: b.Path}, nil
+}
+
 func (h *API) noopRequest(a *Ask) (engine.RunRequest, error) {
 	r, err := h.runRequest(a)
 	if err != nil {

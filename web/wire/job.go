@@ -116,6 +116,26 @@ type FlowPreview struct {
 	RestartedFrom *RestartedFrom `json:"restarted_from,omitempty" doc:"the run that it takes up, and where"`
 }
 
+// RawScripts asks for the lock of a source.
+type RawScripts struct {
+	RawScripts []RawScript `json:"raw_scripts" doc:"one"`
+	Entrypoint string      `json:"entrypoint,omitempty" doc:"accepted; it is the path of the script"`
+}
+
+// RawScript is a source that is not deployed.
+type RawScript struct {
+	RawCode    string `json:"raw_code"`
+	Language   string `json:"language"`
+	ScriptPath string `json:"script_path,omitempty" doc:"a name for the job"`
+}
+
+// RawFlow asks for the locks of the scripts in a flow.
+type RawFlow struct {
+	FlowValue json.RawMessage `json:"flow_value" doc:"an OpenFlow value"`
+	Path      string          `json:"path,omitempty" doc:"a name for the job"`
+	UseLocks  bool            `json:"use_local_lockfiles,omitempty" doc:"accepted: a script that has a lock keeps it"`
+}
+
 // Preview is the body of a preview: source to run without deploying it.
 type Preview struct {
 	Content  string          `json:"content"`
