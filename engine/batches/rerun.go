@@ -220,9 +220,13 @@ type target struct {
 	kind engine.JobKind
 	path string
 	hash engine.Hash
+	// event: its arguments are a request, of which its preprocessor makes those of main.
+	event bool
 }
 
-func targetOf(j *engine.Job) target { return target{j.Kind, j.Path, j.Hash} }
+func targetOf(j *engine.Job) target {
+	return target{j.Kind, j.Path, j.Hash, j.Trigger == engine.TriggerWebhook}
+}
 
 // templates makes the jobs that run what others ran, once for each thing.
 type templates struct {
@@ -261,6 +265,9 @@ func (t *templates) of(ctx context.Context, j *engine.Job) (*engine.Job, error) 
 	}
 	tmpl, err := t.b.cfg.Jobs.Template(ctx, t.p, run)
 	if err == nil {
+		if key.event {
+			tmpl.Trigger = engine.TriggerWebhook
+		}
 		t.made[key] = tmpl
 	}
 	return tmpl, err

@@ -131,3 +131,29 @@ func TestRerunEach(t *testing.T) {
 		}
 	}
 }
+
+// TestRerunOfARequest: what got a request through its preprocessor gets it so again, and nothing else does.
+func TestRerunOfARequest(t *testing.T) {
+	t.Parallel()
+	p := open(t)
+	var ids []uuid.UUID
+	for _, trigger := range []string{engine.TriggerWebhook, "api"} {
+		res, err := p.q.Push(t.Context(), &engine.Job{Workspace: "main", Kind: engine.KindScript, Path: "f/demo/a", Hash: 1, Tag: "noop", CreatedBy: "ann", PermissionedAs: "u/ann",
+			Trigger: trigger, Args: json.RawMessage(`{"event":{"body":1}}`)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, res.ID)
+	}
+	p.end(p.claim(2), engine.StateFailure)
+	out, err := p.RerunEach(t.Context(), ann, "main", engine.RerunSelection{IDs: ids}, "cli")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []string{engine.TriggerWebhook, "api"} {
+		v, err := p.q.Get(t.Context(), "main", out[i].ID)
+		if err != nil || v.Trigger != want || string(v.Args) != `{"event":{"body":1}}` {
+			t.Errorf("%d: %+v, %v", i, v, err)
+		}
+	}
+}
