@@ -11,12 +11,13 @@
 #include <string.h>
 #include <sys/ipc.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/shm.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { MB = 1 << 20, MUCH = 320, FORKS = 300, FILES = 5000, DESCRIPTORS = 500, LOCKED = 64, WEIGHT = 112 };
+enum { MB = 1 << 20, MUCH = 320, FORKS = 300, FILES = 3500, DESCRIPTORS = 500, LOCKED = 64, WEIGHT = 112 };
 
 static int b_memory(void) {
 	for (int i = 0; i < MUCH; i++) {
@@ -75,8 +76,11 @@ static int b_sysv_shm(void) {
 	return 0;
 }
 static int b_locked(void) {
+	struct rlimit r;
 	void *p = mmap(NULL, (size_t)LOCKED * MB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	return p == MAP_FAILED ? -1 : mlock(p, (size_t)LOCKED * MB);
+	if (p == MAP_FAILED || !mlock(p, (size_t)LOCKED * MB)) return p == MAP_FAILED ? -1 : 0;
+	getrlimit(RLIMIT_MEMLOCK, &r);
+	return refused(r.rlim_cur < (rlim_t)LOCKED * MB ? EPERM : errno); // the kernel says that there is no memory
 }
 static int b_inodes(void) {
 	char name[32];
@@ -89,7 +93,7 @@ static int b_inodes(void) {
 	return 0;
 }
 static int b_links(void) { // names cost memory too, whether or not they are files of their own
-	char name[32], to[200];
+	char name[32], to[48]; // short enough to be no block of a disk
 	memset(to, 'x', sizeof to);
 	to[sizeof to - 1] = 0;
 	for (int i = 0; i < FILES; i++) {

@@ -103,7 +103,7 @@ static void attempt(const struct probe *p, int bomb) {
 	if (pid < 0) exit(3);
 	if (!pid) {
 		if (mkdir(p->name, 0700) || chdir(p->name)) _exit(3);
-		alarm(30);
+		alarm(bomb ? 120 : 30);
 		if (control) alone(); // of the other probes too
 		errno = 0;
 		int r = p->run(), answer[2] = {r < 0, errno};
