@@ -11,6 +11,8 @@
 // sandbox/direct; it runs the job that is on its descriptor 3 and exits.
 //
 // The environment of a process and its arguments go through the forker's socket, never through nsjail's command line.
+//
+// There are no control groups: memory, processor time and I/O are not bounded, and processes only for all that the user runs.
 package nsjail
 
 import (
