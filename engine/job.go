@@ -145,6 +145,10 @@ type JobView struct {
 // TriggerWebhook is the Trigger of what was asked for over HTTP and has a preprocessor: the arguments are {"event": the request}.
 const TriggerWebhook = "webhook"
 
+// HomePrefix begins the tags of daemons that keep the folder of a flow whose steps all run in one place. A daemon has one such tag, also
+// when it is started anew, and takes jobs of all its languages by it.
+const HomePrefix = "home-"
+
 // TriggerRestart is the Trigger of a flow that takes up what another run of it did; the TriggerPath is that run.
 const TriggerRestart = "restart"
 

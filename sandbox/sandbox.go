@@ -77,6 +77,8 @@ type Template struct {
 	// Devices are IDs of sandbox/gpu. The slot sees these devices and what belongs to them, and no other slot must have them at the
 	// same time: that is the caller's to see to.
 	Devices []string
+	// Shared names a folder that a Sharer has made, which the slot's processes see at SharedTarget. Empty: none.
+	Shared string
 }
 
 // Limits bounds one process and everything it starts. Zero fields mean the default of DefaultLimits.

@@ -16,6 +16,9 @@ func (t Template) Key() string {
 	if len(t.Devices) > 0 {
 		fmt.Fprintf(h, "devices %q\n", t.Devices)
 	}
+	if t.Shared != "" {
+		fmt.Fprintf(h, "shared %q\n", t.Shared)
+	}
 	for _, b := range t.Binds {
 		fmt.Fprintf(h, "%q %q %v\n", b.Source, b.Target, b.Writable)
 	}

@@ -34,6 +34,10 @@ func (f *flows) answer(ctx context.Context, id uuid.UUID) (json.RawMessage, bool
 	return f.Runner.Answer(ctx, id)
 }
 
+func (f *flows) folder(ctx context.Context, j *engine.Job) (uuid.UUID, error) {
+	return f.Runner.Folder(ctx, j)
+}
+
 // expressions makes the evaluator of flows. What it must be able to kill runs in processes of this very binary.
 func (d *daemon) expressions() *expr.Evaluator {
 	cfg := expr.Config{}

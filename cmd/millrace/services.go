@@ -2,9 +2,12 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -22,6 +25,7 @@ import (
 	"github.com/millrace/millrace/engine/metric"
 	"github.com/millrace/millrace/engine/queue"
 	"github.com/millrace/millrace/engine/secret"
+	"github.com/millrace/millrace/engine/shared"
 	"github.com/millrace/millrace/engine/trigger/schedule"
 	"github.com/millrace/millrace/runtimes"
 	"github.com/millrace/millrace/runtimes/build"
@@ -34,6 +38,7 @@ type services struct {
 	scripts   *catalog.Catalog
 	queue     *queue.Queue
 	flows     *runner.Runner
+	folders   *shared.Folders
 	schedules *schedule.Schedules
 	batches   *batches.Batches
 	maintain  *maintain.Service
@@ -52,6 +57,7 @@ func (d *daemon) startServices(ctx context.Context, s services) error {
 		{s.scripts.Start, func(context.Context) { s.scripts.Stop() }},
 		{d.pool.Start, func(context.Context) { d.pool.Stop() }},
 		{s.queue.Start, func(context.Context) { s.queue.Stop() }},
+		{s.folders.Start, func(context.Context) { s.folders.Stop() }},
 		{s.flows.Start, func(context.Context) { s.flows.Stop() }},
 		{s.batches.Start, func(context.Context) { s.batches.Stop() }},
 		{s.maintain.Start, func(context.Context) { s.maintain.Stop() }},
@@ -165,7 +171,10 @@ func (d *daemon) warmCaches(ctx context.Context, b *build.Builder) {
 }
 
 // tags are the worker tags that this daemon takes, by where their jobs run.
-type tags struct{ process, native, dedicated []string }
+type tags struct {
+	process, native, dedicated []string
+	home                       string // of steps that must run here; "": this daemon runs no scripts
+}
 
 // tags are those of --tags, where default stands for those of the languages that run here and of dependency jobs; native are
 // those of jobs that need no sandbox, dedicated those of scripts with a process of their own.
@@ -190,7 +199,7 @@ func (d *daemon) tags() (out tags) {
 			add(t)
 			continue
 		}
-		add("dependency")
+		add(dependencyTag)
 		add(noopTag)
 		add(jobs.FlowTag)
 		for _, e := range d.registry.All() {
@@ -204,8 +213,25 @@ func (d *daemon) tags() (out tags) {
 		slices.Sort(*list)
 		*list = slices.Compact(*list)
 	}
+	if slices.ContainsFunc(out.process, func(t string) bool { return t != dependencyTag }) {
+		out.home = d.homeTag()
+		out.process = append(out.process, out.home)
+	}
 	return out
 }
+
+// homeTag is the tag of steps that share a folder here: the same whenever this daemon is started, and no other's.
+func (d *daemon) homeTag() string {
+	host, err := os.Hostname()
+	if err != nil {
+		d.log.Warn().Err(err).Msg("the host has no name")
+	}
+	sum := sha256.Sum256([]byte(host + "\x00" + d.cfg.data + "\x00" + d.cfg.name))
+	return engine.HomePrefix + hex.EncodeToString(sum[:6])
+}
+
+// dependencyTag is that of jobs that make scripts ready.
+const dependencyTag = "dependency"
 
 // noopTag is that of jobs that do nothing, for measurements.
 const noopTag = "noop"

@@ -31,6 +31,7 @@ import (
 	"github.com/millrace/millrace/engine/pool"
 	"github.com/millrace/millrace/engine/prepare"
 	"github.com/millrace/millrace/engine/queue"
+	"github.com/millrace/millrace/engine/shared"
 	"github.com/millrace/millrace/engine/store"
 	"github.com/millrace/millrace/engine/store/pgserver"
 	"github.com/millrace/millrace/engine/trigger/schedule"
@@ -197,14 +198,16 @@ func (d *daemon) startEngine(ctx context.Context) error {
 	devices, gated := d.gpus(part("gpu"))
 	workflows := workflow.Config{Store: d.db, Bus: signals, Kept: slots + 2, Log: part("workflow")}
 	var host *workflow.Host // once there is a queue
+	flows, suspended := &flows{}, &struct{ *queue.Queue }{}
+	folders := shared.New(shared.Config{Pool: d.pool, Store: d.db, Size: d.cfg.limits.WithDefaults().WorkSize, Log: part("shared")})
 	executor := execute.New(execute.Config{
+		Folders: folders, FolderOf: flows.folder,
 		Workflows: func(c *engine.Claim) *workflow.Session { return host.Open(c) },
 		Scripts:   scripts, Flows: scripts.Flows(), Values: values, Logs: out, Live: logs, Bus: signals, Prepare: prepare.New(d.registry, builder), Pool: d.pool,
 		Env: execute.Env(d.baseURL(), gate.JobToken), Defaults: d.cfg.limits, MaxLimits: d.cfg.maxLimits, GPUs: devices, Networks: d.nets,
 		Log: part("execute"),
 	})
 	taken := d.tags()
-	flows, suspended := &flows{}, &struct{ *queue.Queue }{}
 	if d.dispatch, err = dispatch.New(dispatch.Config{
 		Executor: counted{executor, metrics}, ProcessSlots: slots, ProcessTags: taken.process, NativeTags: taken.native,
 		DedicatedTags: taken.dedicated, Gated: gated, Flows: flows, Workflows: suspended, Log: part("dispatch"),
@@ -231,7 +234,8 @@ func (d *daemon) startEngine(ctx context.Context) error {
 	workflows.Queue, workflows.Targets = q, d.jobs
 	host = workflow.New(workflows)
 	flows.Runner = runner.New(runner.Config{
-		Queue: q, Store: d.db, Catalog: d.jobs, Values: values, Expr: d.expressions(), Ended: ended(signals, q, part("flow")), Answered: signals.Publish, Changed: signals.Publish, Log: part("flow"),
+		Queue: q, Store: d.db, Catalog: d.jobs, Values: values, Expr: d.expressions(), Ended: ended(signals, q, part("flow")), Answered: signals.Publish, Changed: signals.Publish,
+		Home: taken.home, Left: folders.Over, Log: part("flow"),
 	})
 	steering := control.New(control.Config{Store: d.db, Runner: flows.Runner, Workflows: q, Catalog: d.jobs, Jobs: d.jobs, Gate: gate, Base: d.publicURL()})
 	deployed := deploy.New(scripts, gate, d.jobs, d.registry)
@@ -253,5 +257,5 @@ func (d *daemon) startEngine(ctx context.Context) error {
 		return err
 	}
 	d.guests.Store(d.server)
-	return d.startServices(ctx, services{gate: gate, values: values, scripts: scripts, queue: q, flows: flows.Runner, schedules: schedules, batches: many, maintain: upkeep, builder: builder})
+	return d.startServices(ctx, services{gate: gate, values: values, scripts: scripts, queue: q, flows: flows.Runner, folders: folders, schedules: schedules, batches: many, maintain: upkeep, builder: builder})
 }

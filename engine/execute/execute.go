@@ -67,6 +67,9 @@ type Config struct {
 	Defaults  sandbox.Limits
 	MaxLimits engine.LimitOptions
 	Networks  Networks
+	Folders   Folders // nil: steps share none
+	// FolderOf is the flow whose folder a step shares. An error of code Conflict: it is lost.
+	FolderOf  func(ctx context.Context, j *engine.Job) (uuid.UUID, error)
 	GPUs      *gpu.Devices                          // nil: jobs get none
 	Workflows func(*engine.Claim) *workflow.Session // nil: scripts cannot be workflows
 	Log       zerolog.Logger
@@ -280,9 +283,12 @@ func (x *Executor) code(ctx context.Context, c *engine.Claim, sink *sink, out *e
 	session := x.workflow(c, &task)
 	var res pool.Result
 	for {
-		if p.gpus > 0 {
+		switch {
+		case p.gpus > 0:
 			res, err = x.runOnDevices(ctx, j, p.gpus, ready.Launch, task)
-		} else {
+		case x.shares(j):
+			res, err = x.runShared(ctx, j, ready, task)
+		default:
 			res, err = x.run(ctx, ready, p, task)
 		}
 		if err != nil || !session.again(res, &task, &p) {

@@ -90,8 +90,16 @@ type Run struct {
 	Gate string `json:"gate,omitempty"`
 	// Groups is the list of those who may approve, of a gate that names some.
 	Groups json.RawMessage `json:"groups,omitempty"`
+	// Home is where its steps run, and those of all runs within it; nil: anywhere.
+	Home *Home `json:"home,omitempty"`
 	// Again: it takes up what another run did. It must be Ready, with Last the result of what ended last there.
 	Again *Again `json:"again,omitempty"`
+}
+
+// Home is a daemon that runs all steps of a flow, which have a folder in common there.
+type Home struct {
+	Tag  string `json:"tag"`  // of its jobs
+	Life string `json:"life"` // of the daemon: the folder ends with it
 }
 
 // Wake is when the run goes on by itself: when what it waits for is due, or its own time is over. Zero: it waits for events only.

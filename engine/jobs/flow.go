@@ -64,6 +64,7 @@ func findings(list []check.Finding) error { return check.Refusal("flow.run", "",
 // Step says what the job of a flow's step runs. The job runs as its flow does, so it needs the right to run what it names.
 func (s *Jobs) Step(ctx context.Context, j *engine.Job, st runner.StepOf) error {
 	r := engine.RunRequest{Workspace: j.Workspace}
+	devices := false
 	switch b := st.Module.Value.(type) {
 	case *format.RawScript:
 		r.Source, r.Language, j.Tag = b.Content, b.Language, flowTag(st, b.Tag)
@@ -77,8 +78,9 @@ func (s *Jobs) Step(ctx context.Context, j *engine.Job, st runner.StepOf) error 
 			return err
 		}
 		r.Path, r.Hash, j.Tag = b.Path, script.Hash, b.TagOverride
+		devices = script.Options.GPU > 0
 		switch {
-		case script.Options.GPU > 0: // it goes where its devices are
+		case devices: // it goes where they are
 		case b.TagOverride == "":
 			j.Tag = flowTag(st, script.Tag)
 		default:
@@ -95,6 +97,9 @@ func (s *Jobs) Step(ctx context.Context, j *engine.Job, st runner.StepOf) error 
 		return err
 	}
 	s.limitStep(j, st)
+	if st.Home != "" && !devices {
+		j.Tag = st.Home
+	}
 	if j.Network == "" && j.Kind != engine.KindScript {
 		j.Network = s.cfg.Network
 	}

@@ -55,6 +55,8 @@ type class struct {
 	idle  []*entry // last used last; guarded by Pool.mu
 	kept  int      // slots that stay although idle; guarded by Pool.mu
 	slots int      // entries that exist or are being made, idle or not; guarded by Pool.mu
+	share string   // the folder that its slots share; "": none. Written once
+	over  bool     // that folder was taken away: its slots are not used again; guarded by Pool.mu
 	hot   bool     // its zygote has imported more than all do; guarded by Pool.mu
 	boots bool     // its processes boot before they wait for their jobs; written once
 	demand
@@ -240,7 +242,7 @@ func (p *Pool) classOf(l runtimes.Launch) *class {
 	key := classKey(l)
 	c := p.classes[key]
 	if c == nil {
-		c = &class{key: key, boots: l.Warm}
+		c = &class{key: key, boots: l.Warm, share: l.Template.Shared}
 		p.classes[key] = c
 	}
 	return c
@@ -403,6 +405,11 @@ func (p *Pool) release(e *entry, l runtimes.Launch) {
 	if p.closed {
 		p.mu.Unlock()
 		p.discard(e)
+		return
+	}
+	if e.class.over {
+		p.mu.Unlock()
+		p.drop(e)
 		return
 	}
 	e.class.idle = append(e.class.idle, e)

@@ -46,6 +46,11 @@ func (i *Isolator) Open(_ context.Context, t sandbox.Template) (sandbox.Slot, er
 			return nil, fmt.Errorf("open slot: bind %s: %w", b.Target, err)
 		}
 	}
+	if t.Shared != "" {
+		if _, err := os.Stat(sharedPath(i.dir, t.Shared)); err != nil {
+			return nil, fmt.Errorf("open slot: %w", err)
+		}
+	}
 	return &slot{dir: i.dir, template: t, done: make(chan struct{})}, nil
 }
 

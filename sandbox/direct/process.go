@@ -48,7 +48,10 @@ func start(dir string, t sandbox.Template, spec sandbox.Spec) (*process, error) 
 		return nil, err
 	}
 	p := &process{work: work, want: spec.Collect, done: make(chan struct{})}
-	if err := p.prepare(spec.Files); err != nil {
+	if t.Shared != "" {
+		err = os.Symlink(sharedPath(dir, t.Shared), filepath.Join(work, "shared"))
+	}
+	if err := errors.Join(err, p.prepare(spec.Files)); err != nil {
 		p.remove()
 		return nil, err
 	}

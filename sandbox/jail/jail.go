@@ -12,6 +12,8 @@
 //	close  slot       -> the slot is gone, with all that it held
 //	remove path       -> a file or folder below the cache is gone
 //	permit slot       -> the slot may contact these addresses too, for some time
+//	share  folder     -> there is an empty folder of that name, which slots can be opened with
+//	unshare folder    -> it is gone, but for slots that show it still
 //	oom    slot       -> the process in it that was last killed for lack of memory, if that is known
 //
 // The helper takes the daemon for hostile: every field is checked before use, nothing in a message names a host path except
@@ -50,6 +52,9 @@ const (
 	opRemove = "remove"
 	opOOM    = "oom"
 	opPermit = "permit"
+
+	opShare   = "share"
+	opUnshare = "unshare"
 )
 
 // Bounds of what is accepted.
@@ -73,6 +78,8 @@ type request struct {
 	Limits   *sandbox.Limits   `json:"limits,omitempty"`
 	Slot     string            `json:"slot,omitempty"`
 	Path     string            `json:"path,omitempty"`
+	Folder   string            `json:"folder,omitempty"`
+	Size     int64             `json:"size,omitempty"` // of Folder
 	Permits  *permits          `json:"permits,omitempty"`
 }
 
@@ -131,6 +138,11 @@ func (r request) check() error {
 		return errors.Join(checkSlot(r.Slot), checkLimits(*r.Limits))
 	case opKill, opClose, opOOM:
 		return checkSlot(r.Slot)
+	case opShare, opUnshare:
+		if !nameShape.MatchString(r.Folder) || r.Op == opShare && (r.Size < 1 || r.Size > maxBytes) {
+			return fmt.Errorf("bad folder %q of %d bytes", clip(r.Folder), r.Size)
+		}
+		return nil
 	case opPermit:
 		return errors.Join(checkSlot(r.Slot), r.Permits.check())
 	case opRemove:
@@ -154,6 +166,9 @@ func clip(s string) string { return s[:min(len(s), 40)] }
 func checkTemplate(t sandbox.Template) error {
 	if !nameShape.MatchString(t.Name) {
 		return fmt.Errorf("bad template name %q", clip(t.Name))
+	}
+	if t.Shared != "" && !nameShape.MatchString(t.Shared) {
+		return fmt.Errorf("bad folder %q", clip(t.Shared))
 	}
 	if err := checkNetwork(t); err != nil {
 		return err

@@ -30,6 +30,7 @@ type fakeHost struct {
 	open    map[string]*fakePlace
 	limits  []float64
 	removed []string
+	folders map[string]int64
 }
 
 type fakePlace struct {
@@ -69,6 +70,23 @@ func (h *fakeHost) Open(_ context.Context, t sandbox.Template, _ sandbox.Limits)
 	}
 	h.open[p.id] = p
 	return p, nil
+}
+
+func (h *fakeHost) Share(name string, size int64) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.folders == nil {
+		h.folders = map[string]int64{}
+	}
+	h.folders[name] = size
+	return nil
+}
+
+func (h *fakeHost) Unshare(name string) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.folders, name)
+	return nil
 }
 
 func (h *fakeHost) Remove(path string) error {

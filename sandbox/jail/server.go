@@ -25,6 +25,9 @@ type Host interface {
 	// Open makes a slot; its template has passed the checks of this package, its binds have not been checked.
 	Open(context.Context, sandbox.Template, sandbox.Limits) (Place, error)
 	Remove(path string) error
+	// Share makes a folder that slots can be opened with, Unshare takes it away; names have passed the checks of this package.
+	Share(name string, size int64) error
+	Unshare(name string) error
 	// API is where slots without the host's network find the API, not valid where they can not; Watch tells what slots contact,
 	// nil where they can contact nothing.
 	API() netip.AddrPort
@@ -54,11 +57,12 @@ const (
 	maxOpening = 4
 	maxWorking = 64
 	maxSlots   = 1024
+	maxFolders = 1024
 )
 
 // Serve answers requests on conn until it ends, then destroys every slot. It returns nil when the client hung up.
 func Serve(ctx context.Context, conn *net.UnixConn, host Host, log zerolog.Logger) error {
-	s := &server{conn: packet{conn}, host: host, log: log, slots: map[string]*held{},
+	s := &server{conn: packet{conn}, host: host, log: log, slots: map[string]*held{}, folders: map[string]bool{},
 		opening: semaphore.NewWeighted(maxOpening), working: semaphore.NewWeighted(maxWorking)}
 	ctx, cancel := context.WithCancel(ctx)
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
@@ -67,7 +71,7 @@ func Serve(ctx context.Context, conn *net.UnixConn, host Host, log zerolog.Logge
 	cancel()
 	_ = conn.Close()
 	s.requests.Wait()
-	return errors.Join(err, s.destroyAll())
+	return errors.Join(err, s.destroyAll(), s.unshareAll())
 }
 
 type server struct {
@@ -82,7 +86,8 @@ type server struct {
 
 	mu       sync.Mutex
 	slots    map[string]*held
-	underway int // slots that are being opened
+	folders  map[string]bool // that are shared
+	underway int             // slots that are being opened
 }
 
 // held is a slot of this client. Its mutex puts requests for the slot in a row.
@@ -154,6 +159,10 @@ func (s *server) do(ctx context.Context, r request) (reply, []*os.File, error) {
 		return reply{}, nil, s.close(r.Slot)
 	case opPermit:
 		return reply{}, nil, s.with(r.Slot, func(p Place) error { return p.Permit(r.Permits.List, r.Permits.TTL) })
+	case opShare:
+		return reply{}, nil, s.share(r.Folder, r.Size)
+	case opUnshare:
+		return reply{}, nil, s.unshare(r.Folder)
 	case opOOM:
 		var out reply
 		err := s.with(r.Slot, func(p Place) error {

@@ -96,6 +96,9 @@ func (p plan) binds() []*configs.Mount {
 		switch {
 		case m.Device:
 			c.Flags = unix.MS_BIND | unix.MS_NOSUID | unix.MS_NOEXEC
+		case m.Own:
+			c.Flags = unix.MS_BIND | unix.MS_NOSUID | unix.MS_NODEV
+			c.IDMapping = p.own()
 		case m.Writable:
 			c.Flags &^= unix.MS_RDONLY
 		}
@@ -104,6 +107,15 @@ func (p plan) binds() []*configs.Mount {
 	return append(out, &configs.Mount{
 		Device: "proc", Source: "proc", Destination: "/proc", Flags: unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC,
 	})
+}
+
+// own has what belongs to JobUID on a file system be the job's. Without users of their own all slots' jobs are one user anyway.
+func (p plan) own() *configs.MountIDMapping {
+	if p.rootless {
+		return nil
+	}
+	job := []configs.IDMap{{ContainerID: rootfs.JobUID, HostID: int64(p.job), Size: 1}}
+	return &configs.MountIDMapping{UIDMappings: job, GIDMappings: job}
 }
 
 // deviceRules allow the devices of rootfs, the slot's own ones, and no other, should one ever become reachable.

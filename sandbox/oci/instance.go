@@ -127,7 +127,7 @@ func (i *instance) clear() error {
 	if err != nil {
 		return fmt.Errorf("clear state: %w", err)
 	}
-	var errs []error
+	errs := []error{i.clearShared()}
 	for _, e := range entries {
 		if e.Name() != "lock" {
 			errs = append(errs, os.RemoveAll(filepath.Join(i.dir, e.Name())))

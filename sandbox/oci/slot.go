@@ -89,6 +89,16 @@ func (s *Slot) build(t sandbox.Template, l sandbox.Limits, binds []rootfs.Mount)
 	if err != nil {
 		return err
 	}
+	if t.Shared != "" {
+		m, err := h.shared(t.Shared)
+		if err != nil {
+			return err
+		}
+		mounts = append(mounts, m)
+		if err := os.Mkdir(s.root+m.Target, 0o755); err != nil {
+			return err
+		}
+	}
 	p := plan{root: s.root, mounts: mounts, devices: own, network: t.Network, rootless: h.rootless}
 	if p.netns, err = s.takePlace(t); err != nil {
 		return err

@@ -35,6 +35,7 @@ const Hostname = "millrace"
 const (
 	ForkerPath = "/millrace/forker"
 	FilterPath = "/millrace/slot.bpf"
+	SharedPath = "/shared" // jobs see it in their work folder
 )
 
 // Mount is one bind of a slot.
@@ -43,6 +44,7 @@ type Mount struct {
 	Target   string
 	Writable bool
 	Device   bool     // a device node, to be bound without nodev
+	Own      bool     // whatever in it is JobUID's on the file system is the job's inside
 	Pin      *os.File // what Source must turn out to be, when somebody else can change what it names; see Mount.Verify
 }
 

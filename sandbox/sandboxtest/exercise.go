@@ -30,6 +30,7 @@ func Exercise(t *testing.T, open Open) {
 		{"Daemon", testDaemon}, {"DaemonUnderInit", testDaemonUnderInit}, {"BrokenSlot", testBrokenSlot},
 		{"WorkSize", testWorkSize}, {"OpenFiles", testOpenFiles}, {"Pids", testPids}, {"PidsPeak", testPidsPeak},
 		{"Memory", testMemory}, {"PageCache", testPageCache}, {"CPU", testCPU}, {"OutputFlood", testOutputFlood},
+		{"Shared", testShared},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.test(setup(t, open)) })
 	}

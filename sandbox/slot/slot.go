@@ -58,7 +58,10 @@ type Isolator struct {
 	ended  sync.Once // the helper's end was waited for
 }
 
-var _ sandbox.Isolator = (*Isolator)(nil)
+var (
+	_ sandbox.Isolator = (*Isolator)(nil)
+	_ sandbox.Sharer   = (*Isolator)(nil)
+)
 
 // Connect greets the helper behind conn and returns an isolator that owns the connection.
 func Connect(ctx context.Context, conn *net.UnixConn, o Options) (*Isolator, error) {
@@ -93,6 +96,16 @@ func (i *Isolator) Done() <-chan struct{} { return i.client.Done() }
 
 // Remove removes a file or folder below the cache folder of the helper, also what a build wrote as another user.
 func (i *Isolator) Remove(ctx context.Context, path string) error { return i.client.Remove(ctx, path) }
+
+// Share implements sandbox.Sharer.
+func (i *Isolator) Share(ctx context.Context, name string, size int64) error {
+	return i.client.Share(ctx, name, size)
+}
+
+// Unshare implements sandbox.Sharer.
+func (i *Isolator) Unshare(ctx context.Context, name string) error {
+	return i.client.Unshare(ctx, name)
+}
 
 // Open implements sandbox.Isolator.
 func (i *Isolator) Open(ctx context.Context, t sandbox.Template) (sandbox.Slot, error) {

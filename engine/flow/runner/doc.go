@@ -19,6 +19,7 @@ package runner
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"sync"
 	"time"
@@ -82,6 +83,7 @@ type StepOf struct {
 	Flow     string // path of the flow; "": it has none
 	Tag      string // of the flow
 	KeepTags bool   // steps with a tag of their own keep it
+	Home     string // the tag of all steps of a flow with a folder of its own; "": it has none
 }
 
 // Values are the variables and resources that expressions ask for, and that flow_env refers to; nil: there is no such thing.
@@ -104,13 +106,18 @@ type Config struct {
 	Answered func(id uuid.UUID)
 	// Changed is told of runs that have gone on, for those who watch them; nil: nobody does.
 	Changed func(run uuid.UUID)
-	Poll    time.Duration // how often runs that are due are looked for, at least; 1 s
-	Log     zerolog.Logger
+	// Home is the tag of steps that must run here, as they share a folder; "": this process runs no steps. Left is told of the end of
+	// runs that had such a folder.
+	Home string
+	Left func(run uuid.UUID)
+	Poll time.Duration // how often runs that are due are looked for, at least; 1 s
+	Log  zerolog.Logger
 }
 
 // Runner is safe for concurrent use.
 type Runner struct {
-	cfg Config
+	cfg  Config
+	life string // tells this process from others, and from those before it
 
 	mu    sync.Mutex
 	flows map[uuid.UUID]*line     // by the outermost run; guarded by mu
@@ -126,7 +133,7 @@ func New(cfg Config) *Runner {
 	if cfg.Poll == 0 {
 		cfg.Poll = time.Second
 	}
-	return &Runner{cfg: cfg, flows: map[uuid.UUID]*line{}, roots: map[uuid.UUID]uuid.UUID{}, wake: make(chan struct{}, 1)}
+	return &Runner{cfg: cfg, life: rand.Text(), flows: map[uuid.UUID]*line{}, roots: map[uuid.UUID]uuid.UUID{}, wake: make(chan struct{}, 1)}
 }
 
 // Start begins to look for runs that are due.

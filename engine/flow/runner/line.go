@@ -26,6 +26,7 @@ type event struct {
 	end   *engine.Outcome
 	job   *engine.Job
 	slot  []string
+	look  func(x *run)
 	votes bool // answers to a run that waits for them are to be counted
 
 	done     chan struct{}
@@ -266,6 +267,7 @@ func (r *Runner) load(ctx context.Context, l *line, id uuid.UUID) (*run, error) 
 	} else if err := r.recall(ctx, x); err != nil {
 		return nil, err
 	}
+	r.moveIn(x)
 	l.runs[id] = x
 	r.remember(x)
 	return x, nil

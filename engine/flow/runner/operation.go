@@ -49,6 +49,9 @@ func (o *operation) event(e *event) error {
 		x.canceled = c
 	}
 	switch {
+	case e.look != nil:
+		e.look(x)
+		return nil
 	case e.votes:
 		return o.count(x)
 	case e.end == nil:
@@ -111,6 +114,9 @@ func (o *operation) begin(e *event) error {
 		x.parent, x.item = parent, j.Item
 	}
 	if err := o.runner.define(o.ctx, x); err != nil {
+		return err
+	}
+	if err := o.settle(x); err != nil {
 		return err
 	}
 	o.line.runs[x.job.ID] = x
@@ -239,20 +245,6 @@ func (o *operation) effect(x *run, e flow.Effect) error {
 	return nil
 }
 
-func stepRow(module string, item *int32, ok, skipped bool, ref flow.Ref) store.FlowStep {
-	s := store.FlowStep{Module: module, Item: item, OK: ok, Skipped: skipped, Value: ref.Value}
-	if ref.Job != uuid.Nil {
-		s.Job, s.Value = &ref.Job, nil
-	}
-	return s
-}
-
-func (o *operation) row(x *run, s store.FlowStep) {
-	s.Run, s.N = x.job.ID, x.steps
-	x.steps++
-	o.op.Steps = append(o.op.Steps, s)
-}
-
 // inline makes a reference that others can follow once the state has moved on: arguments and collected items become values.
 func (o *operation) inline(x *run, ref flow.Ref) (flow.Ref, error) {
 	if !ref.Args && ref.Items == "" {
@@ -360,6 +352,9 @@ func (o *operation) committed(events []*event, claims []*engine.Claim) {
 	for _, x := range o.over {
 		delete(o.line.runs, x.job.ID)
 		r.forget(x)
+		if x.state.Home != nil && r.cfg.Left != nil {
+			r.cfg.Left(x.job.ID)
+		}
 		if r.cfg.Ended != nil {
 			r.cfg.Ended(x.job, o.ended[x.job.ID])
 		}

@@ -2,6 +2,7 @@ package runner_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -38,6 +39,7 @@ type box struct {
 	step  func(j *engine.Job) (json.RawMessage, bool)
 	noop  func()                  // called for each step that does nothing; nil: not
 	flows map[string]*format.Flow // guarded by mu
+	gone  []uuid.UUID             // flows whose folder has been left; guarded by mu
 	// answered is called when a flow has an answer before its end.
 	answered func()
 }
@@ -55,7 +57,7 @@ func prepare(t testing.TB, url string, change func(*queue.Config)) *box {
 	b := &box{t: t, db: storetest.Open(t, url), ended: map[uuid.UUID]chan engine.Outcome{}, flows: map[string]*format.Flow{},
 		step: func(j *engine.Job) (json.RawMessage, bool) { return j.Args, true }}
 	var err error
-	b.work, err = dispatch.New(dispatch.Config{Executor: b, ProcessSlots: 4, ProcessTags: []string{"step"}, NativeTags: []string{"flow"},
+	b.work, err = dispatch.New(dispatch.Config{Executor: b, ProcessSlots: 4, ProcessTags: []string{"step", "home-box"}, NativeTags: []string{"flow"},
 		Flows: b, Log: storetest.Log(t)})
 	if err != nil {
 		t.Fatal(err)
@@ -67,7 +69,7 @@ func prepare(t testing.TB, url string, change func(*queue.Config)) *box {
 	if b.queue, err = queue.New(cfg); err != nil {
 		t.Fatal(err)
 	}
-	b.runner = runner.New(runner.Config{Queue: b.queue, Store: b.db, Catalog: b, Expr: expr.New(expr.Config{Helper: []string{os.Args[0]}, Timeout: 2 * time.Second}), Ended: b.over, Answered: b.early, Log: storetest.Log(t)})
+	b.runner = runner.New(runner.Config{Queue: b.queue, Store: b.db, Catalog: b, Expr: expr.New(expr.Config{Helper: []string{os.Args[0]}, Timeout: 2 * time.Second}), Ended: b.over, Answered: b.early, Home: "home-box", Left: b.left, Log: storetest.Log(t)})
 	return b
 }
 
@@ -168,7 +170,7 @@ func (b *box) Step(_ context.Context, j *engine.Job, st runner.StepOf) error {
 			j.Kind, j.Tag = engine.KindNoop, "flow"
 			return nil
 		}
-		j.Kind, j.Source, j.Language, j.Tag = engine.KindPreview, s.Content, s.Language, "step"
+		j.Kind, j.Source, j.Language, j.Tag = engine.KindPreview, s.Content, s.Language, cmp.Or(st.Home, "step")
 		if s.ConcurrentLimit > 0 {
 			j.Limit = &engine.Limit{Key: s.Content, Slots: s.ConcurrentLimit, Fail: s.OnConcurrencyLimit == "fail"}
 		}
@@ -187,6 +189,13 @@ func (b *box) LimitFlow(j *engine.Job, v *format.Value) {
 	if v.ConcurrentLimit > 0 {
 		j.Limit = &engine.Limit{Key: j.Path, Slots: v.ConcurrentLimit}
 	}
+}
+
+// left keeps the runs whose folder is not needed any more.
+func (b *box) left(id uuid.UUID) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.gone = append(b.gone, id)
 }
 
 func (b *box) early(uuid.UUID) {

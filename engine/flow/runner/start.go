@@ -27,7 +27,7 @@ func (o *operation) start(x *run, e flow.Start) error {
 	}
 	j := o.child(x, e)
 	j.Args, j.Timeout = args, e.Timeout
-	st := StepOf{Module: e.Step, Flow: x.job.Path, Tag: x.job.Tag, KeepTags: x.value.PreserveStepTags}
+	st := StepOf{Module: e.Step, Flow: x.job.Path, Tag: x.job.Tag, KeepTags: x.value.PreserveStepTags, Home: x.homeTag()}
 	if err := o.runner.cfg.Catalog.Step(o.ctx, j, st); err != nil {
 		if engine.CodeOf(err) == engine.Unavailable {
 			return err
@@ -169,7 +169,11 @@ func (o *operation) bear(x *run, e flow.Start, j *engine.Job, def uuid.UUID, pla
 	c := newRun(j, x.root, def, place)
 	c.parent, c.item, c.iter = x, j.Item, e.Iter
 	c.state.Again = e.Again
-	if err := o.runner.define(o.ctx, c); err != nil {
+	err = o.runner.define(o.ctx, c)
+	if err == nil {
+		err = o.settle(c)
+	}
+	if err != nil {
 		return o.unborn(x, e, err)
 	}
 	if e.Again != nil {

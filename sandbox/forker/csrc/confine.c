@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/fsuid.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -37,6 +38,18 @@ static void share(const char *path) {
 	if (mount("/work", path, NULL, MS_BIND, NULL)) fail("mount", path, errno);
 }
 
+// share_folder has the folder that this slot shares with others appear in the work folder, which only the job may look into: files
+// are found as the job's user meanwhile.
+static void share_folder(const struct request *rq) {
+	if (access("/shared", F_OK)) return;
+	setfsgid(rq->gid);
+	setfsuid(rq->uid);
+	if (mkdir("/work/shared", 0700)) fail("mkdir", "/work/shared", errno);
+	if (mount("/shared", "/work/shared", NULL, MS_BIND, NULL)) fail("mount", "/work/shared", errno);
+	setfsuid(geteuid());
+	setfsgid(getegid());
+}
+
 // has_gpu tells whether the slot has a GPU. The libraries of its driver look into parts of /proc that other jobs do not have.
 static int has_gpu(void) { return !access("/dev/nvidiactl", F_OK); }
 
@@ -59,6 +72,7 @@ static void mount_all(const struct request *rq) {
 	snprintf(data, sizeof data, "mode=0700,uid=%u,gid=%u,size=%llu,nr_inodes=%u", rq->uid, rq->gid,
 	         (unsigned long long)rq->work_size, rq->inodes);
 	if (mount("tmpfs", "/work", "tmpfs", MS_NOSUID | MS_NODEV, data)) fail("mount", "/work", errno);
+	share_folder(rq);
 	share("/tmp");
 	share("/dev/shm");
 	mount_proc();
