@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -28,6 +29,8 @@ type host struct {
 	// pick chooses which of the things that can happen next happens, out of n.
 	pick  func(n int) int
 	gates int
+	// starts: the trace has the beginnings of jobs too.
+	starts bool
 	// check is called after every step of a run.
 	check func(r *hosted)
 	live  []*hosted
@@ -44,6 +47,7 @@ type hosted struct {
 	iter    *Iter
 	results map[string]json.RawMessage
 	skipped map[string]bool
+	before  map[string]json.RawMessage // results within the item that ended last
 	list    []json.RawMessage
 	items   map[int]json.RawMessage // results of the items of the module at work
 	ready   []func()                // jobs that have been started and may end
@@ -208,6 +212,7 @@ func (r *hosted) effect(e Effect) {
 	case End:
 		r.end, r.result = &e, r.value(e.Result)
 		if r.parent != nil {
+			r.parent.before = r.results
 			r.parent.itemEnded(r.item, e.OK, r.result, e.Stopped)
 		}
 	}
@@ -221,8 +226,14 @@ func (r *hosted) start(e Start) {
 		for k, v := range r.results {
 			c.results[k] = v
 		}
+		if _, while := e.Module.Value.(*format.WhileLoop); while && e.Item > 0 {
+			maps.Copy(c.results, r.before)
+		}
 		r.ready = append(r.ready, func() { c.step(Begin{}) })
 		return
+	}
+	if h.starts {
+		h.note("%s", begun(e))
 	}
 	r.ready = append(r.ready, func() {
 		id := e.Step.ID
@@ -239,6 +250,25 @@ func (r *hosted) start(e Start) {
 		h.note("%s=%s", id, b)
 		r.itemEnded(e.Item, ok, b, false)
 	})
+}
+
+// begun is the beginning of a job in a trace.
+func begun(e Start) string {
+	args, err := json.Marshal(e.Args)
+	if err != nil {
+		return err.Error()
+	}
+	s := "start " + e.Step.ID + " " + string(args)
+	if e.Iter != nil {
+		s += fmt.Sprintf(" of item %d", e.Item)
+	}
+	if e.Timeout > 0 {
+		s += " within " + e.Timeout.String()
+	}
+	if e.Attempt > 0 {
+		s += fmt.Sprintf(" attempt %d", e.Attempt+1)
+	}
+	return s
 }
 
 func (r *hosted) itemEnded(item int, ok bool, result json.RawMessage, stopped bool) {
@@ -337,10 +367,16 @@ func (r *hosted) expr(expr string, l Look) (json.RawMessage, error) {
 		if l.Iter != nil {
 			iter = l.Iter
 		}
+		args, _ := json.Marshal(r.args)
+		if p := r.def.Preprocessor; p != nil {
+			if fresh, ok := l.Recorded[p.ID]; ok {
+				args = r.value(fresh)
+			}
+		}
 		v, _ = json.Marshal(struct {
-			Iter *Iter                      `json:"iter,omitempty"`
-			Args map[string]json.RawMessage `json:"args"`
-		}{iter, r.args})
+			Iter *Iter           `json:"iter,omitempty"`
+			Args json.RawMessage `json:"args"`
+		}{iter, args})
 	case "params":
 		v, _ = json.Marshal(l.Params)
 	case "error":

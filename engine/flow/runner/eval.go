@@ -174,8 +174,18 @@ func (s *scope) step(id string) (json.RawMessage, error) {
 	if fresh, ok := s.look.Recorded[id]; ok {
 		return o.value(s.eval.run, fresh)
 	}
+	if ref, ok := s.lastItem(id); ok {
+		return o.value(s.eval.run, ref)
+	}
 	for at := s.eval.run; at != nil; at = at.parent {
 		if ref, ok := at.results[id]; ok {
+			return o.value(at, ref)
+		}
+		ref, ok, err := s.before(at, id)
+		if err != nil {
+			return nil, err
+		}
+		if ok {
 			return o.value(at, ref)
 		}
 		if at.def == at.job.ID {

@@ -206,3 +206,25 @@ func (*interpreter) items(n int, together bool, item func(n int) (o outcome, ski
 	}
 	return outcome{ok: !failed, result: json.RawMessage("[" + strings.Join(results, ",") + "]")}
 }
+
+// TestStateOfAWhileLoop: a step's own result is that of the iteration before, whether the iteration is a job or a run, and a later
+// module's is too.
+func TestStateOfAWhileLoop(t *testing.T) {
+	t.Parallel()
+	b := open(t, storetest.URL(t), nil)
+	loop := func(mods string) string {
+		return modules(`{"id":"w","value":{"type":"whileloopflow","modules":[` + mods + `]},"stop_after_if":{"expr":"flow_input.iter.index >= 3"}}`)
+	}
+	for name, x := range map[string]struct{ flow, want string }{
+		"a job":   {loop(raw("x", "x", js("v", "(results.x?.v ?? 10) + 1"), "")), `[{"v":11},{"v":12},{"v":13},{"v":14}]`},
+		"a run":   {loop(raw("x", "x", js("v", "(results.x?.v ?? 10) + 1"), `"sleep":{"type":"static","value":0.001}`)), `[{"v":11},{"v":12},{"v":13},{"v":14}]`},
+		"a later": {loop(raw("x", "x", js("v", "(results.y?.v ?? 0) + 1"), "") + `,` + raw("y", "y", js("v", "results.x.v * 2"), "")), `[{"v":2},{"v":6},{"v":14},{"v":30}]`},
+		"a for loop has none": {modules(`{"id":"w","value":{"type":"forloopflow","iterator":{"type":"static","value":[1,2]},"modules":[` +
+			raw("x", "x", js("v", "results.x"), `"sleep":{"type":"static","value":0.001}`) + `]}}`), `[{"v":null},{"v":null}]`},
+	} {
+		if o := b.run(x.flow, `{}`); string(o.Result) != x.want {
+			t.Errorf("%s: %s with %s", name, o.State, o.Result)
+		}
+	}
+	b.empty()
+}
