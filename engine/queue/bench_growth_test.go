@@ -91,7 +91,7 @@ func (h *history) copy(ids []uuid.UUID, kind, lo, hi int, end time.Time) {
 	go func() {
 		defer close(ended)
 		h.other.clone("done", ids, map[string]string{"id": idOf(at, kind), "started_at": at, "finished_at": at,
-			"state": "case when i % 100 < 2 then 3 else 2 end"}, lo, hi)
+			"state": "case when i % 200 in (0, 101) then 3 else 2 end"}, lo, hi)
 	}()
 	h.side.clone("job", ids, map[string]string{"id": idOf(at, kind), "created_at": at, "scheduled_for": at}, lo, hi)
 	<-ended
