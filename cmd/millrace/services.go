@@ -20,12 +20,12 @@ import (
 	"github.com/millrace/millrace/engine/catalog"
 	"github.com/millrace/millrace/engine/execute"
 	"github.com/millrace/millrace/engine/flow/runner"
+	"github.com/millrace/millrace/engine/folder"
 	"github.com/millrace/millrace/engine/jobs"
 	"github.com/millrace/millrace/engine/maintain"
 	"github.com/millrace/millrace/engine/metric"
 	"github.com/millrace/millrace/engine/queue"
 	"github.com/millrace/millrace/engine/secret"
-	"github.com/millrace/millrace/engine/shared"
 	"github.com/millrace/millrace/engine/trigger/schedule"
 	"github.com/millrace/millrace/runtimes"
 	"github.com/millrace/millrace/runtimes/build"
@@ -38,7 +38,7 @@ type services struct {
 	scripts   *catalog.Catalog
 	queue     *queue.Queue
 	flows     *runner.Runner
-	folders   *shared.Folders
+	folders   *folder.Folders
 	schedules *schedule.Schedules
 	batches   *batches.Batches
 	maintain  *maintain.Service

@@ -24,6 +24,7 @@ import (
 	"github.com/millrace/millrace/engine/execute"
 	"github.com/millrace/millrace/engine/flow/control"
 	"github.com/millrace/millrace/engine/flow/runner"
+	"github.com/millrace/millrace/engine/folder"
 	"github.com/millrace/millrace/engine/jobs"
 	"github.com/millrace/millrace/engine/live"
 	"github.com/millrace/millrace/engine/maintain"
@@ -31,7 +32,6 @@ import (
 	"github.com/millrace/millrace/engine/pool"
 	"github.com/millrace/millrace/engine/prepare"
 	"github.com/millrace/millrace/engine/queue"
-	"github.com/millrace/millrace/engine/shared"
 	"github.com/millrace/millrace/engine/store"
 	"github.com/millrace/millrace/engine/store/pgserver"
 	"github.com/millrace/millrace/engine/trigger/schedule"
@@ -199,7 +199,7 @@ func (d *daemon) startEngine(ctx context.Context) error {
 	workflows := workflow.Config{Store: d.db, Bus: signals, Kept: slots + 2, Log: part("workflow")}
 	var host *workflow.Host // once there is a queue
 	flows, suspended := &flows{}, &struct{ *queue.Queue }{}
-	folders := shared.New(shared.Config{Pool: d.pool, Store: d.db, Size: d.cfg.limits.WithDefaults().WorkSize, Log: part("shared")})
+	folders := folder.New(folder.Config{Pool: d.pool, Store: d.db, Size: d.cfg.limits.WithDefaults().WorkSize, Log: part("folder")})
 	executor := execute.New(execute.Config{
 		Folders: folders, FolderOf: flows.folder,
 		Workflows: func(c *engine.Claim) *workflow.Session { return host.Open(c) },

@@ -1,4 +1,4 @@
-package shared_test
+package folder_test
 
 import (
 	"context"
@@ -13,7 +13,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/millrace/millrace/engine"
-	"github.com/millrace/millrace/engine/shared"
+	"github.com/millrace/millrace/engine/folder"
 	"github.com/millrace/millrace/engine/store"
 )
 
@@ -69,7 +69,7 @@ func (w *world) FlowGet(_ context.Context, id uuid.UUID) (*store.FlowRun, error)
 func TestFolders(t *testing.T) {
 	t.Parallel()
 	w := &world{open: map[string]bool{}, ended: map[uuid.UUID]bool{}, gone: map[uuid.UUID]bool{}, taken: make(chan string, 4)}
-	f := shared.New(shared.Config{Pool: w, Store: w, Size: 7, Every: time.Millisecond, Log: zerolog.Nop()})
+	f := folder.New(folder.Config{Pool: w, Store: w, Size: 7, Every: time.Millisecond, Log: zerolog.Nop()})
 	if err := f.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,6 @@
-// Package shared keeps the folders that the steps of a flow with same_worker share: one for each such flow at work in this process, made
+// Package folder keeps the folders that the steps of a flow with same_worker share: one for each such flow at work in this process, made
 // when the first step asks for it, and taken away when the flow is over, by whomever it was ended. They do not outlive the process.
-package shared
+package folder
 
 import (
 	"context"
