@@ -34,7 +34,7 @@ func (r *results) charts() ([]chart, error) {
 		func() (*plot.Plot, chart, error) {
 			return r.distribution("steps", "Three durable steps, one client: latency")
 		},
-		r.throughput, r.flow,
+		r.throughput, r.burnDowns, r.flow,
 	} {
 		p, c, err := make()
 		if err != nil {
@@ -131,23 +131,43 @@ func addLine(p *plot.Plot, name string, i int, points plotter.XYs, failed error)
 
 // throughput draws completions a second by the number of clients.
 func (r *results) throughput() (*plot.Plot, chart, error) {
+	return r.growth("rate-", []int{1, 4, 16, 64, 256}, "clients",
+		chart{Title: "Throughput against clients", Note: "Closed loop, completions within the time. Both scales are logarithmic."})
+}
+
+// burnDowns draws jobs a second by how many there were.
+func (r *results) burnDowns() (*plot.Plot, chart, error) {
+	return r.growth("jobs-", []int{1000, 10_000, 100_000, 1_000_000}, "jobs at once",
+		chart{Title: "Burn-down against jobs", Note: "From the bulk call on. What would have taken too long is not there. Both scales are logarithmic."})
+}
+
+// growth draws figures whose keys end with what grows. In a run with --scale there is a line for each number of slots.
+func (r *results) growth(key string, values []int, axis string, c chart) (*plot.Plot, chart, error) {
 	byName := map[string]plotter.XYs{}
 	var order []string
-	for _, clients := range []int{1, 4, 16, 64, 256} {
-		r.lines("rate-"+strconv.Itoa(clients), func(name string, _ int, m measured) {
-			if v := median(m.Rounds); v > 0 {
-				if byName[name] == nil {
-					order = append(order, name)
+	for _, slots := range append([]int{0}, slotSeries...) {
+		prefix, suffix := "", ""
+		if slots > 0 {
+			n := slots * r.Machine.Cores
+			prefix, suffix = slotPrefix(n), fmt.Sprintf(", %d slots", n)
+		}
+		for _, x := range values {
+			r.lines(prefix+key+strconv.Itoa(x), func(name string, _ int, m measured) {
+				if v := median(m.Rounds); v > 0 {
+					name += suffix
+					if byName[name] == nil {
+						order = append(order, name)
+					}
+					byName[name] = append(byName[name], plotter.XY{X: float64(x), Y: v})
 				}
-				byName[name] = append(byName[name], plotter.XY{X: float64(clients), Y: v})
-			}
-		})
+			})
+		}
 	}
 	if len(order) == 0 {
 		return nil, chart{}, nil
 	}
 	p := plot.New()
-	p.X.Label.Text, p.Y.Label.Text = "clients", "empty jobs a second"
+	p.X.Label.Text, p.Y.Label.Text = axis, "empty jobs a second"
 	p.X.Scale, p.X.Tick.Marker = plot.LogScale{}, plot.LogTicks{Prec: -1}
 	p.Y.Scale, p.Y.Tick.Marker = plot.LogScale{}, plot.LogTicks{Prec: -1}
 	p.Legend.Left, p.Legend.Top = true, true
@@ -155,7 +175,7 @@ func (r *results) throughput() (*plot.Plot, chart, error) {
 	for i, name := range order {
 		failed = addLine(p, name, i, byName[name], failed)
 	}
-	return p, chart{Title: "Throughput against clients", Note: "Closed loop, completions within the time. Both scales are logarithmic."}, failed
+	return p, c, failed
 }
 
 // flow draws the parts of 40 x fibo(10) as stacked bars.

@@ -116,6 +116,10 @@ func (v variant) install(ctx context.Context, build string) error {
 	if err != nil {
 		return err
 	}
+	// Every adapter is linked with the contract or has a copy of it.
+	if shared, err := fingerprint(filepath.Join(v.folder, "..", "contract")); err == nil {
+		want += " " + shared
+	}
 	// Our own adapter is linked with the client, which changes without it: go build knows whether there is anything to do.
 	if have, err := os.ReadFile(stamp); err == nil && string(have) == want && !slices.Contains(own, v.Name) {
 		return nil

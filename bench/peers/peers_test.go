@@ -308,7 +308,8 @@ func TestReport(t *testing.T) {
 		r.timeline(name, [][3]float64{{0, 1000, 2000}, {2500, 3000, 4000}})
 	}
 	one := sample{value: 5, hist: h}
-	for _, w := range []work{{name: "W1", key: "empty", unit: "ms"}, {name: "W1", key: "rate-4", unit: "1/s", higher: true}} {
+	for _, w := range []work{{name: "W1", key: "empty", unit: "ms"}, {name: "W1", key: "rate-4", unit: "1/s", higher: true},
+		{name: "W6", key: slotPrefix(2*cores()) + "jobs-1000", unit: "1/s", higher: true}} {
 		if err := r.single("peer", w, map[string]sample{"millrace": one, "millrace-dedicated": one, "peer": one}); err != nil {
 			t.Fatal(err)
 		}
@@ -321,7 +322,7 @@ func TestReport(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, wants := range map[string][]string{
-		"r.html": {"System peer", "Throughput against clients", "taken apart", "<svg", "A quick run", "Hatchet", "Killed in mid-load"},
+		"r.html": {"System peer", "Throughput against clients", "taken apart", "<svg", "A quick run", "Hatchet", "Killed in mid-load", "Burn-down against jobs", fmt.Sprintf("System peer, %d slots", 2*cores())},
 		"r.md":   {"| System peer | 5 ms; 1x / 1x |", "Not comparable", "| System peer | 40 | 10 | 3 | 2 |"},
 	} {
 		b, err := os.ReadFile(filepath.Join(dir, name))

@@ -52,8 +52,10 @@ func (s session) measure(ctx context.Context, all []variant, v variant) error {
 	if s.scale {
 		return errors.Join(errs...)
 	}
-	errs = append(errs, s.timelines(ctx, systems, v), s.idle(ctx, systems, z), s.alone(ctx, peer, z))
-	return errors.Join(errs...)
+	if !s.quick || !v.Slow {
+		errs = append(errs, s.timelines(ctx, systems, v))
+	}
+	return errors.Join(append(errs, s.idle(ctx, systems, z), s.alone(ctx, peer, z))...)
 }
 
 // size is how much a peer is measured.
@@ -64,7 +66,7 @@ func (s session) size(v variant) size {
 		z = smoke(v.Slow)
 	case s.scale:
 		z = scaling(s.quick, v.Slow)
-		z.prefix = fmt.Sprintf("s%d-", s.slots)
+		z.prefix = slotPrefix(s.slots)
 	case s.rounds > 0:
 		z.rounds = s.rounds
 	}

@@ -28,6 +28,7 @@ type size struct {
 	burnMost   int
 	jobs       []int // of burn-downs of a fixed size
 	jobsLimit  time.Duration
+	burnFirst  int // jobs to find out with
 	payload    int
 	payloads   []int // bytes
 	idle       time.Duration
@@ -42,10 +43,10 @@ type size struct {
 // smoke is enough to see that a peer works, and not enough for any figure.
 func smoke(slow bool) size {
 	s := size{rounds: 1, warm: time.Millisecond, turn: time.Minute, closed: 3, rates: []float64{20}, open: 200 * time.Millisecond, clients: []int{4},
-		saturate: 200 * time.Millisecond, fiboRuns: 1, fibo33: 1, steps: 2, fans: []int{10}, burn: time.Millisecond, burnMost: 200,
+		saturate: 200 * time.Millisecond, fiboRuns: 1, fibo33: 1, steps: 2, fans: []int{10}, burn: time.Millisecond, burnMost: 200, burnFirst: 200,
 		payload: 1, payloads: []int{1 << 10}, idle: 100 * time.Millisecond, backlog: 50, probes: 2, kill: 40, recovery: 10 * time.Second}
 	if slow {
-		s.closed, s.rates, s.burn, s.clients, s.fans, s.kill, s.recovery = 1, nil, 0, []int{2}, []int{3}, 4, time.Minute
+		s.closed, s.rates, s.burnFirst, s.clients, s.fans, s.kill, s.recovery = 1, nil, 4, []int{2}, []int{3}, 4, time.Minute
 	}
 	return s
 }
@@ -53,21 +54,21 @@ func smoke(slow bool) size {
 func sizeOf(quick, slow bool) size {
 	s := size{rounds: 3, warm: 2 * time.Second, turn: 2 * time.Second, least: 10, closed: 400, rates: []float64{50, 200}, open: 2 * time.Second,
 		clients: []int{1, 4, 16, 64, 256}, saturate: 700 * time.Millisecond, fiboRuns: 3, fibo33: 10, steps: 100, fans: []int{100, 1000}, fanAlone: 10_000,
-		burn: time.Second, burnMost: 100_000, payload: 10, payloads: []int{1 << 10, 100 << 10, 1 << 20}, idle: 6 * time.Second,
+		burn: time.Second, burnMost: 100_000, burnFirst: 200, payload: 10, payloads: []int{1 << 10, 100 << 10, 1 << 20}, idle: 6 * time.Second,
 		backlog: 1_000_000, probes: 200, pinned: 5 * time.Second, pinClients: 16, kill: 2000, recovery: 30 * time.Second}
 	if quick {
 		s.rounds, s.warm, s.turn, s.closed, s.rates, s.open = 2, 500*time.Millisecond, 700*time.Millisecond, 100, s.rates[:1], 500*time.Millisecond
 		s.clients, s.saturate, s.fiboRuns, s.fibo33, s.steps = []int{16, 64}, 400*time.Millisecond, 2, 3, 30
 		s.fans, s.fanAlone, s.burn, s.burnMost, s.payload, s.payloads = s.fans[:1], 0, 400*time.Millisecond, 20_000, 3, []int{1 << 10, 1 << 20}
-		s.idle, s.backlog, s.probes, s.pinned, s.kill, s.recovery = 2*time.Second, 20_000, 40, time.Second, 400, 8*time.Second
+		s.idle, s.backlog, s.probes, s.pinned, s.kill, s.recovery = 2*time.Second, 20_000, 40, time.Second, 400, 5*time.Second
 	}
 	if slow {
 		s.rounds, s.least, s.warm, s.rates, s.clients, s.fiboRuns, s.fans, s.fanAlone = 2, 1, time.Millisecond, nil, []int{4}, 1, s.fans[:1], 0
 		s.turn, s.saturate, s.burn, s.pinned, s.backlog, s.kill = 8*time.Second, 10*time.Second, 10*time.Second, 0, 0, 12
-		s.recovery = time.Minute
+		s.recovery, s.burnFirst = time.Minute, 12
 		if quick {
 			s.rounds, s.turn, s.saturate, s.fans, s.payloads, s.burn = 1, 4*time.Second, 4*time.Second, nil, s.payloads[:1], time.Millisecond
-			s.fibo33, s.recovery = 0, 20*time.Second
+			s.fibo33, s.kill = 0, 0
 		}
 	}
 	return s
@@ -88,6 +89,9 @@ func scaling(quick, slow bool) size {
 
 // slotSeries are the numbers of slots a core in a run with --scale.
 var slotSeries = []int{1, 2, 4}
+
+// slotPrefix is what the keys of such a run begin with.
+func slotPrefix(slots int) string { return fmt.Sprintf("s%d-", slots) }
 
 func workNames() []string {
 	return []string{"W1", "W2", "W3", "W4", "W5", "W6", "W7", "W8", "W9", "W10", "W11"}

@@ -179,10 +179,7 @@ var errTooLong = errors.New("it would take too long")
 
 // burnDown finds out with few jobs how many take the time wanted, and runs that many.
 func (z size) burnDown(ctx context.Context, a *adapter) (sample, error) {
-	n := 20
-	if !a.variant.Slow {
-		n = 200
-	}
+	n := z.burnFirst
 	_, took, err := a.many(ctx, n)
 	if err != nil {
 		return sample{}, err
