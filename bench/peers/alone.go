@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 )
+
+const settle = 300 * time.Millisecond // between the last job that is answered and the kill
 
 // What leaves a queue full or a system dead is not done in turns: each system does it by itself, ours once in a run, and their values
 // stand beside every peer's.
@@ -138,6 +141,12 @@ func (s session) kill(ctx context.Context, y *system, z size) error {
 		return fmt.Errorf("load: %w", err)
 	}
 	l.await(ctx, l.open, z.recovery)
+	// What was answered may be stored: a kill in that very moment would count how many jobs ended in the same millisecond.
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(settle):
+	}
 	begun := l.seen()
 	s.slay(y)
 	l.killed()

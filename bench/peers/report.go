@@ -188,7 +188,7 @@ func (r *results) kills() []killRow {
 	return out
 }
 
-const killNote = "Killed in mid-load (W9): everything but the store gets SIGKILL once a quarter of the accepted jobs has run, and is started again. " +
+const killNote = "Killed in mid-load (W9): everything but the store gets SIGKILL 0.3 s after a quarter of the accepted jobs has run, with others hanging in mid-run, and is started again. " +
 	"Times are from the kill on and include the start. A job that had not run when the time was over may yet run: some systems take a job from a dead worker after minutes or hours."
 
 // seconds is empty for what did not happen.
