@@ -13,15 +13,17 @@ import (
 
 // slay ends everything of a system but its store, at once.
 func (s session) slay(y *system) {
-	spared := map[int]bool{}
-	if y.store.group != nil {
-		for _, pid := range descendants(y.store.group.cmd.Process.Pid) {
-			spared[pid] = true
-		}
-	}
 	// Twice: what was being started in the moment of the first.
 	for range 2 {
-		for _, pid := range family(y.mark) {
+		all := family(y.mark)
+		// After the others, so that a server's process that was started in between is known to be the store's.
+		spared := map[int]bool{}
+		if y.store.group != nil {
+			for _, pid := range descendants(y.store.group.cmd.Process.Pid) {
+				spared[pid] = true
+			}
+		}
+		for _, pid := range all {
 			if !spared[pid] {
 				_ = syscall.Kill(pid, syscall.SIGKILL) // it may be gone already
 			}
