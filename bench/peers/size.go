@@ -77,7 +77,7 @@ func sizeOf(quick, slow bool) size {
 // scaling is how cost grows with clients and jobs; the caller goes through numbers of slots.
 func scaling(quick, slow bool) size {
 	s := size{rounds: 1, warm: time.Second, clients: []int{1, 4, 16, 64, 256}, saturate: 2 * time.Second,
-		jobs: []int{1000, 10_000, 100_000, 1_000_000}, jobsLimit: 2 * time.Minute}
+		jobs: []int{1000, 10_000, 100_000, 1_000_000}, jobsLimit: 4 * time.Minute}
 	if quick {
 		s.saturate, s.jobsLimit = 500*time.Millisecond, 6*time.Second
 	}
