@@ -34,7 +34,7 @@ func TestRun(t *testing.T) {
 	for _, want := range []string{
 		"Example: 200 orders", "| resolving dependencies of f/example/read_orders\n", "deployed f/example/read_orders", "deployed f/example/orders         flow",
 		"  a            bash           4.7 ms, of which 1.2 waiting\n  | log of a step\n", `statistics  {"count":2,"sum":366.3}`,
-		"report      Italy leads with 97 % of 366.30\n", "POST http://127.0.0.1:8000/api/w/main/jobs/run_wait_result/f/f/example/orders\n",
+		"report      Italy leads with 97 % of 366.30\n", "POST http://127.0.0.1:8000/api/w/main/jobs/run_wait_result/f/f/example/orders with",
 	} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no %q in:\n%s", want, out.String())

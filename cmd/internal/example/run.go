@@ -31,8 +31,9 @@ func Run(ctx context.Context, c *client.Client, url string, out io.Writer) error
 	if err := runFlow(ctx, c, out); err != nil {
 		return fmt.Errorf("example: %w", err)
 	}
-	fmt.Fprintf(out, "\nAgain, as an API:  millrace flow run %s -d @args.json     a step alone:  millrace run f/example/statistics -d '{\"amounts\": [1, 2, 4]}'\n", flowPath)
-	fmt.Fprintf(out, "Over HTTP:         POST %s/api/w/%s/jobs/run_wait_result/f/%s\n", url, c.Workspace(), flowPath)
+	fmt.Fprintf(out, "\nWhat ran:       millrace flow show %s\n", flowPath)
+	fmt.Fprintf(out, "A step alone:   millrace run f/example/statistics -d '{\"amounts\": [1, 2, 4]}'\n")
+	fmt.Fprintf(out, "All over HTTP:  POST %s/api/w/%s/jobs/run_wait_result/f/%s with {\"file\": \"order,date,customer,...\"}\n", url, c.Workspace(), flowPath)
 	return nil
 }
 
@@ -144,7 +145,11 @@ func showStep(job *client.Job, out io.Writer) error {
 	if job.StartedAt == nil || job.CompletedAt == nil {
 		return fmt.Errorf("step %s has not ended", job.FlowStepID)
 	}
-	fmt.Fprintf(out, "  %-12s %-10s %7.1f ms, of which %.1f waiting\n", job.FlowStepID, job.Language, milliseconds(job.CompletedAt.Sub(job.CreatedAt)),
+	name := job.FlowStepID
+	if job.ScriptPath != nil { // the only step of a branch has the id of what it is a branch of
+		name = (*job.ScriptPath)[strings.LastIndexByte(*job.ScriptPath, '/')+1:]
+	}
+	fmt.Fprintf(out, "  %-12s %-10s %7.1f ms, of which %.1f waiting\n", name, job.Language, milliseconds(job.CompletedAt.Sub(job.CreatedAt)),
 		milliseconds(job.StartedAt.Sub(job.CreatedAt)))
 	log := &indented{out: out}
 	_, err := io.WriteString(log, job.Logs)
