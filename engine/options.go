@@ -3,6 +3,7 @@ package engine
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 
 	"github.com/millrace/millrace/sandbox"
 )
@@ -12,6 +13,8 @@ import (
 type Options struct {
 	// Dedicated: runs share one process that is kept, one after another, instead of a fresh one each. Windmill's name.
 	Dedicated bool `json:"dedicated_worker"`
+	// Processes is the most processes that runs of a dedicated script of one owner are spread over; zero: one.
+	Processes int `json:"dedicated_processes"`
 	// Allow, when not nil, is all that runs may contact: "host", "host:port", "*.host:port", "10.0.0.0/8:443".
 	Allow []string `json:"network_allow"`
 	// GPU is how many whole devices a run needs.
@@ -21,6 +24,9 @@ type Options struct {
 	// Limits of a run; zero: those of the host.
 	Limits LimitOptions `json:"limits"`
 }
+
+// MaxProcesses is the most that a dedicated script can ask for.
+const MaxProcesses = 64
 
 // LimitOptions bounds what one run may use.
 type LimitOptions struct {
@@ -34,8 +40,10 @@ type LimitOptions struct {
 
 // ParseOptions reads the options among a script's further fields; the error says which field is wrong.
 func ParseOptions(extra map[string]json.RawMessage) (o Options, err error) {
-	for name, field := range map[string]any{"dedicated_worker": &o.Dedicated, "network_allow": &o.Allow, "gpu": &o.GPU, "limits": &o.Limits,
-		"has_preprocessor": &o.Preprocessor} {
+	for name, field := range map[string]any{
+		"dedicated_worker": &o.Dedicated, "dedicated_processes": &o.Processes, "network_allow": &o.Allow, "gpu": &o.GPU, "limits": &o.Limits,
+		"has_preprocessor": &o.Preprocessor,
+	} {
 		v, ok := extra[name]
 		if !ok || bytes.Equal(v, []byte("null")) {
 			continue
@@ -45,6 +53,9 @@ func ParseOptions(extra map[string]json.RawMessage) (o Options, err error) {
 		if err := d.Decode(field); err != nil {
 			return Options{}, &Error{Code: Invalid, Op: "script.options", Path: name, Msg: err.Error()}
 		}
+	}
+	if o.Processes < 0 || o.Processes > MaxProcesses {
+		return Options{}, &Error{Code: Invalid, Op: "script.options", Path: "dedicated_processes", Msg: fmt.Sprintf("give 1 to %d", MaxProcesses)}
 	}
 	if o.GPU < 0 {
 		return Options{}, &Error{Code: Invalid, Op: "script.options", Path: "gpu", Msg: "it is below zero"}

@@ -15,7 +15,7 @@ func share(s *engine.Script, j *engine.Job) *pool.Share {
 		return nil
 	}
 	return &pool.Share{
-		Script: j.Workspace + "/" + s.Path, Owner: j.PermissionedAs, Version: s.Hash.String() + " " + j.Network, Since: s.CreatedAt.UnixNano(),
+		Processes: s.Options.Processes, Script: j.Workspace + "/" + s.Path, Owner: j.PermissionedAs, Version: s.Hash.String() + " " + j.Network, Since: s.CreatedAt.UnixNano(),
 	}
 }
 

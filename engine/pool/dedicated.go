@@ -28,6 +28,8 @@ type Share struct {
 	Owner   string // as whom they run
 	Version string // of the code, and the network it has
 	Since   int64  // when the version was made: processes of older ones end when a newer one runs
+	// Processes is the most that its runs are spread over; zero: one.
+	Processes int
 }
 
 // Dedicated bounds dedicated processes. Zero fields: the defaults below.
@@ -69,6 +71,7 @@ type dedicated struct {
 type lineKey struct {
 	share  Share
 	limits sandbox.Limits
+	copy   int // of several processes
 }
 
 // RunDedicated runs t in the process of s. False: there is none and no room for another, or the language cannot do it; the
@@ -90,21 +93,22 @@ func (p *Pool) RunDedicated(ctx context.Context, l runtimes.Launch, s Share, t T
 	}
 }
 
-// line finds the line of s or makes one; nil: there are too many, and all are at work.
+// line finds the line of s that has least to do, or makes one when all have something to do and there may be more; nil: there are too many,
+// and all are at work.
 func (d *dedicated) line(l runtimes.Launch, s Share, limits sandbox.Limits) *line {
+	most := max(1, s.Processes)
+	s.Processes = 0
 	key := lineKey{share: s, limits: limits}
 	key.limits.Wall, key.limits.Output = 0, 0 // watched from here, for each run
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	found := d.lines[key]
-	if found != nil && sameLaunch(found.launch, l) {
-		return found
+	least, free := d.least(key, l, most)
+	if least != nil && (free < 0 || least.load() == 0) {
+		return least
 	}
-	if found != nil {
-		d.drop(found)
-	}
-	if len(d.lines) >= d.cfg.Max && !d.makeRoom() {
-		return nil
+	key.copy = free
+	if len(d.lines) >= d.cfg.Max && (least != nil || !d.makeRoom()) {
+		return least
 	}
 	for k, other := range d.lines {
 		if k.share.Script == s.Script && k.share.Owner == s.Owner && k.share.Since < s.Since {
@@ -115,6 +119,25 @@ func (d *dedicated) line(l runtimes.Launch, s Share, limits sandbox.Limits) *lin
 	d.lines[key] = made
 	d.once.Do(func() { d.pool.spawn(d.endIdle) })
 	return made
+}
+
+// least is the line of key that has least to do, and a copy that does not exist; below zero: all do. Lines that are for something else by
+// now are dropped. d.mu is held.
+func (d *dedicated) least(key lineKey, l runtimes.Launch, most int) (least *line, free int) {
+	free = -1
+	for key.copy = most - 1; key.copy >= 0; key.copy-- {
+		found := d.lines[key]
+		if found != nil && !sameLaunch(found.launch, l) {
+			d.drop(found)
+			found = nil
+		}
+		if found == nil {
+			free = key.copy
+		} else if least == nil || found.load() < least.load() {
+			least = found
+		}
+	}
+	return least, free
 }
 
 // sameLaunch compares what can differ for one version: its packages were installed anew, the host's tools changed.

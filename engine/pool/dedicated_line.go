@@ -167,6 +167,17 @@ func (l *line) retire() {
 	}
 }
 
+// load is how many turns the line has.
+func (l *line) load() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := len(l.waiting)
+	if l.shift != nil {
+		n += len(l.shift.sent) + len(l.shift.live)
+	}
+	return n
+}
+
 // idle says since when the line has had nothing to do.
 func (l *line) idle() (since time.Time, idle bool) {
 	l.mu.Lock()

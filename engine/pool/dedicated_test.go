@@ -265,3 +265,35 @@ func TestDedicatedBreaksProtocol(t *testing.T) {
 	k.do(t, ann(1), "forge 7", "!ProtocolError")
 	k.do(t, ann(1), "runs", "1")
 }
+
+// Runs are spread over as many processes as the script may have, and no more; with nothing to do at the same time one is enough.
+func TestDedicatedSpreads(t *testing.T) {
+	k := keep(t, Dedicated{})
+	s := ann(1)
+	s.Processes = 2
+	for i := range 3 {
+		k.do(t, s, "runs", fmt.Sprint(i+1))
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	for range 2 {
+		begun := make(chan struct{})
+		hang := what("log begun; hang")
+		hang.OnOutput = func([]byte) { close(begun) }
+		wg.Go(func() { _, _, _ = k.RunDedicated(ctx, k.launch, s, hang) })
+		<-begun
+	}
+	if n := k.Dedicated(); n != 2 {
+		t.Errorf("%d processes", n)
+	}
+	wg.Go(func() {
+		if res, _, err := k.RunDedicated(ctx, k.launch, s, what("runs")); err != nil || res.Stopped != StoppedCanceled && said(res) != "1" {
+			t.Errorf("got %+v, %v", res, err)
+		}
+	})
+	cancel()
+	wg.Wait()
+	if n := k.isolator.Started(); n > 4 {
+		t.Errorf("%d processes were started", n)
+	}
+}
