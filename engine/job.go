@@ -105,6 +105,7 @@ type Outcome struct {
 	Result     json.RawMessage
 	CanceledBy string
 	Reason     string // of a cancel
+	Skipped    bool   // of a flow: it ended well, as one that had nothing to do
 	CPU        time.Duration
 	MemoryPeak int64  // bytes
 	Usage      *Usage // nil: nothing more is known
@@ -134,6 +135,7 @@ type JobView struct {
 	StartedAt  *time.Time
 	FinishedAt *time.Time
 	Result     json.RawMessage // completed jobs
+	Skipped    bool            // see Outcome
 	CanceledBy string
 	Reason     string
 	CPU        time.Duration

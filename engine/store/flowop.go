@@ -98,7 +98,7 @@ var (
 	flowGuard    = []uint32{oidUUID, oidUUID, oidInt8}
 	flowRunTypes = append(slices.Clip(flowGuard), oidUUID, oidUUID, oidText, oidJSON)
 	flowEndTypes = append(slices.Clip(flowGuard), oidInt4, oidInt4, oidInt2, oidInt8, oidInt8, oidJSON, oidInt8, oidBytea, oidText, oidText, oidBytea,
-		oidJSON)
+		oidJSON, oidBool)
 	flowParkTypes  = append(slices.Clip(flowGuard), oidTimestamptz)
 	flowStateTypes = []uint32{oidUUID, oidInt4, oidInt8, oidJSON}
 	flowHeldTypes  = []uint32{oidUUID, oidInt8, oidInt4, oidInt4}
@@ -206,10 +206,14 @@ func (r *flowRows) add(o *FlowOp) {
 	}
 	for _, f := range o.Ends {
 		held(FlowAttempt{ID: f.ID, Worker: f.Worker, Attempt: f.Attempt})
-		addFlowEnd(start(r.ends, f.ID), f)
+		c := start(r.ends, f.ID)
+		addFlowEnd(c, f)
+		c[15].bool(false)
 	}
 	for _, f := range o.Over {
-		addFlowEnd(start(r.ends, f.ID), f)
+		c := start(r.ends, f.ID)
+		addFlowEnd(c, f)
+		c[15].bool(f.Skipped)
 	}
 	for _, p := range o.Parks {
 		start(r.parks, p.ID)[3].time(p.Due)

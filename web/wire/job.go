@@ -55,7 +55,7 @@ type Job struct {
 	FlowStepID     string             `json:"flow_step_id,omitempty" doc:"the module of its flow that it runs, or is an item of"`
 	FlowStatus     *engine.FlowStatus `json:"flow_status,omitempty" doc:"of flows: how far it is"`
 	RawFlow        json.RawMessage    `json:"raw_flow,omitempty" doc:"of flows: what it runs"`
-	IsSkipped      bool               `json:"is_skipped"`
+	IsSkipped      bool               `json:"is_skipped" doc:"of flows: it ended as skipped, by its skip_expr or a stop_after_if that says so"`
 	Deleted        bool               `json:"deleted"`
 }
 

@@ -92,7 +92,11 @@ func (c *call) describe(j *client.Job) {
 	}
 	line("job", j.ID.String())
 	line("runs", what(j))
-	line("status", string(j.Status))
+	status := string(j.Status)
+	if j.IsSkipped {
+		status += ", skipped"
+	}
+	line("status", status)
 	line("asked", moment(j.CreatedAt)+" by "+j.CreatedBy)
 	if j.ScheduledFor.After(j.CreatedAt) {
 		line("due", moment(j.ScheduledFor))

@@ -265,7 +265,7 @@ func (o *operation) end(x *run, e flow.End) error {
 	if err != nil {
 		return err
 	}
-	out := engine.Outcome{ID: x.job.ID, Attempt: 1, State: engine.StateFailure, Result: result}
+	out := engine.Outcome{ID: x.job.ID, Attempt: 1, State: engine.StateFailure, Result: result, Skipped: e.OK && e.Skipped}
 	switch {
 	case e.OK:
 		out.State = engine.StateSuccess

@@ -79,9 +79,9 @@ with d as (
     returning q.id, q.started_at, q.batch, array_position($1, q.id) as n, ($6::int2[])[array_position($1, q.id)] as state
 ), {count}
 insert into done (id, started_at, finished_at, worker, attempt, state, cpu_us, memory_peak, result, log_off, log_tail, canceled_by,
-    cancel_reason, result_blob, usage)
+    cancel_reason, result_blob, usage, skipped)
 select id, started_at, clock_timestamp(), ($4::int4[])[n], ($5::int4[])[n], state, ($7::int8[])[n], ($8::int8[])[n], ($9::json[])[n],
-    ($10::int8[])[n], ($11::bytea[])[n], ($12::text[])[n], ($13::text[])[n], ($14::bytea[])[n], ($15::json[])[n]
+    ($10::int8[])[n], ($11::bytea[])[n], ($12::text[])[n], ($13::text[])[n], ($14::bytea[])[n], ($15::json[])[n], ($16::bool[])[n]
 from d;
 
 -- name: FlowPark

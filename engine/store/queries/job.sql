@@ -7,7 +7,7 @@ s.email, s.permissioned_as, s.language, s.network, s.trigger, s.trigger_path, j.
 -- name: JobViewColumns
 coalesce(d.state, q.state), coalesce(d.worker, q.worker), coalesce(d.attempt, q.attempt), coalesce(d.started_at, q.started_at),
 d.finished_at, d.cpu_us, d.memory_peak, coalesce(d.canceled_by, q.canceled_by), coalesce(d.cancel_reason, q.cancel_reason), w.name,
-d.usage
+d.usage, d.skipped
 
 -- name: JobInsertMany
 -- Of jobs that have just got their ids here: no other has them, and a statement that need not look is a tenth cheaper.
