@@ -284,8 +284,12 @@ func addFlowJob(c []column, j *FlowJob) {
 }
 
 func addBornFields(c []column, j *FlowJob) {
-	c[0].textOrNull(j.Job.Source)
-	if j.Job.Lock != nil {
+	if inSpec(j.Job) {
+		c[0].null()
+	} else {
+		c[0].textOrNull(j.Job.Source)
+	}
+	if j.Job.Lock != nil && !inSpec(j.Job) {
 		c[1].text(*j.Job.Lock)
 	} else {
 		c[1].null()

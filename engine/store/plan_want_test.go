@@ -166,7 +166,7 @@ var workerWants = map[string]want{
 }
 
 var specWants = map[string]want{
-	"SpecEnsure": {args: `gen_random_uuid(), 'main', 'noop', 'noop', 'u/ann/new', 0, 0, 0, '', '', 'ann', '', '', '', ''`},
+	"SpecEnsure": {args: `gen_random_uuid(), 'main', 'noop', 'noop', 'u/ann/new', 0, 0, 0, '', '', 'ann', '', '', '', '', null, null`},
 	"SpecForget": {why: seldom},
 	"SpecSelect": {args: `'main', null, 'u/ann/x7', null, null, null, 501, null`},
 }

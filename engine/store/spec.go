@@ -18,14 +18,32 @@ type specKey struct {
 	hash    engine.Hash
 	timeout time.Duration
 	prio    int16
+	code    [sha256.Size]byte // of the source and lock of a flow's step; zero: they are not part of it
 }
 
 func specOf(j *engine.Job) specKey {
 	return specKey{
 		workspace: j.Workspace, kind: string(j.Kind), tag: j.Tag, path: j.Path, language: j.Language, network: j.Network,
 		createdBy: j.CreatedBy, email: j.Email, permissionedAs: j.PermissionedAs, trigger: j.Trigger, triggerPath: j.TriggerPath,
-		hash: j.Hash, timeout: j.Timeout, prio: j.Priority,
+		hash: j.Hash, timeout: j.Timeout, prio: j.Priority, code: codeOf(j),
 	}
+}
+
+// inSpec tells whether the code of j is stored with its spec: a flow runs the same in each iteration, and in each of its runs.
+func inSpec(j *engine.Job) bool { return j.Step != "" && j.Parent != nil && j.Source != "" }
+
+func codeOf(j *engine.Job) (sum [sha256.Size]byte) {
+	if !inSpec(j) {
+		return sum
+	}
+	h := sha256.New()
+	h.Write([]byte(j.Source))
+	if j.Lock != nil {
+		h.Write([]byte{0})
+		h.Write([]byte(*j.Lock))
+	}
+	h.Sum(sum[:0])
+	return sum
 }
 
 // sum is the name of a spec: the first half of sha256 over its fields, each with its length.
@@ -38,6 +56,9 @@ func (k *specKey) sum() (out [16]byte) {
 	}
 	for _, n := range [...]int64{int64(k.hash), k.timeout.Milliseconds(), int64(k.prio)} {
 		b = binary.BigEndian.AppendUint64(b, uint64(n))
+	}
+	if k.code != [sha256.Size]byte{} { // specs from before there was such a thing keep their names
+		b = append(b, k.code[:]...)
 	}
 	full := sha256.Sum256(b)
 	copy(out[:], full[:])
@@ -71,9 +92,13 @@ func (db *DB) Spec(ctx context.Context, j *engine.Job) (int32, error) {
 	}
 	s.marked = time.Now()
 	sum := k.sum()
+	var source, lock *string
+	if inSpec(j) {
+		source, lock = &j.Source, j.Lock
+	}
 	err := db.read(ctx, func() error { // doing it twice does no harm
 		return db.pool.QueryRow(ctx, q("SpecEnsure"), sum, k.workspace, k.kind, k.tag, k.path, int64(k.hash), k.prio, k.timeout.Milliseconds(),
-			k.language, k.network, k.createdBy, k.email, k.permissionedAs, k.trigger, k.triggerPath).Scan(&s.id)
+			k.language, k.network, k.createdBy, k.email, k.permissionedAs, k.trigger, k.triggerPath, source, lock).Scan(&s.id)
 	})
 	if err != nil {
 		return 0, fmt.Errorf("store what runs: %w", err)

@@ -171,6 +171,9 @@ func (b *box) Step(_ context.Context, j *engine.Job, st runner.StepOf) error {
 			return nil
 		}
 		j.Kind, j.Source, j.Language, j.Tag = engine.KindPreview, s.Content, s.Language, cmp.Or(st.Home, "step")
+		if s.Lock != "" {
+			j.Lock = &s.Lock
+		}
 		if s.ConcurrentLimit > 0 {
 			j.Limit = &engine.Limit{Key: s.Content, Slots: s.ConcurrentLimit, Fail: s.OnConcurrencyLimit == "fail"}
 		}

@@ -2,7 +2,7 @@
 
 -- name: JobColumns
 j.id, j.created_at, j.scheduled_for, s.script, s.timeout_ms, j.parent, s.prio, j.workspace, s.kind, s.tag, s.path, s.created_by,
-s.email, s.permissioned_as, s.language, s.network, s.trigger, s.trigger_path, j.idempotency_key, j.source, j.lock, j.batch, j.step, j.item, j.args
+s.email, s.permissioned_as, s.language, s.network, s.trigger, s.trigger_path, j.idempotency_key, coalesce(j.source, s.source), coalesce(j.lock, s.lock), j.batch, j.step, j.item, j.args
 
 -- name: JobViewColumns
 coalesce(d.state, q.state), coalesce(d.worker, q.worker), coalesce(d.attempt, q.attempt), coalesce(d.started_at, q.started_at),

@@ -1,7 +1,7 @@
 -- name: SpecEnsure
 insert into spec (hash, workspace, kind, tag, path, script, prio, timeout_ms, language, network, created_by, email, permissioned_as,
-    trigger, trigger_path)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+    trigger, trigger_path, source, lock)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
 on conflict (hash) do update set last_used = now()
 returning id;
 
