@@ -38,6 +38,10 @@ func (f *flows) folder(ctx context.Context, j *engine.Job) (uuid.UUID, error) {
 	return f.Runner.Folder(ctx, j)
 }
 
+func (f *flows) squash(ctx context.Context, j *engine.Job) (string, error) {
+	return f.Runner.Squash(ctx, j)
+}
+
 // expressions makes the evaluator of flows. What it must be able to kill runs in processes of this very binary.
 func (d *daemon) expressions() *expr.Evaluator {
 	cfg := expr.Config{}

@@ -2,6 +2,7 @@ package execute
 
 import (
 	"context"
+	"time"
 
 	"github.com/millrace/millrace/engine"
 	"github.com/millrace/millrace/engine/pool"
@@ -17,6 +18,25 @@ func share(s *engine.Script, j *engine.Job) *pool.Share {
 	return &pool.Share{
 		Processes: s.Options.Processes, Script: j.Workspace + "/" + s.Path, Owner: j.PermissionedAs, Version: s.Hash.String() + " " + j.Network, Since: s.CreatedAt.UnixNano(),
 	}
+}
+
+// squashIdle is how long the process of a loop's iterations is kept when there is none: the loop is over, or something else in it takes long.
+const squashIdle = 10 * time.Second
+
+// squashed says which runs may have one process with j: the other iterations of a loop that says so. Nil: none.
+func (x *Executor) squashed(ctx context.Context, j *engine.Job) (*pool.Share, error) {
+	if x.cfg.Squash == nil || j.Step == "" || j.Parent == nil {
+		return nil, nil
+	}
+	entry, err := x.cfg.Prepare.Entry(j.Language)
+	if err != nil || entry.Info().DedicatedTag() != j.Tag {
+		return nil, nil // whoever prepares it says what is wrong
+	}
+	key, err := x.cfg.Squash(ctx, j)
+	if err != nil || key == "" {
+		return nil, err
+	}
+	return &pool.Share{Script: "loop/" + key, Owner: j.PermissionedAs, Version: j.Network, Idle: squashIdle}, nil
 }
 
 // run runs a task: in the process of its script if it is dedicated and there is room for one, else on a worker of its own.

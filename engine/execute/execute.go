@@ -69,7 +69,9 @@ type Config struct {
 	Networks  Networks
 	Folders   Folders // nil: steps share none
 	// FolderOf is the flow whose folder a step shares. An error of code Conflict: it is lost.
-	FolderOf  func(ctx context.Context, j *engine.Job) (uuid.UUID, error)
+	FolderOf func(ctx context.Context, j *engine.Job) (uuid.UUID, error)
+	// Squash names the process that a step shares with those of other iterations of its loop; "": it has its own. Nil: all have.
+	Squash    func(ctx context.Context, j *engine.Job) (string, error)
 	GPUs      *gpu.Devices                          // nil: jobs get none
 	Workflows func(*engine.Claim) *workflow.Session // nil: scripts cannot be workflows
 	Log       zerolog.Logger
@@ -279,6 +281,11 @@ func (x *Executor) code(ctx context.Context, c *engine.Claim, sink *sink, out *e
 	task := pool.Task{
 		Program: ready.Program, Call: runtimes.Call{Args: j.Args, Env: env}, Limits: limits, Binder: ready.Entry.Binder,
 		OnOutput: sink.output, OnStream: sink.stream, Visit: x.cfg.Networks.visit(p.Network, j, token),
+	}
+	if p.share == nil {
+		if p.share, err = x.squashed(ctx, j); err != nil {
+			return err
+		}
 	}
 	session := x.workflow(c, &task)
 	var res pool.Result

@@ -64,11 +64,11 @@ func findings(list []check.Finding) error { return check.Refusal("flow.run", "",
 // Step says what the job of a flow's step runs. The job runs as its flow does, so it needs the right to run what it names.
 func (s *Jobs) Step(ctx context.Context, j *engine.Job, st runner.StepOf) error {
 	r := engine.RunRequest{Workspace: j.Workspace}
-	devices := false
+	devices, language := false, ""
 	switch b := st.Module.Value.(type) {
 	case *format.RawScript:
 		r.Source, r.Language, j.Tag = b.Content, b.Language, flowTag(st, b.Tag)
-		j.Source, j.Language = b.Content, b.Language
+		j.Source, j.Language, language = b.Content, b.Language, b.Language
 		if b.Lock != "" {
 			j.Lock = &b.Lock
 		}
@@ -78,7 +78,7 @@ func (s *Jobs) Step(ctx context.Context, j *engine.Job, st runner.StepOf) error 
 			return err
 		}
 		r.Path, r.Hash, j.Tag = b.Path, script.Hash, b.TagOverride
-		devices = script.Options.GPU > 0
+		devices, language = script.Options.GPU > 0, script.Language
 		switch {
 		case devices: // it goes where they are
 		case b.TagOverride == "":
@@ -97,6 +97,9 @@ func (s *Jobs) Step(ctx context.Context, j *engine.Job, st runner.StepOf) error 
 		return err
 	}
 	s.limitStep(j, st)
+	if st.Squash && st.Home == "" && !devices {
+		s.squash(j, language)
+	}
 	if st.Home != "" && !devices {
 		j.Tag = st.Home
 	}
@@ -104,4 +107,15 @@ func (s *Jobs) Step(ctx context.Context, j *engine.Job, st runner.StepOf) error 
 		j.Network = s.cfg.Network
 	}
 	return nil
+}
+
+// squash has a step run where processes are kept, unless its tag says that it runs elsewhere.
+func (s *Jobs) squash(j *engine.Job, language string) {
+	entry, ok := s.cfg.Registry.Get(language)
+	if !ok {
+		return // whoever runs it says so
+	}
+	if info := entry.Info(); j.Tag == info.Tag && info.DedicatedTag() != "" {
+		j.Tag = info.DedicatedTag()
+	}
 }

@@ -2,6 +2,7 @@ package pool
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"slices"
 	"sync"
@@ -28,6 +29,8 @@ type Share struct {
 	Owner   string // as whom they run
 	Version string // of the code, and the network it has
 	Since   int64  // when the version was made: processes of older ones end when a newer one runs
+	// Idle is how long its process is kept when nobody uses it; 0: as Dedicated says.
+	Idle time.Duration
 	// Processes is the most that its runs are spread over; zero: one.
 	Processes int
 }
@@ -172,7 +175,7 @@ func (d *dedicated) makeRoom() bool {
 
 // endIdle drops lines that nobody uses, until the pool stops.
 func (d *dedicated) endIdle() {
-	t := time.NewTicker(max(d.cfg.IdleAfter/4, time.Millisecond))
+	t := time.NewTicker(max(min(d.cfg.IdleAfter/4, lookEvery), time.Millisecond))
 	defer t.Stop()
 	for {
 		select {
@@ -188,7 +191,7 @@ func (d *dedicated) dropIdle(now time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, l := range d.lines {
-		if at, idle := l.idle(); idle && now.Sub(at) >= d.cfg.IdleAfter {
+		if at, idle := l.idle(); idle && now.Sub(at) >= cmp.Or(l.key.share.Idle, d.cfg.IdleAfter) {
 			d.drop(l)
 		}
 	}

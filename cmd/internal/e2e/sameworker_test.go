@@ -1,12 +1,15 @@
 package e2e
 
 import (
+	"encoding/hex"
 	"encoding/json"
 	"os"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/google/uuid"
 
 	"github.com/millrace/millrace/web/client"
 )
@@ -28,20 +31,21 @@ const sharingFlow = `{"same_worker": true, "modules": [
 // crash, which the flow says.
 func TestSameWorker(t *testing.T) {
 	d := start(t, folder(t))
-	ask := func(d *daemon, wait string) client.Run {
+	ask := func(wait string) client.Run {
 		return client.Run{Flow: &client.FlowPreview{Value: json.RawMessage(sharingFlow)}, Args: json.RawMessage(`{"wait": ` + wait + `}`)}
 	}
 	for range 2 { // the second one finds nothing of the first
-		if got := result(d.finish(ask(d, "0"))); strings.Join(strings.Fields(got), "") != `["ab",["1","2","a","d"],["x"],false]` {
+		done := d.finish(ask("0"))
+		if got := result(done); strings.Join(strings.Fields(got), "") != `["ab",["1","2","a","d"],["x"],false]` {
 			t.Fatalf("%s", got)
 		}
+		shares(t, done.ID, false)
 	}
-	shares(t, d, 0)
-	id, err := d.Run(t.Context(), ask(d, "3"))
+	id, err := d.Run(t.Context(), ask("3"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	shares(t, d, 1)
+	shares(t, id, true)
 	for sleeps := false; !sleeps; {
 		j, err := d.Job(t.Context(), id, false)
 		if err != nil {
@@ -54,11 +58,11 @@ func TestSameWorker(t *testing.T) {
 	if got := result(again.wait(t.Context(), id)); !strings.Contains(got, "SharedFolderLost") {
 		t.Errorf("after a crash: %s", got)
 	}
-	shares(t, again, 0)
+	shares(t, id, false)
 }
 
-// shares waits until the slots of the daemon's helper have n folders in common.
-func shares(t *testing.T, d *daemon, n int) {
+// shares waits until the helper has the folder of a flow, or has it no more.
+func shares(t *testing.T, flow uuid.UUID, want bool) {
 	t.Helper()
 	limit := time.After(20 * time.Second)
 	tick := time.NewTicker(5 * time.Millisecond)
@@ -68,19 +72,30 @@ func shares(t *testing.T, d *daemon, n int) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got := 0
-		for line := range strings.Lines(string(b)) {
-			if strings.HasPrefix(line, "tmpfs ") && strings.Contains(line, d.data) && strings.Contains(line, "/shared/") {
-				got++
-			}
-		}
-		if got == n {
+		if strings.Contains(string(b), "/shared/"+hex.EncodeToString(flow[:])+" tmpfs ") == want {
 			return
 		}
 		select {
 		case <-tick.C:
 		case <-limit:
-			t.Fatalf("%d folders, wanted %d", got, n)
+			t.Fatalf("the folder of %s: not %v", flow, want)
+		}
+	}
+}
+
+// TestSquash: the iterations of a squashed loop share a process, those of another run of it have one of their own.
+func TestSquash(t *testing.T) {
+	d := start(t, folder(t))
+	loop := func(more string) client.Run {
+		value := `{"modules": [{"id": "l", "value": {"type": "forloopflow", "iterator": {"type": "static", "value": [1, 2, 3]}, ` + more + `"modules": [
+			{"id": "c", "value": {"type": "rawscript", "language": "python3", "input_transforms": {}, "content": "n = 0\ndef main():\n    global n\n    n += 1\n    return n"}}]}}]}`
+		return client.Run{Flow: &client.FlowPreview{Value: json.RawMessage(value)}}
+	}
+	for more, want := range map[string]string{"": "[1,1,1]", `"squash": true, `: "[1,2,3]", `"squash": true, "parallel": true, `: "[1,1,1]"} {
+		for range 2 {
+			if got := result(d.finish(loop(more))); strings.Join(strings.Fields(got), "") != want {
+				t.Errorf("%s: %s, wanted %s", more, got, want)
+			}
 		}
 	}
 }

@@ -83,6 +83,7 @@ type StepOf struct {
 	Flow     string // path of the flow; "": it has none
 	Tag      string // of the flow
 	KeepTags bool   // steps with a tag of their own keep it
+	Squash   bool   // its process is that of all iterations of the loop around it, where the language can do that
 	Home     string // the tag of all steps of a flow with a folder of its own; "": it has none
 }
 
