@@ -13,7 +13,7 @@ import (
 )
 
 // keptWorkflow counts in its process how many runs have begun there. How it goes on is in what: it waits, or ends the process.
-const keptWorkflow = `from wmill import workflow, task, step, sleep
+const keptWorkflow = `from wmill import workflow, task, step, sleep, wait_for_approval
 import os
 
 begun = []
@@ -31,6 +31,8 @@ async def main(n: int, what: str):
     print("this is run", n)
     number = await step("number", count)
     doubled = await double(n)
+    if what == "ask":
+        doubled = (await wait_for_approval(timeout=86400))["value"]
     if what == "wait":
         await sleep(3)
     if what == "crash":
@@ -39,7 +41,7 @@ async def main(n: int, what: str):
     return [n, number, doubled, os.environ["WM_JOB_ID"]]
 `
 
-const keptWorkflowInTypeScript = `import { workflow, task, step, sleep } from "windmill-client";
+const keptWorkflowInTypeScript = `import { workflow, task, step, sleep, waitForApproval } from "windmill-client";
 
 let begun = 0;
 const double = task(async (x: number) => x * 2);
@@ -47,7 +49,8 @@ const double = task(async (x: number) => x * 2);
 export const main = workflow(async (n: number, what: string) => {
   console.log("this is run", n);
   const number = await step("number", () => ++begun);
-  const doubled = await double(n);
+  let doubled = await double(n);
+  if (what === "ask") ({ value: doubled } = await waitForApproval({ timeout: 86400 }));
   if (what === "wait") await sleep(3);
   if (what === "crash") await step("crash", () => process.exit(3));
   process.stdout.write("and ends " + n + "\n");
@@ -99,6 +102,17 @@ func keptWorkflows(t *testing.T, d *daemon, language, source string) {
 		t.Errorf("%d runs counted to %d, not in one process", many, len(numbers))
 	}
 
+	// One that waits for a day is let go, and goes on in the same process when it is told.
+	asks := begin(many, "ask")
+	d.suspended(t, asks)
+	if err := d.AnswerFlow(ctx, asks, json.RawMessage(fmt.Sprint(2*many)), true); err != nil {
+		t.Fatal(err)
+	}
+	ends(asks, many, 1)
+	if !numbers[many+1] {
+		t.Errorf("the step of one that was let go ran again, or elsewhere: %v", numbers)
+	}
+
 	// Those that wait when another one ends the process go on elsewhere, and no step of theirs runs again.
 	clear(numbers)
 	ids = ids[:0]
@@ -122,7 +136,7 @@ func keptWorkflows(t *testing.T, d *daemon, language, source string) {
 		ends(id, n, 2)
 	}
 	for n := range numbers {
-		if n <= many {
+		if n <= many+1 {
 			t.Errorf("a step ran again, in another process: %v", numbers)
 		}
 	}
