@@ -82,8 +82,10 @@ func (p *Preparer) names() string {
 // Prepare makes prog ready. lock is its known lock, nil when there is none yet. Steps that do work write what they do to log.
 // Mistakes of the user are *runtimes.Failure.
 func (p *Preparer) Prepare(ctx context.Context, prog runtimes.Program, lock *string, log io.Writer) (*Prepared, error) {
-	key := prog.Key()
-	if lock != nil {
+	var key string
+	if lock == nil {
+		key = prog.Key()
+	} else {
 		prog.Lock = *lock
 		key = "locked " + prog.Key()
 	}
