@@ -29,11 +29,35 @@ func (c *checker) settings() {
 	if len(c.flow.Schema) > 0 && c.inputs == nil && string(c.flow.Schema) != "null" {
 		c.wrong(nil, c.flow.At("schema"), "schema", "is not a JSON Schema", "")
 	}
+	c.unheeded()
 	for n, g := range v.Groups {
 		for _, id := range []string{g.StartID, g.EndID} {
 			if id != "" && c.modules[id] == nil {
 				c.doubtful(nil, g.Pos(), fmt.Sprintf("value.groups[%d]", n), fmt.Sprintf("there is no step %q", id), "")
 			}
+		}
+	}
+}
+
+// unheeded warns of settings that are kept and change nothing here.
+func (c *checker) unheeded() {
+	f := c.flow
+	for _, x := range []struct {
+		set         bool
+		field, hint string
+	}{
+		{f.OnBehalfOf != "" || f.OnBehalfOfEmail != "", "on_behalf_of", "the flow runs as whoever asks for it"},
+		{f.DedicatedWorker, "dedicated_worker", "name scripts that are dedicated_worker"},
+		{f.VisibleToRunnerOnly, "visible_to_runner_only", "who may read the workspace sees its runs"},
+		{f.WSErrorHandlerMuted, "ws_error_handler_muted", ""},
+		{f.Value.ChatInputEnabled, "value.chat_input_enabled", ""},
+	} {
+		if x.set {
+			at := f.At(x.field)
+			if x.field == "value.chat_input_enabled" {
+				at = f.Value.At("chat_input_enabled")
+			}
+			c.doubtful(nil, at, x.field, "has no effect here", x.hint)
 		}
 	}
 }
