@@ -5,6 +5,7 @@ package metric
 import (
 	"fmt"
 	"io"
+	"sync"
 	"time"
 
 	"github.com/VictoriaMetrics/metrics"
@@ -16,6 +17,18 @@ import (
 type Set struct {
 	set   *metrics.Set
 	start *metrics.Histogram
+	ends  sync.Map // of end: *counted
+}
+
+// end is a kind of ends of jobs, and counted what is known of it.
+type end struct {
+	language string
+	state    engine.JobState
+}
+
+type counted struct {
+	total *metrics.Counter
+	took  *metrics.Histogram
 }
 
 // Gauges are read when metrics are scraped.
@@ -47,11 +60,25 @@ func (s *Set) Finished(c *engine.Claim, o *engine.Outcome) {
 	if language == "" {
 		language = string(c.Job.Kind)
 	}
-	s.set.GetOrCreateCounter(fmt.Sprintf("millrace_jobs_total{language=%q,state=%q}", language, o.State)).Inc()
-	s.set.GetOrCreateHistogram(fmt.Sprintf("millrace_job_run_seconds{language=%q}", language)).Update(now.Sub(c.Started).Seconds())
+	known := s.counted(end{language, o.State})
+	known.total.Inc()
+	known.took.Update(now.Sub(c.Started).Seconds())
 	if d := c.Started.Sub(c.Job.CreatedAt); d >= 0 && c.Job.ScheduledFor.IsZero() {
 		s.start.Update(d.Seconds())
 	}
+}
+
+// counted finds what is counted of e; names take longer to make than to count.
+func (s *Set) counted(e end) *counted {
+	if known, ok := s.ends.Load(e); ok {
+		return known.(*counted)
+	}
+	made := &counted{
+		total: s.set.GetOrCreateCounter(fmt.Sprintf("millrace_jobs_total{language=%q,state=%q}", e.language, e.state)),
+		took:  s.set.GetOrCreateHistogram(fmt.Sprintf("millrace_job_run_seconds{language=%q}", e.language)),
+	}
+	s.ends.Store(e, made)
+	return made
 }
 
 // Write writes the daemon's and the Go process's metrics.

@@ -16,7 +16,7 @@ func TestPlain(t *testing.T) {
 	slow := *v
 	slow.plain = nil
 	for args, fast := range map[string]bool{
-		`{"n":1}`: true, ` { "n" : -12 , "s" : "a\"}" , "b":false,"f":1.5e3,"l":[1,{"x":"]"}],"o":{"a":[]},"any":null , "more":[1]} `: true,
+		`{"n":1}`: true, `{ "n" : -12 , "s" : "a\"}" , "b":false,"f":1.5e3,"l":[1,{"x":"]"}],"o":{"a":[]},"any":null , "more":[1] }`: true,
 		`{"more":{"n":"}"},"n":1}`: true, `{"n":1.0}`: false, `{"n":"1"}`: false, `{"s":"x"}`: false, `{"n":1,"s":null}`: false, `{}`: false, `[]`: false,
 		`{"n":1,"s":"$var:x"}`: true, `{"n":"$var:x"}`: false, `{"n":1,`: false, `{"\u006e":1}`: false, `{"n":1,"n":"a"}`: false, `{"o":{"n":1}}`: false, `1`: false,
 		`{"n":1,"é":[],"":{}}`: true, "{\n\"n\":1\t}": true, `{"n":01}`: false,
@@ -24,6 +24,9 @@ func TestPlain(t *testing.T) {
 		got := v.plain.fits(json.RawMessage(args))
 		if got != fast {
 			t.Errorf("%s: fits %v, want %v", args, got, fast)
+		}
+		if spaced := v.plain.fits(json.RawMessage(" \n" + args + "\t")); spaced != fast {
+			t.Errorf("%s between spaces: fits %v, want %v", args, spaced, fast)
 		}
 		if a, b := v.Check(json.RawMessage(args)), slow.Check(json.RawMessage(args)); (a == nil) != (b == nil) || a != nil && a.Error() != b.Error() {
 			t.Errorf("%s: %v, by the schema %v", args, a, b)

@@ -223,8 +223,12 @@ class _Server:
     def change(self, changes):
         variables = dict(self.variables)
         for name, value in changes.items():
-            if name and "\0" not in name and "=" not in name and (value is None or "\0" not in value):
-                share.Surroundings._set(os.fsencode(name), None if value is None else os.fsencode(value), variables)
+            if not name or "\0" in name or "=" in name or value is not None and "\0" in value:
+                continue
+            if value is None:
+                variables.pop(os.fsencode(name), None)
+            else:
+                variables[os.fsencode(name)] = os.fsencode(value)
         self.variables = variables
 
     # --- runs ---

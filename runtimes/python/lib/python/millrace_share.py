@@ -24,6 +24,7 @@ import millrace_values as values
 FD = 3
 _header = struct.Struct("<BI")
 _number = struct.Struct("<BIQ")
+_ENCODING = sys.getfilesystemencoding()
 CHECK_EVERY = 256  # runs between two looks at what has piled up
 
 
@@ -117,11 +118,19 @@ class Surroundings:
 
     def prepare(self, changes):
         """Before a run."""
-        known, want = self.environ._data, self.variables
         if changes:
+            known, want, put = self.environ._data, self.variables, os.putenv
             for name, value in json.loads(changes).items():
-                if name and "\0" not in name and "=" not in name and (value is None or "\0" not in value):
-                    self._set(os.fsencode(name), None if value is None else os.fsencode(value), want)
+                if not name or "\0" in name or "=" in name or value is not None and "\0" in value:
+                    continue
+                key = name.encode(_ENCODING, "surrogateescape")
+                if value is None:
+                    want.pop(key, None)
+                    continue
+                want[key] = value = value.encode(_ENCODING, "surrogateescape")
+                if known.get(key) != value:
+                    put(key, value)
+                    known[key] = value
             if known != want:
                 for name in known.keys() - want.keys():
                     os.unsetenv(name)
@@ -130,13 +139,6 @@ class Surroundings:
                     if known.get(name) != value:
                         os.putenv(name, value)
                         known[name] = value
-
-    @staticmethod
-    def _set(name, value, variables):
-        if value is None:
-            variables.pop(name, None)
-        else:
-            variables[name] = value
 
     def restore(self):
         """After a run."""
