@@ -226,6 +226,9 @@ func (x *Executor) find(ctx context.Context, j *engine.Job) (program, error) {
 	if entry := workflow.Entry(j); entry != "" {
 		p.Entry, p.schema, p.share = entry, nil, nil
 	}
+	if j.Step == preprocessorEntry && x.definesPreprocessor(p) {
+		p.Entry, p.schema, p.share = preprocessorEntry, nil, nil
+	}
 	return p, nil
 }
 

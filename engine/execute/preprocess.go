@@ -52,6 +52,16 @@ func (x *Executor) preprocess(ctx context.Context, j *engine.Job, p program, sin
 	return &made, checkJSON(res.Value)
 }
 
+// definesPreprocessor tells whether a script that is a flow's preprocessor has a function of that name, which is called instead of main.
+func (x *Executor) definesPreprocessor(p program) bool {
+	entry, err := x.cfg.Prepare.Entry(p.Language)
+	if err != nil {
+		return false
+	}
+	sig, err := entry.Parse(p.Source)
+	return err == nil && sig.HasPreprocessor
+}
+
 // kindOf names what a value is.
 func kindOf(v json.RawMessage) string {
 	switch v := bytes.TrimSpace(v); {

@@ -59,8 +59,11 @@ func preprocessors(t *testing.T, d *daemon) {
 	}
 	const flow = `{"preprocessor_module": {"id": "preprocessor", "value": {"type": "rawscript", "language": "python3", "content": "def main(event): return {'n': event['body'] + 1}", "input_transforms": {}}},
 		"modules": [{"id": "a", "value": {"type": "rawscript", "language": "bash", "content": "n=\"$1\"\necho \"$n\"", "input_transforms": {"n": {"type": "javascript", "expr": "flow_input.n"}}}}]}`
-	for want, p := range map[string]client.FlowPreview{`"8"`: {Event: json.RawMessage(`{"body": 7}`)}, `"1"`: {Args: json.RawMessage(`{"n": 1}`)}} {
-		p.Value = json.RawMessage(flow)
+	named := strings.Replace(flow, "def main(event): return", "def main(event): return {'n': 0}\\ndef preprocessor(event): return", 1) // as Windmill's are
+	for want, p := range map[string]client.FlowPreview{`"8"`: {Event: json.RawMessage(`{"body": 7}`)}, `"9"`: {Event: json.RawMessage(`{"body": 8}`), Value: json.RawMessage(named)}, `"1"`: {Args: json.RawMessage(`{"n": 1}`)}} {
+		if p.Value == nil {
+			p.Value = json.RawMessage(flow)
+		}
 		if got, err := d.RunWait(ctx, client.Run{Flow: &p}); err != nil || string(got) != want && `"`+string(got)+`"` != want {
 			t.Errorf("a preview of a flow: %s, %v, want %s", got, err, want)
 		}
