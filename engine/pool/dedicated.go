@@ -42,6 +42,7 @@ type Dedicated struct {
 	Age         time.Duration // of one process; 1 hour
 	IdleAfter   time.Duration // a process that nobody used for so long ends; 5 minutes
 	MemoryShare float64       // a process that has used this part of its memory limit is replaced; 0.75
+	DropAfter   time.Duration // a process of workflows that does not drop one that must stop is killed; 10 seconds
 }
 
 func (d Dedicated) withDefaults() Dedicated {
@@ -53,6 +54,9 @@ func (d Dedicated) withDefaults() Dedicated {
 	}
 	if d.IdleAfter == 0 {
 		d.IdleAfter = 5 * time.Minute
+	}
+	if d.DropAfter == 0 {
+		d.DropAfter = 10 * time.Second
 	}
 	if d.MemoryShare == 0 {
 		d.MemoryShare = 0.75

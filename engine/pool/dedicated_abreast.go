@@ -13,15 +13,13 @@ import (
 // says that it works so (frame.Abreast), once it has loaded the script; from then on every turn that it is sent has begun, and turns end
 // in any order.
 //
-// When one turn must stop, the process is told to drop it, and only killed if it does not say soon that it has. When the process dies,
+// When one turn must stop, the process is told to drop it, and only killed if it does not say in time that it has, because a step computes or
+// blocks. To let go of a turn that waits is not worth that. When the process dies,
 // nobody knows for whose sake: all its turns end as suspects, whose workflows begin anew where they were, each in a process of its own,
 // so that the one to blame fails alone. When it was killed because one turn held it up, the others are lost, but not suspect. A process
 // that is to be replaced hands over: the next one takes the turns that come, while it goes on with those it has.
 
-const (
-	mostAbreast = 1024        // turns of one process
-	dropSoon    = time.Second // a process that has not dropped a turn by then is killed
-)
+const mostAbreast = 1024 // turns of one process
 
 // spread notes that turns go on side by side; false: it is too late for that.
 func (s *shift) spread() bool {
@@ -60,7 +58,9 @@ func (s *shift) drop(t *turn, reason string) {
 	}
 	s.out = frame.Append(frame.AppendNumber(s.out, t.number), frame.Drop, "")
 	s.push()
-	time.AfterFunc(dropSoon, func() { s.insist(t) })
+	if reason != StoppedSuspended {
+		time.AfterFunc(s.line.d.cfg.DropAfter, func() { s.insist(t) })
+	}
 }
 
 // insist kills a process that does not drop t.

@@ -238,7 +238,7 @@ func TestAbreastCancelAndSuspend(t *testing.T) {
 
 // A run that holds up the process takes it with it; the others are not to blame.
 func TestAbreastTimeout(t *testing.T) {
-	k := keepWorkflows(t, Dedicated{})
+	k := keepWorkflows(t, Dedicated{DropAfter: 20 * time.Millisecond})
 	waits := k.workflow(t.Context(), t, "ask 1")
 	of := <-waits.asked
 	of.Waits(true)
@@ -320,4 +320,21 @@ func TestAbreastStops(t *testing.T) {
 	<-w.asked
 	go k.Stop()
 	w.want(t, StoppedCanceled)
+}
+
+// To let go of one that waits is no reason to kill a process that is busy.
+func TestAbreastSuspendsPatiently(t *testing.T) {
+	k := keepWorkflows(t, Dedicated{DropAfter: time.Millisecond})
+	waits := k.workflow(t.Context(), t, "ask 1")
+	of := <-waits.asked
+	w := k.workflow(t.Context(), t, "deaf")
+	<-w.printed
+	of.Suspend()
+	select {
+	case res := <-waits.ended:
+		t.Errorf("got %+v", res)
+	case <-time.After(50 * time.Millisecond):
+	}
+	go k.Stop()
+	waits.want(t, StoppedSuspended)
 }
