@@ -43,7 +43,7 @@ func (Due) event()      {}
 func (Vote) event()     {}
 func (Canceled) event() {}
 
-// Effect is something to do: Start, List, Chosen, Reuse, Wait, Gate, Record, RecordItem, Answer, Stop or End. The effects of one event, and the state that comes with
+// Effect is something to do: Start, List, Chosen, Reuse, Wait, Gate, Record, RecordItem, Answer, Keep, Stop or End. The effects of one event, and the state that comes with
 // them, are stored together or not at all.
 type Effect interface{ effect() }
 
@@ -117,6 +117,13 @@ type RecordItem struct {
 // Answer gives who waits for the flow this result, while the flow goes on.
 type Answer struct{ Result Ref }
 
+// Keep has the result of a module, a loop or branches, stand for further runs of it.
+type Keep struct {
+	Module *format.Module
+	Result Ref
+	Last   Ref // what previous_result was for it
+}
+
 // Stop cancels the items of a module that are still running.
 type Stop struct{ Module *format.Module }
 
@@ -138,6 +145,7 @@ func (Gate) effect()       {}
 func (Record) effect()     {}
 func (Answer) effect()     {}
 func (RecordItem) effect() {}
+func (Keep) effect()       {}
 func (Stop) effect()       {}
 func (End) effect()        {}
 
@@ -164,6 +172,8 @@ type Eval interface {
 	Item(loop *format.Module, n int) (json.RawMessage, error)
 	// True tells whether an expression holds.
 	True(expr string, l Look) (bool, error)
+	// Kept is a result of m, a loop or branches, that stands for running it; false: there is none.
+	Kept(m *format.Module, l Look) (json.RawMessage, bool)
 	// Now is when the event happened.
 	Now() time.Time
 	// Random is in [0, 1), for the jitter of retries.

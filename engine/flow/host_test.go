@@ -29,6 +29,7 @@ type host struct {
 	// pick chooses which of the things that can happen next happens, out of n.
 	pick  func(n int) int
 	gates int
+	kept  map[string]json.RawMessage // results of loops and branches
 	// starts: the trace has the beginnings of jobs too.
 	starts bool
 	// check is called after every step of a run.
@@ -57,7 +58,7 @@ type hosted struct {
 }
 
 func newHost(t *testing.T) *host {
-	return &host{t: t, now: time.Unix(1_800_000_000, 0), runs: map[string]int{}, pick: func(int) int { return 0 },
+	return &host{t: t, now: time.Unix(1_800_000_000, 0), runs: map[string]int{}, kept: map[string]json.RawMessage{}, pick: func(int) int { return 0 },
 		job: func(id string, _ int, _ map[string]json.RawMessage) (any, bool) { return id, true }}
 }
 
@@ -204,6 +205,9 @@ func (r *hosted) effect(e Effect) {
 				r.ready = append(r.ready, func() { c.step(Canceled{By: "flow"}) })
 			}
 		}
+	case Keep:
+		h.note("keep %s", e.Module.ID)
+		h.kept[e.Module.ID] = r.value(e.Result)
 	case RecordItem:
 		r.items[e.Item] = r.value(e.Result)
 	case Answer:
@@ -300,7 +304,11 @@ func (r *hosted) value(f Ref) json.RawMessage {
 	return orNull(f.Value)
 }
 
-func (r *hosted) Now() time.Time  { return r.host.now }
+func (r *hosted) Now() time.Time { return r.host.now }
+func (r *hosted) Kept(m *format.Module, _ Look) (json.RawMessage, bool) {
+	v, ok := r.host.kept[m.ID]
+	return v, ok
+}
 func (r *hosted) Random() float64 { return 0.5 }
 
 func (r *hosted) Item(_ *format.Module, n int) (json.RawMessage, error) { return r.list[n], nil }

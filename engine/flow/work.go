@@ -23,6 +23,12 @@ func (s *stepper) work() {
 		s.complete(true, Ref{Value: orNull(m.Mock.ReturnValue)})
 		return
 	}
+	if keeps(m) {
+		if v, ok := s.eval.Kept(m, s.look("cache_ttl")); ok {
+			s.complete(true, Ref{Value: v})
+			return
+		}
+	}
 	if !s.limit(m) {
 		return
 	}
@@ -353,6 +359,7 @@ func (s *stepper) branchOneOver(e Ended) {
 		s.complete(false, Ref{Value: failed})
 		return
 	}
+	s.keep(e.OK && !e.Stopped, e.Result)
 	if e.OK && e.Stopped {
 		s.do(Record{Module: s.module(), OK: true, Result: e.Result})
 		s.end(End{OK: true, Stopped: true, Result: e.Result})
@@ -367,6 +374,7 @@ func (s *stepper) itemsOver() {
 	if it.Error != nil {
 		result = Ref{Value: it.Error}
 	}
+	s.keep(!it.Failed, result)
 	s.complete(!it.Failed, result)
 }
 

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"time"
 
@@ -30,6 +31,23 @@ func (db *DB) CacheSet(ctx context.Context, c FlowCache) error {
 		return fmt.Errorf("note a result: %w", err)
 	}
 	return nil
+}
+
+// CacheKeep keeps a result that no job has.
+func (db *DB) CacheKeep(ctx context.Context, key []byte, value json.RawMessage, ttl time.Duration) error {
+	if _, err := db.pool.Exec(ctx, q("CacheKeep"), key, value, ttl.Microseconds()); err != nil {
+		return fmt.Errorf("keep a result: %w", err)
+	}
+	return nil
+}
+
+// CacheValue returns what CacheKeep kept, while it is good; see IsNotFound.
+func (db *DB) CacheValue(ctx context.Context, key []byte) (value json.RawMessage, err error) {
+	err = db.read(ctx, func() error { return db.quick.QueryRow(ctx, q("CacheValue"), key).Scan(&value) })
+	if err != nil {
+		return nil, fmt.Errorf("look for a result: %w", err)
+	}
+	return value, nil
 }
 
 // CacheSweep forgets results that are too old.

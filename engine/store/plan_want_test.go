@@ -267,6 +267,8 @@ var cacheWants = map[string]want{
 	"CachePut":   {hot: true, args: `tids(4000000, 200), running(200), fill(200, 0::int8), fill(200, 'k'::bytea), fill(200, 1::int8)`},
 	"CacheSet":   {args: `'k', tid(1), 1`},
 	"CacheGet":   {hot: true, args: `'k'`},
+	"CacheValue": {hot: true, args: `'k'`},
+	"CacheKeep":  {args: `'k', '{}', 1`},
 	"CacheSweep": {why: seldom},
 }
 

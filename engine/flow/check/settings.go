@@ -151,9 +151,6 @@ func (c *checker) fields(m *format.Module) {
 			c.wrong(m, b.At("content"), "value.content", "names a file instead of holding code", "deploy the folder, not the document alone")
 		}
 	}
-	if m.CacheTTL > 0 && len(m.Bodies()) > 0 {
-		c.doubtful(m, m.At("cache_ttl"), "cache_ttl", "has no effect on loops and branches", "set it on the steps within, or make them a flow")
-	}
 	if m.StopAfterAllItersIf != nil {
 		switch m.Value.(type) {
 		case *format.ForLoop, *format.WhileLoop, *format.BranchAll:

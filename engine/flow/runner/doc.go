@@ -58,6 +58,8 @@ type Store interface {
 	FlowHolds(ctx context.Context, a store.FlowAttempt) (bool, error)
 	FlowChildren(ctx context.Context, run uuid.UUID) ([]store.FlowChild, error)
 	CacheGet(ctx context.Context, key []byte) (uuid.UUID, error)
+	CacheValue(ctx context.Context, key []byte) (json.RawMessage, error)
+	CacheKeep(ctx context.Context, key []byte, value json.RawMessage, ttl time.Duration) error
 	FlowRestart(ctx context.Context, id uuid.UUID) (json.RawMessage, error)
 	FlowRestartPut(ctx context.Context, id uuid.UUID, origin json.RawMessage) error
 	FlowUserState(ctx context.Context, root uuid.UUID, key string) (json.RawMessage, error)

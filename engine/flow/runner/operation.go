@@ -28,6 +28,7 @@ type operation struct {
 	owned   map[uuid.UUID]*event         // in whose slot a job is to run
 	stops   []uuid.UUID                  // runs whose jobs are to be canceled
 	answers []*run                       // that have an answer for who waits for them
+	kept    []kept                       // results of loops and branches for further runs
 	gates   []uuid.UUID                  // runs that wait for approvals now
 }
 
@@ -229,6 +230,8 @@ func (o *operation) effect(x *run, e flow.Effect) error {
 		}
 		o.row(x, stepRow(e.Module.ID, nil, e.OK, e.Skipped, ref))
 		x.record(e.Module.ID, ref)
+	case flow.Keep:
+		return o.keepValue(x, e)
 	case flow.Stop:
 		o.stops = append(o.stops, x.job.ID)
 	case flow.End:
@@ -382,6 +385,9 @@ func (o *operation) committed(events []*event, claims []*engine.Claim) {
 	}
 	for _, id := range o.gates { // answers may have come before
 		go r.look(context.WithoutCancel(o.ctx), id)
+	}
+	if len(o.kept) > 0 {
+		go r.store(context.WithoutCancel(o.ctx), o.kept)
 	}
 	o.changed()
 	for _, id := range o.stops {

@@ -17,10 +17,8 @@ func (o *operation) value(x *run, ref flow.Ref) (json.RawMessage, error) {
 	case ref.Args:
 		return x.input(), nil
 	case ref.Items != "":
-		if len(x.items) == 0 {
-			if done, ok := x.results[ref.Items]; ok {
-				return o.value(x, done)
-			}
+		if done, ok := x.results[ref.Items]; ok { // it has ended, and the items may be another's by now
+			return o.value(x, done)
 		}
 		return o.collect(x, ref.Items)
 	case ref.Job != uuid.Nil:

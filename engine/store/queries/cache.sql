@@ -18,3 +18,11 @@ where c.key = $1 and d.state = 2 and d.finished_at + c.ttl > now() and (d.result
 
 -- name: CacheSweep
 delete from cache where expires < now();
+
+-- name: CacheKeep
+insert into cache (key, value, ttl, expires)
+values ($1, $2, $3 * interval '1 microsecond', now() + $3 * interval '1 microsecond')
+on conflict (key) do update set value = excluded.value, job = null, ttl = excluded.ttl, expires = excluded.expires;
+
+-- name: CacheValue
+select value from cache where key = $1 and value is not null and expires > now();
