@@ -68,6 +68,63 @@ func TestPractisedPagesAreCopiedAhead(t *testing.T) {
 	}
 }
 
+// A zygote that learns pages which its jobs do not find: what a practising child maps for itself, and what the zygote itself gives up
+// before it forks the jobs.
+const goneSource = `
+import mmap, os, socket, sys
+sys.path.insert(0, "/millrace/lib")
+import _millrace_forker
+private = dict(flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+given_up = mmap.mmap(-1, 64 * 4096, **private)
+kept = mmap.mmap(-1, 64 * 4096, **private)
+own = []
+
+def practise():
+    own.append(mmap.mmap(-1, 64 * 4096, **private))
+    for memory in (own[0], given_up, kept):
+        for page in range(0, 64, 2):
+            memory[page * 4096] = 1
+
+practised = False
+
+def leave():
+    if practised:
+        given_up.close()
+
+def after():
+    global practised
+    practised = True
+
+os.register_at_fork(before=leave, after_in_parent=after)
+
+def run_job():
+    with socket.socket(fileno=3) as s:
+        s.recv(10)
+        s.sendall(b"[%d,%d]" % (given_up.closed, sum(kept[:])))
+
+_millrace_forker.serve(3, run_job, True, practise)
+`
+
+// TestPagesThatAreGoneAreLeftOut: a job is not ended by what it lacks of the pages that were learned.
+func TestPagesThatAreGoneAreLeftOut(t *testing.T) {
+	needRoot(t)
+	template := zygote(t)
+	if err := os.WriteFile(filepath.Join(template.Binds[0].Source, "zygote.py"), []byte(goneSource), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	p := openPython(t, &harness{t: t}, template)
+	for range 2 {
+		result, e, out := p.run("go")
+		got, ok := result.([]any)
+		if !ok || len(got) != 2 || e.Code != 0 {
+			t.Fatalf("%v %+v %q", result, e, out)
+		}
+		if got[0] != 1.0 || got[1] != 0.0 {
+			t.Errorf("a job finds %v, want the memory that was given up gone and the rest untouched", got)
+		}
+	}
+}
+
 // A zygote with 8 MB in use and 8 MB that hardly are; a practising child looks how much of both is in huge pages.
 const hugeSource = `
 import mmap, socket, sys
