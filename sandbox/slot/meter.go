@@ -7,6 +7,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/millrace/millrace/sandbox"
 	"github.com/millrace/millrace/sandbox/cgroup"
 )
@@ -147,8 +149,12 @@ func (m *meter) text(name string, buf []byte) []byte {
 	if f == nil {
 		return nil
 	}
-	n, _ := f.ReadAt(buf, 0)
-	return buf[:n]
+	// One call, where ReadAt would make a second to see the end: for that the kernel would write the text once more.
+	n := 0
+	if c, err := f.SyscallConn(); err == nil {
+		_ = c.Control(func(fd uintptr) { n, _ = unix.Pread(int(fd), buf, 0) })
+	}
+	return buf[:max(0, n)]
 }
 
 func (m *meter) number(name string) int64 {
