@@ -22,6 +22,7 @@ type size struct {
 	fiboRuns   int
 	fibo33     int // steps
 	steps      int
+	stepsRate  int // clients
 	fans       []int
 	fanAlone   int           // branches of the one that is too large for turns
 	burn       time.Duration // that a burn-down should take
@@ -43,32 +44,32 @@ type size struct {
 // smoke is enough to see that a peer works, and not enough for any figure.
 func smoke(slow bool) size {
 	s := size{rounds: 1, warm: time.Millisecond, turn: time.Minute, closed: 3, rates: []float64{20}, open: 200 * time.Millisecond, clients: []int{4},
-		saturate: 200 * time.Millisecond, fiboRuns: 1, fibo33: 1, steps: 2, fans: []int{10}, burn: time.Millisecond, burnMost: 200, burnFirst: 200,
+		saturate: 200 * time.Millisecond, fiboRuns: 1, fibo33: 1, steps: 2, stepsRate: 4, fans: []int{10}, burn: time.Millisecond, burnMost: 200, burnFirst: 200,
 		payload: 1, payloads: []int{1 << 10}, idle: 100 * time.Millisecond, backlog: 50, probes: 2, kill: 40, recovery: 10 * time.Second}
 	if slow {
-		s.closed, s.rates, s.burnFirst, s.clients, s.fans, s.kill, s.recovery = 1, nil, 4, []int{2}, []int{3}, 4, time.Minute
+		s.closed, s.rates, s.stepsRate, s.burnFirst, s.clients, s.fans, s.kill, s.recovery = 1, nil, 0, 4, []int{2}, []int{3}, 4, time.Minute
 	}
 	return s
 }
 
 func sizeOf(quick, slow bool) size {
 	s := size{rounds: 3, warm: 2 * time.Second, turn: 2 * time.Second, least: 10, closed: 400, rates: []float64{50, 200}, open: 2 * time.Second,
-		clients: []int{1, 4, 16, 64, 256}, saturate: 700 * time.Millisecond, fiboRuns: 3, fibo33: 10, steps: 100, fans: []int{100, 1000}, fanAlone: 10_000,
+		clients: []int{1, 4, 16, 64, 256}, saturate: 700 * time.Millisecond, fiboRuns: 3, fibo33: 10, steps: 100, stepsRate: 64, fans: []int{100, 1000}, fanAlone: 10_000,
 		burn: time.Second, burnMost: 100_000, burnFirst: 200, payload: 10, payloads: []int{1 << 10, 100 << 10, 1 << 20}, idle: 6 * time.Second,
 		backlog: 1_000_000, probes: 200, pinned: 5 * time.Second, pinClients: 16, kill: 2000, recovery: 30 * time.Second}
 	if quick {
-		s.rounds, s.warm, s.turn, s.closed, s.rates, s.open = 2, 500*time.Millisecond, 700*time.Millisecond, 100, s.rates[:1], 500*time.Millisecond
-		s.clients, s.saturate, s.fiboRuns, s.fibo33, s.steps = []int{16, 64}, 400*time.Millisecond, 2, 3, 30
-		s.fans, s.fanAlone, s.burn, s.burnMost, s.payload, s.payloads = s.fans[:1], 0, 400*time.Millisecond, 20_000, 3, []int{1 << 10, 1 << 20}
+		s.rounds, s.warm, s.turn, s.closed, s.rates, s.open = 2, 500*time.Millisecond, 500*time.Millisecond, 100, s.rates[:1], 500*time.Millisecond
+		s.clients, s.saturate, s.fiboRuns, s.fibo33, s.steps, s.stepsRate = []int{16, 64}, 400*time.Millisecond, 2, 3, 30, 0
+		s.fans, s.fanAlone, s.burn, s.burnMost, s.burnFirst, s.payload, s.payloads = s.fans[:1], 0, 400*time.Millisecond, 20_000, 100, 3, []int{1 << 10, 1 << 20}
 		s.idle, s.backlog, s.probes, s.pinned, s.kill, s.recovery = 2*time.Second, 20_000, 40, time.Second, 400, 5*time.Second
 	}
 	if slow {
-		s.rounds, s.least, s.warm, s.rates, s.clients, s.fiboRuns, s.fans, s.fanAlone = 2, 1, time.Millisecond, nil, []int{4}, 1, s.fans[:1], 0
+		s.rounds, s.least, s.warm, s.rates, s.clients, s.stepsRate, s.fiboRuns, s.fans, s.fanAlone = 2, 1, time.Millisecond, nil, []int{4}, 0, 1, s.fans[:1], 0
 		s.turn, s.saturate, s.burn, s.pinned, s.backlog, s.kill = 8*time.Second, 10*time.Second, 10*time.Second, 0, 0, 12
 		s.recovery, s.burnFirst = time.Minute, 12
 		if quick {
 			s.rounds, s.turn, s.saturate, s.fans, s.payloads, s.burn = 1, 4*time.Second, 4*time.Second, nil, s.payloads[:1], time.Millisecond
-			s.fibo33, s.kill = 0, 0
+			s.fibo33, s.kill, s.clients = 0, 0, nil
 		}
 	}
 	return s
@@ -115,8 +116,9 @@ func (z size) works() []work {
 		list = append(list, work{name: "W1", key: fmt.Sprintf("rate-%d", c), title: fmt.Sprintf("empty jobs a second, %d clients", c), unit: "1/s", higher: true,
 			needs: "empty", once: true, run: z.rate("empty", c)})
 	}
-	if len(z.rates) > 0 {
-		list = append(list, work{name: "W4", key: "steps-rate", title: "runs of 3 steps a second, 64 clients", unit: "1/s", higher: true, needs: "steps", once: true, run: z.rate("steps", 64)})
+	if c := z.stepsRate; c > 0 {
+		list = append(list, work{name: "W4", key: "steps-rate", title: fmt.Sprintf("runs of 3 steps a second, %d clients", c), unit: "1/s", higher: true,
+			needs: "steps", once: true, run: z.rate("steps", c)})
 	}
 	for _, n := range z.fans {
 		list = append(list, work{name: "W5", key: fmt.Sprintf("fan-%d", n), title: fmt.Sprintf("fan-out to %d and join", n), unit: "ms", needs: "fan",
