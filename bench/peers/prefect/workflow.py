@@ -1,4 +1,5 @@
-"""The flows and tasks, as a user of Prefect writes them. Results are kept, so that a flow run that is tried again skips what was done."""
+"""The flows and tasks, as a user of Prefect writes them. Results are kept, so that a flow run that is tried again skips what was done. Flows are
+asynchronous because at the end of any other Prefect waits up to a second for the thread that sends heartbeats."""
 
 import os
 import sys
@@ -24,30 +25,30 @@ def fibo_step(k: int) -> list:
 
 
 @flow
-def empty(n: int) -> int:
+async def empty(n: int) -> int:
     return n + 1
 
 
 @flow
-def payload(text: str) -> str:
+async def payload(text: str) -> str:
     return text
 
 
 @flow
-def steps(n: int) -> int:
+async def steps(n: int) -> int:
     return add_one(add_one(add_one(n)))
 
 
 @flow
-def fibo(n: int, k: int) -> list:
+async def fibo(n: int, k: int) -> list:
     return [fibo_step(k) for _ in range(n)]
 
 
 @flow
-def fan(n: int) -> int:
+async def fan(n: int) -> int:
     return sum(add_one.map(range(n)).result())
 
 
 @flow
-def mark(i: int, port: int) -> None:
+async def mark(i: int, port: int) -> None:
     tell(i, port)
