@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 	"time"
 
@@ -165,6 +166,7 @@ func (s *shift) push() {
 	}
 	abreast := s.abreast
 	s.line.mu.Unlock()
+	runtime.Gosched() // those that a commit has woken together have something for the process, too: one write, one wake-up of it
 	s.write(nil, abreast)
 	s.line.mu.Lock()
 }

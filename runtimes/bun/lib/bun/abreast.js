@@ -240,9 +240,10 @@ function lendLogs() {
 const turn = () => new Promise((done) => setImmediate(done));
 
 // read waits for what comes. A commit takes less than the event loop's detour, so while steps are being stored it is waited for at once.
+// So is the next workflow when there is none.
 function read() {
   const piece = Buffer.allocUnsafe(READ);
-  if (storing > 0) return piece.subarray(0, boot.readSome(piece, 0));
+  if (storing > 0 || runs.size === 0) return piece.subarray(0, boot.readSome(piece, 0));
   reading = true;
   return new Promise((done) =>
     require("node:fs").read(boot.FD, piece, 0, READ, null, (error, n) => {
