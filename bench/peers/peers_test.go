@@ -139,6 +139,18 @@ func TestAKillIsCounted(t *testing.T) {
 	}
 }
 
+func TestTheLargestFanOutStandsBesideOurs(t *testing.T) {
+	y := &system{adapter: startFake(t, "right")}
+	res := newResults(options{build: t.TempDir()})
+	s := session{results: res, lanes: &lanes{alone: map[string]map[string]sample{"fan-100": {own[0]: {value: 1}}}}}
+	if err := s.fanAlone(t.Context(), y, size{fanAlone: 100, turn: time.Minute}); err != nil {
+		t.Fatal(err)
+	}
+	if c, ok := res.find("fake", "fan-100"); !ok || len(c.Results) != 2 || c.Ratios[own[0]].N != 1 {
+		t.Errorf("%+v, want the fake's figure and our isolated lane's", c)
+	}
+}
+
 func TestAListenerCountsRuns(t *testing.T) {
 	l, err := listen(5)
 	if err != nil {
