@@ -259,11 +259,15 @@ type held struct {
 	batch   bool  // it counts for a batch
 }
 
-// hold notes that an attempt is in this process's hands; false: it was noted before.
+// hold notes that an attempt is in this process's hands; false: it was noted before, or handed back before it came.
 func (q *Queue) hold(c *engine.Claim) bool {
 	q.runMu.Lock()
 	defer q.runMu.Unlock()
 	if q.running[c.Job.ID].attempt == c.Attempt {
+		return false
+	}
+	if p, ok := q.strays.given[c.Job.ID]; ok && p.attempt == c.Attempt {
+		q.suspect() // a crash of the database may have undone the handing back as well
 		return false
 	}
 	q.running[c.Job.ID] = held{attempt: c.Attempt, gate: c.Gate, batch: c.Job.Batch != nil}

@@ -3,6 +3,7 @@ package queue
 import (
 	"context"
 	"sync/atomic"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -13,8 +14,44 @@ import (
 // this process, and nobody here has heard of it; nor would anybody rescue it, because this process lives. So for some
 // heartbeats after a lost answer the books are compared with what is in hand.
 type strays struct {
-	looks atomic.Int32        // heartbeats for which strays are still looked for
-	seen  map[uuid.UUID]int32 // attempts that were not in hand at the last look; guarded by beatMu
+	looks atomic.Int32         // heartbeats for which strays are still looked for
+	seen  map[uuid.UUID]int32  // attempts that were not in hand at the last look; guarded by beatMu
+	given map[uuid.UUID]parted // attempts that were handed back lately; guarded by runMu
+}
+
+// parted is an attempt that was handed back although nobody here had it in hand. Should it come into hand after all, because its answer
+// was only late, it must not run: by then the job may be in another's.
+type parted struct {
+	attempt int32
+	at      time.Time
+}
+
+// partedFor is how long that is remembered: longer than anything can be on its way.
+func (q *Queue) partedFor() time.Duration { return 2*q.cfg.RetryFor + time.Minute }
+
+// part gives an attempt up; false: it has come into hand meanwhile.
+func (q *Queue) part(c *engine.Claim) bool {
+	q.runMu.Lock()
+	defer q.runMu.Unlock()
+	if q.running[c.Job.ID].attempt == c.Attempt {
+		return false
+	}
+	if q.strays.given == nil {
+		q.strays.given = map[uuid.UUID]parted{}
+	}
+	q.strays.given[c.Job.ID] = parted{c.Attempt, time.Now()}
+	return true
+}
+
+// forgetParted forgets attempts that were handed back long ago.
+func (q *Queue) forgetParted() {
+	q.runMu.Lock()
+	defer q.runMu.Unlock()
+	for id, p := range q.strays.given {
+		if time.Since(p.at) > q.partedFor() {
+			delete(q.strays.given, id)
+		}
+	}
 }
 
 // strayLooks: the server may still have been at work when the connection broke.
@@ -27,6 +64,7 @@ func (q *Queue) suspect() { q.strays.looks.Store(strayLooks) }
 // heartbeat too: others are only just on their way from one to the other.
 func (q *Queue) handBackStrays(ctx context.Context) error {
 	s := &q.strays
+	q.forgetParted()
 	if s.looks.Load() == 0 && len(s.seen) == 0 {
 		return nil
 	}
@@ -44,7 +82,9 @@ func (q *Queue) handBackStrays(ctx context.Context) error {
 		switch _, held := q.holding(c.Job.ID, c.Attempt); {
 		case held:
 		case before[c.Job.ID] == c.Attempt:
-			back = append(back, c)
+			if q.part(c) {
+				back = append(back, c)
+			}
 		default:
 			s.seen[c.Job.ID] = c.Attempt
 		}

@@ -2,7 +2,9 @@ package queue
 
 import (
 	"context"
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/millrace/millrace/engine/store"
 	"github.com/millrace/millrace/engine/store/storetest"
@@ -40,12 +42,51 @@ func TestClaimWithoutAnswer(t *testing.T) {
 			break
 		}
 	}
+	if late := q.taken(t.Context(), slices.Clone(c.Claims)); len(late) != 0 {
+		t.Fatal("an answer that came after the job was given back is taken all the same")
+	}
 	list := claim(t, q, 5, "noop")
 	if len(list) != 1 || list[0].Job.ID != lost.ID || list[0].Attempt != 2 {
 		t.Fatalf("claimed %+v", list)
 	}
 	if finish(t, q, success(c.Claims[0])) {
 		t.Fatal("the lost claim's outcome was taken")
+	}
+	if len(q.strays.given) != 1 {
+		t.Fatalf("%d attempts are remembered", len(q.strays.given))
+	}
+	q.strays.given[lost.ID] = parted{1, time.Now().Add(-2 * q.partedFor())}
+	q.forgetParted()
+	if len(q.strays.given) != 0 {
+		t.Fatal("what was given back is remembered for ever")
+	}
+}
+
+// TestComesIntoHandBeforeItIsGiven: an attempt that is in hand by the second look stays.
+func TestComesIntoHandBeforeItIsGiven(t *testing.T) {
+	t.Parallel()
+	q := start(t, quiet(storetest.New(t), nil))
+	awaitBeat(t, q)
+	j := noop()
+	push(t, q, j)
+	c := &store.JobClaim{Lanes: q.lanes.ready([]string{"noop"}).lanes, Max: 1, Worker: q.Worker()}
+	if err := q.cfg.DB.JobClaim(t.Context(), c); err != nil || len(c.Claims) != 1 {
+		t.Fatalf("claimed %d, %v", len(c.Claims), err)
+	}
+	q.suspect()
+	if _, err := q.beatOnce(t.Context()); err != nil || q.unclear() != 1 {
+		t.Fatalf("%d are unclear, %v", q.unclear(), err)
+	}
+	if got := q.taken(t.Context(), c.Claims); len(got) != 1 || q.part(c.Claims[0]) {
+		t.Fatalf("took %d, or gave up what is in hand", len(got))
+	}
+	for range strayLooks {
+		if _, err := q.beatOnce(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !finish(t, q, success(c.Claims[0])) {
+		t.Fatal("it was given back")
 	}
 }
 
