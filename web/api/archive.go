@@ -120,7 +120,7 @@ func (c *collected) put(name string, fields map[string]any, more map[string]json
 	return nil
 }
 
-// says tells whether a value is more than the absence of one.
+// says tells whether a value is more than the absence of one, which files of the command line leave out.
 func says(v json.RawMessage) bool {
 	switch strings.Join(strings.Fields(string(v)), "") {
 	case "", "null", "false", "0", `""`, "[]", "{}":
