@@ -10,6 +10,7 @@
 #                                 binaries; exit 3 when it cannot be had
 #   packaging/setup.sh --vm       install qemu and put a stock kernel into .build/tools, for tests only, and print the folder
 #                                 of the kernel; exit 3 when they cannot be had
+#   packaging/setup.sh --browser  install Chromium, for tests of pages only; exit 3 when it cannot be had
 #
 # MILLRACE_BUN, MILLRACE_UV and MILLRACE_PG_BINDIR (a folder) name binaries to use instead of installing them.
 set -euo pipefail
@@ -214,6 +215,16 @@ vm_kernel() {
   echo "$place"
 }
 
+# browser gets what the tests of pages look at them with.
+browser() {
+  command -v chromium >/dev/null && return
+  command -v apt-get >/dev/null || { say "no apt-get to get Chromium with"; return 3; }
+  say "installing chromium for tests (apt)"
+  as_root apt-get -qq -o Acquire::Retries=3 update >&2 || say "apt-get update had problems; trying with the lists there are"
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -y -o Acquire::Retries=3 -o Dpkg::Use-Pty=0 install --no-install-recommends chromium >/dev/null ||
+    { say "apt-get could not install chromium"; return 3; }
+}
+
 # others_may_enter: can a user without privileges get to this checkout? Root's home folder is closed to all others.
 others_may_enter() {
   local dir=$PWD
@@ -240,6 +251,7 @@ check_go
 if [[ -z $check && $EUID -eq 0 ]] && ! others_may_enter; then place_outside; fi
 if [[ ${1-} == --newer-postgres ]]; then newer_postgres; exit; fi
 if [[ ${1-} == --vm ]]; then vm_kernel; exit; fi
+if [[ ${1-} == --browser ]]; then browser; exit; fi
 missing=$(missing_packages | tr '\n' ' ')
 if [[ -n $check ]]; then
   need_bun && missing+="bun "

@@ -118,7 +118,7 @@ func TestApprovalPageInBrowser(t *testing.T) {
 	t.Parallel()
 	browser, err := exec.LookPath("chromium")
 	if err != nil {
-		t.Skip("there is no chromium here")
+		t.Skip("there is no chromium here: packaging/setup.sh --browser gets it")
 	}
 	e := NewEngine()
 	d := Start(t, e, nil)
