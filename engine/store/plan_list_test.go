@@ -31,7 +31,7 @@ func TestListOfFailures(t *testing.T) {
 		name   string
 		states []int16
 		rows   int
-	}{{"failures", []int16{3}, 4000}, {"cancellations", []int16{4}, 8000}} {
+	}{{"failures", []int16{3}, 2000}, {"cancellations", []int16{4}, 6000}} {
 		var text []byte
 		args := []any{pgx.QueryExecModeDescribeExec, "main", l.states, nil, nil, nil, nil, nil, nil, nil, nil, nil, false, nil, nil, 20, 0, nil, nil, nil, nil}
 		err := c.QueryRow(t.Context(), "explain (analyze, timing off, format json) "+store.ListStatement(false, true, false),

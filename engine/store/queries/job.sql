@@ -296,7 +296,7 @@ select x.* from (
     (select {job}, null::bytea, {view}, null::json, null::bytea, j.created_at as made, j.id as made_id
     from done d
     cross join lateral (select * from job where job.id = d.id offset 0) j
-    join spec s on s.id = j.spec
+    cross join lateral (select * from spec where spec.id = j.spec offset 0) s
     left join q on false
     left join worker w on w.id = d.worker
     where d.id >= greatest($21::uuid, $23::uuid) and d.id < least($22::uuid, $24::uuid) and {where}
@@ -305,7 +305,7 @@ select x.* from (
     union all
     (select {job}, null::bytea, {view}, null::json, null::bytea, j.created_at, j.id
     from job_default j
-    join spec s on s.id = j.spec
+    cross join lateral (select * from spec where spec.id = j.spec offset 0) s
     left join q on false
     cross join lateral (select * from done_default where done_default.id = j.id offset 0) d
     left join worker w on w.id = d.worker
