@@ -23,11 +23,7 @@ import (
 var batchKill = Fault{
 	Name: "batch-kill", About: "kill -9 of millrace serve while it receives, runs and cancels batches of thousands of rows", Share: 15,
 	Run: func(ctx context.Context, s *Stage) error {
-		d, err := s.lone(ctx)
-		if err != nil {
-			return err
-		}
-		c, err := client.New(client.Config{Socket: d.socket(), Workspace: "main"})
+		d, c, err := s.asked(ctx)
 		if err != nil {
 			return err
 		}

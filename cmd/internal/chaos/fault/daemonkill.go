@@ -5,6 +5,7 @@ import (
 
 	"github.com/millrace/millrace/cmd/internal/chaos/cluster"
 	"github.com/millrace/millrace/cmd/internal/chaos/ledger"
+	"github.com/millrace/millrace/web/client"
 )
 
 // A whole daemon is killed under HTTP load, its private database going down with it, and started again.
@@ -23,6 +24,16 @@ var daemonKill = Fault{
 			return s.serve(ctx, d)
 		})
 	},
+}
+
+// asked is lone with a client of the daemon, which the caller closes.
+func (s *Stage) asked(ctx context.Context) (*daemon, *client.Client, error) {
+	d, err := s.lone(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	c, err := client.New(client.Config{Socket: d.socket(), Workspace: "main"})
+	return d, c, err
 }
 
 // lone starts one daemon with a private database.

@@ -25,11 +25,7 @@ import (
 var flowKill = Fault{
 	Name: "flow-kill", About: "kill -9 of millrace serve while it runs flows", Share: 20,
 	Run: func(ctx context.Context, s *Stage) error {
-		d, err := s.lone(ctx)
-		if err != nil {
-			return err
-		}
-		c, err := client.New(client.Config{Socket: d.socket(), Workspace: "main"})
+		d, c, err := s.asked(ctx)
 		if err != nil {
 			return err
 		}
