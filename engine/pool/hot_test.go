@@ -1,7 +1,9 @@
 package pool
 
 import (
+	"context"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/rs/zerolog"
@@ -15,13 +17,26 @@ import (
 type baker struct {
 	*Pool
 	language *mock.Runtime
+	door     *door
+}
+
+// door opens a slot once nobody holds it.
+type door struct {
+	*mock.Isolator
+	sync.Mutex
+}
+
+func (d *door) Open(ctx context.Context, t sandbox.Template) (sandbox.Slot, error) {
+	d.Lock()
+	defer d.Unlock()
+	return d.Isolator.Open(ctx, t)
 }
 
 func bake(t *testing.T) *baker {
 	t.Helper()
-	b := &baker{language: mock.New()}
+	b := &baker{language: mock.New(), door: &door{Isolator: mock.NewIsolator(nil)}}
 	var err error
-	if b.Pool, err = New(Config{Isolator: mock.NewIsolator(nil), MaxSlots: 8, Log: zerolog.Nop()}); err != nil {
+	if b.Pool, err = New(Config{Isolator: b.door, MaxSlots: 8, Log: zerolog.Nop()}); err != nil {
 		t.Fatal(err)
 	}
 	b.hots.on = true
@@ -117,9 +132,11 @@ func TestHotIsTwo(t *testing.T) {
 		}
 		c := taken[0].entry.class
 		b.coming(c, len(taken))
+		b.door.Lock() // what is being opened is not there yet
 		if w, err := b.acquireHot(t.Context(), use, "", 0); w != nil || err != nil {
 			t.Errorf("got %v, %v of slots that are busy", w, err)
 		}
+		b.door.Unlock()
 		b.coming(c, -len(taken))
 		for _, w := range taken {
 			w.Release()

@@ -37,7 +37,7 @@ func TestApprovalPage(t *testing.T) {
 	e := NewEngine()
 	d := Start(t, e, nil)
 	id := aFlowAtWork(t, e).String()
-	e.Asks = question()
+	e.Ask(question())
 	path := "/approve/main/" + id + "/7/" + Signature
 	form := map[string]string{"Content-Type": formType}
 	play(t, d, []scenario{
@@ -81,8 +81,9 @@ func TestApprovalPageMinimal(t *testing.T) {
 	e := NewEngine()
 	d := Start(t, e, nil)
 	id := aFlowAtWork(t, e).String()
-	e.Asks = question()
-	e.Asks.Minimal = true
+	ask := question()
+	ask.Minimal = true
+	e.Ask(ask)
 	play(t, d, []scenario{{name: "the page", path: "/approve/main/" + id + "/7/" + Signature, token: "-", status: 200,
 		want: []string{"Release", "Ship version", `value="approve"`, `name="f.count"`}, not: []string{"f/demo/release", "started by", "Approved so far", "bob"}}})
 }
@@ -92,7 +93,7 @@ func TestApprovalPageRules(t *testing.T) {
 	e := NewEngine()
 	d := Start(t, e, nil)
 	id := aFlowAtWork(t, e).String()
-	e.Asks = &engine.Approval{State: engine.ApprovalWaiting, Login: true, HideCancel: true}
+	e.Ask(&engine.Approval{State: engine.ApprovalWaiting, Login: true, HideCancel: true})
 	path := "/approve/main/" + id + "/8/" + Signature
 	form := map[string]string{"Content-Type": formType}
 	play(t, d, []scenario{
@@ -108,7 +109,7 @@ func TestApprovalPageRules(t *testing.T) {
 	if got := e.Answers(); len(got) != 1 || got[0].Approver != "ann" {
 		t.Errorf("%+v", got)
 	}
-	e.Asks = &engine.Approval{State: engine.ApprovalOver}
+	e.Ask(&engine.Approval{State: engine.ApprovalOver})
 	scenario{path: "/approve/main/" + id + "/9/" + Signature, token: "-", status: 200, want: []string{"No answer is needed"}, not: []string{"<form"}}.run(t, d)
 }
 
@@ -123,7 +124,7 @@ func TestApprovalPageInBrowser(t *testing.T) {
 	e := NewEngine()
 	d := Start(t, e, nil)
 	id := aFlowAtWork(t, e).String()
-	e.Asks = question()
+	e.Ask(question())
 	url := d.URL + "/approve/main/" + id + "/7/" + Signature
 	folder := os.Getenv("MILLRACE_SCREENSHOTS")
 	if folder == "" {

@@ -22,8 +22,6 @@ type Engine struct {
 	Work func(engine.RunRequest) *engine.Outcome
 	// Broken, if set, is the error of every call.
 	Broken error
-	// Asks is what the approvals of flows ask; nil: nothing much.
-	Asks *engine.Approval
 
 	mu         sync.Mutex
 	jobs       map[uuid.UUID]*fakeJob
@@ -40,6 +38,7 @@ type Engine struct {
 	ticks      []engine.Tick
 	calendars  []engine.Calendar
 	states     map[string]json.RawMessage
+	asks       *engine.Approval // by the approvals of flows; nil: nothing much
 	answers    []engine.Answer
 	restarts   []engine.RestartRequest
 	tests      []engine.FlowTest

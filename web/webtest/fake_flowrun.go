@@ -75,7 +75,7 @@ func (e FlowRuns) Vote(_ context.Context, who engine.Principal, a engine.Answer)
 	if a.Signature != Signature {
 		return engine.Errorf(engine.Forbidden, "flow.approve", "the link is not valid")
 	}
-	if e.Asks != nil && e.Asks.Login && who.Username == "" {
+	if e.asks != nil && e.asks.Login && who.Username == "" {
 		return engine.Errorf(engine.Unauthorized, "flow.approve", "this approval needs an account")
 	}
 	return e.answered(who, a)
@@ -109,6 +109,13 @@ func (e *Engine) Answers() []engine.Answer {
 	return slices.Clone(e.answers)
 }
 
+// Ask sets what the approvals of flows ask.
+func (e *Engine) Ask(a *engine.Approval) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.asks = a
+}
+
 // Approval implements api.FlowRuns.
 func (e FlowRuns) Approval(_ context.Context, a engine.Answer) (*engine.Approval, error) {
 	e.mu.Lock()
@@ -120,8 +127,8 @@ func (e FlowRuns) Approval(_ context.Context, a engine.Answer) (*engine.Approval
 		return nil, err
 	}
 	out := engine.Approval{State: engine.ApprovalWaiting, Step: "a", Required: 1}
-	if e.Asks != nil {
-		out = *e.Asks
+	if e.asks != nil {
+		out = *e.asks
 	}
 	out.Workspace, out.Flow = a.Workspace, a.Job
 	for _, one := range e.answers {
