@@ -191,6 +191,33 @@ func (d *daemon) ready(ctx context.Context) error {
 	}
 }
 
+const settleLimit = 5 * time.Minute
+
+// settled returns once the daemon has done what it does once in the life of its data folder: with a new folder it compiles Go's standard
+// library in its first quiet moment, which belongs to no figure.
+func (b *bench) settled(ctx context.Context) error {
+	limit := time.After(settleLimit)
+	for {
+		c, err := b.server.dial()
+		if err != nil {
+			return err
+		}
+		status, answer, err := c.do("GET", "/metrics", "")
+		settled := err == nil && (status != 200 || !strings.Contains(string(answer), "\nmillrace_caches_warm 0\n"))
+		c.close()
+		if err != nil || settled {
+			return err // a daemon that does not say it is measured as it is
+		}
+		select {
+		case <-limit:
+			return fmt.Errorf("the daemon still fills its caches after %v", settleLimit)
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(time.Second):
+		}
+	}
+}
+
 // takeToken asks on the local socket, where the daemon knows its user and root by their credentials.
 func (b *bench) takeToken() error {
 	c, err := server{network: "unix", address: b.socket()}.dial()

@@ -94,6 +94,11 @@ func run(ctx context.Context, o options) error {
 		if !slices.Contains(o.parts, p.name) {
 			continue
 		}
+		if p.name != "startup" {
+			if err := b.settled(ctx); err != nil {
+				return err
+			}
+		}
 		fmt.Printf("%-9s %s\n", p.name, p.title)
 		watch := startWatch()
 		if err := p.run(ctx, b); err != nil {

@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"slices"
@@ -72,9 +71,11 @@ func (d *daemon) startServices(ctx context.Context, s services) error {
 	warm, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	d.warm.Go(func() {
 		d.prewarm(warm)
-		if !d.cfg.example { // its own builds fill the same caches
-			d.warmCaches(warm, s.builder)
+		if d.cfg.example {
+			d.cachesWarm.Store(true) // its own builds fill the same caches
+			return
 		}
+		d.warmCaches(warm, s.builder)
 	})
 	d.onStop(func(context.Context) {
 		cancel()
@@ -140,32 +141,6 @@ func (d *daemon) prewarm(ctx context.Context) {
 		}
 		if err := d.pool.Keep(ctx, l, ahead); err != nil && ctx.Err() == nil {
 			d.log.Warn().Err(err).Str("language", e.Info().Name).Msg("open a sandbox ahead")
-		}
-	}
-}
-
-// warmDelay keeps the compilers away from what is done right after a start.
-const warmDelay = 20 * time.Second
-
-// warmCaches runs the recipes that make first builds fast; each runs once in the life of a data folder.
-func (d *daemon) warmCaches(ctx context.Context, b *build.Builder) {
-	later := time.NewTimer(warmDelay)
-	defer later.Stop()
-	select {
-	case <-ctx.Done():
-		return
-	case <-later.C:
-	}
-	for _, e := range d.registry.All() {
-		if e.Err != nil || e.Warmer == nil {
-			continue
-		}
-		r := e.Warmer.WarmRecipe(e.Host)
-		if r == nil {
-			continue
-		}
-		if _, err := b.Run(ctx, d.cfg.workspace, r, io.Discard); err != nil && ctx.Err() == nil {
-			d.log.Warn().Err(err).Str("language", e.Info().Name).Msg("warm caches; first builds will be slow")
 		}
 	}
 }

@@ -62,6 +62,9 @@ type daemon struct {
 
 	stops []func(context.Context) // in order of start
 	warm  sync.WaitGroup
+	// cachesWarm: what makes first builds fast is there, or will not come.
+	cachesWarm atomic.Bool
+	metrics    *metric.Set
 }
 
 func newDaemon(c config, log zerolog.Logger) *daemon {
@@ -188,12 +191,13 @@ func (d *daemon) startEngine(ctx context.Context) error {
 	d.nets = d.networks()
 	d.nets.Contacts = contacts
 	out := &output{}
-	metrics := metric.New(cli.Version, metric.Gauges{
+	d.metrics = metric.New(cli.Version, metric.Gauges{
 		Slots:         func() int { n, _ := d.dispatch.Stats(); return n },
 		FreeSlots:     func() int { _, n := d.dispatch.Stats(); return n },
 		OpenSandboxes: func() int { return d.pool.Stats().Open },
 		WarmOnes:      func() int { return d.pool.Stats().Warm },
 		Queued:        func() float64 { return queued(out.Queue) },
+		CachesWarm:    d.cachesWarm.Load,
 	})
 	devices, gated := d.gpus(part("gpu"))
 	workflows := workflow.Config{Store: d.db, Bus: signals, Kept: slots + 2, Log: part("workflow")}
@@ -209,7 +213,7 @@ func (d *daemon) startEngine(ctx context.Context) error {
 	})
 	taken := d.tags()
 	if d.dispatch, err = dispatch.New(dispatch.Config{
-		Executor: counted{executor, metrics}, ProcessSlots: slots, ProcessTags: taken.process, NativeTags: taken.native,
+		Executor: counted{executor, d.metrics}, ProcessSlots: slots, ProcessTags: taken.process, NativeTags: taken.native,
 		DedicatedTags: taken.dedicated, Gated: gated, Flows: flows, Workflows: suspended, Log: part("dispatch"),
 	}); err != nil {
 		return err
@@ -251,7 +255,7 @@ func (d *daemon) startEngine(ctx context.Context) error {
 	d.server, err = web.New(web.Config{
 		Listen: d.cfg.listen, Bound: d.bound, Socket: d.socket(), Version: cli.Version, Auth: gate, Jobs: d.jobs, FlowRuns: steering,
 		Scripts: deployed, Flows: deploy.NewFlows(scripts.Flows(), gate, d.jobs, d.jobs, d.registry), Schedules: schedules, Batches: many, Values: values,
-		Tokens: gate.Tokens(), Workspaces: gate.Workspaces(), People: gate.People(), Endings: d.endings(), Health: health{d}, Metrics: metrics.Write, Log: part("web"),
+		Tokens: gate.Tokens(), Workspaces: gate.Workspaces(), People: gate.People(), Endings: d.endings(), Health: health{d}, Metrics: d.metrics.Write, Log: part("web"),
 	})
 	if err != nil {
 		return err

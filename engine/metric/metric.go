@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/VictoriaMetrics/metrics"
@@ -17,7 +18,8 @@ import (
 type Set struct {
 	set   *metrics.Set
 	start *metrics.Histogram
-	ends  sync.Map // of end: *counted
+	ends  sync.Map     // of end: *counted
+	last  atomic.Int64 // when Finished was last called, in nanoseconds since 1970
 }
 
 // end is a kind of ends of jobs, and counted what is known of it.
@@ -36,6 +38,7 @@ type Gauges struct {
 	Slots, FreeSlots        func() int
 	OpenSandboxes, WarmOnes func() int
 	Queued                  func() float64
+	CachesWarm              func() bool
 }
 
 // New returns an empty set that reads g.
@@ -49,6 +52,12 @@ func New(version string, g Gauges) *Set {
 		s.set.NewGauge(name, func() float64 { return float64(read()) })
 	}
 	s.set.NewGauge("millrace_jobs_queued", g.Queued)
+	s.set.NewGauge("millrace_caches_warm", func() float64 {
+		if g.CachesWarm() {
+			return 1
+		}
+		return 0
+	})
 	s.start = s.set.NewHistogram("millrace_job_start_seconds")
 	return s
 }
@@ -56,6 +65,7 @@ func New(version string, g Gauges) *Set {
 // Finished counts a completed attempt.
 func (s *Set) Finished(c *engine.Claim, o *engine.Outcome) {
 	now := time.Now()
+	s.last.Store(now.UnixNano())
 	language := c.Job.Language
 	if language == "" {
 		language = string(c.Job.Kind)
@@ -67,6 +77,9 @@ func (s *Set) Finished(c *engine.Claim, o *engine.Outcome) {
 		s.start.Update(d.Seconds())
 	}
 }
+
+// LastEnd is when the last attempt was completed; long ago if there was none.
+func (s *Set) LastEnd() time.Time { return time.Unix(0, s.last.Load()) }
 
 // counted finds what is counted of e; names take longer to make than to count.
 func (s *Set) counted(e end) *counted {
