@@ -22,10 +22,9 @@ type lanes struct {
 	next time.Time         // when the next job becomes due, by the clock here, as far as known; zero: unknown; guarded by mu
 	now  func() time.Time  // by the server's clock
 	rest time.Duration     // until the next look without marks, at least; guarded by mu
-	last time.Time         // the last look; guarded by mu
-	// blind: a lane was emptied of what is due since the last look, and what follows in it is not known; guarded by mu.
-	blind bool
-	// sooner tells loop that next or blind has changed.
+	last time.Time         // the end of the last look; guarded by mu
+	took time.Duration     // by the last look; guarded by mu
+	// sooner tells loop that next has changed.
 	sooner chan struct{}
 }
 
@@ -38,7 +37,7 @@ type lane struct {
 	mark  time.Time // by the server's clock; zero: from the beginning
 	top   time.Time // the latest that was claimed
 	ready bool      // may have jobs that are due
-	gen   int       // counts additions, so that a claim that saw none of them does not mark the lane as empty
+	gen   int       // counts additions and findings, so that a claim that saw none of them does not mark the lane as empty
 }
 
 // slack is how far a mark stays behind what was claimed: rows are stamped before they are committed. late is how far it goes back
@@ -49,8 +48,8 @@ const (
 	late  = 250 * time.Millisecond
 )
 
-// blindLook is the pause between looks while lanes are emptied again and again.
-const blindLook = 50 * time.Millisecond
+// duePause is the least time between looks for jobs that become due: those that do so in between wait for each other.
+const duePause = 5 * time.Millisecond
 
 func (l *lanes) init(now func() time.Time) {
 	l.all, l.now, l.sooner = map[laneKey]*lane{}, now, make(chan struct{}, 1)
@@ -61,13 +60,21 @@ func (l *lanes) added(tag string, prio int16, due time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if wait := due.Sub(l.now()); wait > 0 {
-		if at := time.Now().Add(wait); l.next.IsZero() || at.Before(l.next) {
-			l.next = at
+		if l.dueAt(time.Now().Add(wait)) {
 			signal(l.sooner)
 		}
 		return
 	}
 	l.touch(laneKey{tag, prio}, due)
+}
+
+// dueAt notes that a job becomes due, by the clock here; true: it is the next. Called with mu held.
+func (l *lanes) dueAt(at time.Time) bool {
+	if !l.next.IsZero() && !at.Before(l.next) {
+		return false
+	}
+	l.next = at
+	return true
 }
 
 // left notes a job that was left queued by this process; slow: its row may have been stamped long before it was committed.
@@ -157,27 +164,24 @@ func (l *lanes) claimed(look laneLook, c *store.JobClaim) {
 	}
 	for i, s := range look.lanes {
 		if e := l.all[laneKey{s.Tag, s.Prio}]; e != nil && e.gen == look.gens[i] {
-			e.ready, l.blind = false, true
+			e.ready = false
 		}
-	}
-	if l.blind {
-		signal(l.sooner)
 	}
 }
 
-// found replaces all that is known by what a look without marks found.
-func (l *lanes) found(heads []store.Lane, now time.Time, before map[laneKey]int) (ready bool) {
+// found replaces all that is known by what a look without marks found that began when the server's clock said now.
+func (l *lanes) found(heads []store.JobHead, began, now time.Time, before map[laneKey]int) (ready bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.seen, l.blind, l.last = true, false, time.Now()
-	head := make(map[laneKey]time.Time, len(heads))
+	l.seen = true
+	head := make(map[laneKey]bool, len(heads))
 	for _, h := range heads {
 		k := laneKey{h.Tag, h.Prio}
-		head[k] = h.Mark
-		if wait := h.Mark.Sub(now); wait > 0 {
-			if due := time.Now().Add(wait); l.next.IsZero() || due.Before(l.next) {
-				l.next = due
-			}
+		head[k] = true
+		if !h.Next.IsZero() {
+			l.dueAt(began.Add(h.Next.Sub(now)))
+		}
+		if h.Mark.After(now) {
 			continue
 		}
 		e := l.all[k]
@@ -186,10 +190,11 @@ func (l *lanes) found(heads []store.Lane, now time.Time, before map[laneKey]int)
 			l.all[k] = e
 		}
 		e.mark, e.ready = h.Mark, true
+		e.gen++
 		ready = true
 	}
 	for k, e := range l.all { // lanes without rows are forgotten, unless something was added since the look began
-		if _, ok := head[k]; !ok && e.gen == before[k] {
+		if !head[k] && e.gen == before[k] {
 			delete(l.all, k)
 		}
 	}
@@ -215,9 +220,7 @@ func (l *lanes) wait(poll time.Duration) time.Duration {
 	d := max(poll-poll/8+rand.N(poll/4+1), l.rest)
 	if !l.next.IsZero() {
 		d = min(d, max(time.Until(l.next), 0)+time.Millisecond)
-	}
-	if l.blind {
-		d = min(d, max(time.Until(l.last.Add(blindLook)), l.rest, 0))
+		d = max(d, time.Until(l.last.Add(max(duePause, l.took))))
 	}
 	return d
 }
@@ -258,11 +261,11 @@ func (q *Queue) lookUp(ctx context.Context) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	return q.lanes.found(heads, now, before), nil
+	return q.lanes.found(heads, began, now, before), nil
 }
 
 // A look without marks walks over whatever cannot be cleaned up. One that takes longer than looksShort may take a fiftieth of the
-// time; a late row waits so much longer, but not longer than maxRest.
+// time; a late row waits so much longer, but not longer than maxRest. What becomes due is looked for in time all the same.
 const (
 	looksShort = 10 * time.Millisecond
 	restFactor = 50
@@ -272,7 +275,7 @@ const (
 func (l *lanes) looked(took time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.rest = 0
+	l.rest, l.took, l.last = 0, took, time.Now()
 	if took > looksShort {
 		l.rest = min(restFactor*took, maxRest)
 	}

@@ -146,3 +146,29 @@ func TestFinishAndClaim(t *testing.T) {
 		t.Fatalf("%v %+v %v", ok, none, err)
 	}
 }
+
+// TestDueBehindDue: what is not due yet is not forgotten behind what is, whoever put it there.
+func TestDueBehindDue(t *testing.T) {
+	t.Parallel()
+	db := storetest.New(t)
+	q := start(t, quiet(db, nil))
+	awaitBeat(t, q)
+	now := time.Now()
+	for _, due := range []time.Duration{-time.Second, -time.Second, time.Minute, time.Hour} {
+		j := noop()
+		j.ScheduledFor = now.Add(due)
+		push(t, q, j)
+	}
+	q.lanes.mu.Lock()
+	q.lanes.next = time.Time{} // as if another process had pushed them
+	q.lanes.mu.Unlock()
+	if due, err := q.lookUp(t.Context()); err != nil || !due {
+		t.Fatalf("due: %t, %v", due, err)
+	}
+	if list := claim(t, q, 5, "noop"); len(list) != 2 {
+		t.Fatalf("claimed %d, want 2", len(list))
+	}
+	if d := q.lanes.wait(10 * time.Hour); d < 50*time.Second || d > time.Minute+time.Second {
+		t.Errorf("it waits %s for what is due in a minute", d)
+	}
+}

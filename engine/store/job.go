@@ -87,6 +87,12 @@ type Lane struct {
 	Mark time.Time // zero: from the beginning
 }
 
+// JobHead is a lane that has queued jobs, its mark the earliest of them.
+type JobHead struct {
+	Lane
+	Next time.Time // the earliest of those that are not due yet; zero: all are
+}
+
 // JobClaim asks for queued jobs.
 type JobClaim struct {
 	Lanes  []Lane // in the order of preference

@@ -60,19 +60,23 @@ func (db *DB) JobClaim(ctx context.Context, jc *JobClaim) error {
 	return nil
 }
 
-// JobHeads lists, for each tag and priority that has queued jobs, the earliest time due, and the server's clock.
-func (db *DB) JobHeads(ctx context.Context, tags []string) (heads []Lane, now time.Time, err error) {
+// JobHeads lists the tags and priorities that have queued jobs, and says the server's clock.
+func (db *DB) JobHeads(ctx context.Context, tags []string) (heads []JobHead, now time.Time, err error) {
 	rows, err := db.quick.Query(ctx, q("JobHeads"), tags)
 	if err != nil {
 		return nil, now, fmt.Errorf("look for jobs: %w", err)
 	}
 	defer rows.Close()
 	for rows.Next() {
-		var l Lane
-		if err := rows.Scan(&l.Tag, &l.Prio, &l.Mark, &now); err != nil {
+		var h JobHead
+		var next *time.Time
+		if err := rows.Scan(&h.Tag, &h.Prio, &h.Mark, &next, &now); err != nil {
 			return nil, now, fmt.Errorf("look for jobs: %w", err)
 		}
-		heads = append(heads, l)
+		if next != nil {
+			h.Next = *next
+		}
+		heads = append(heads, h)
 	}
 	if err := rows.Err(); err != nil {
 		return nil, now, fmt.Errorf("look for jobs: %w", err)

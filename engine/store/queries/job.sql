@@ -171,7 +171,8 @@ cross join lateral (select * from spec where spec.id = j.spec offset 0) s
 left join blob b on b.hash = j.args_blob;
 
 -- name: JobHeads
-select t.tag, h.prio, h.scheduled_for, now()
+-- Each lane's earliest job, and the earliest that is not due yet: that one hides behind those that are.
+select t.tag, h.prio, h.scheduled_for, n.scheduled_for, now()
 from unnest($1::text[]) as t(tag)
 cross join lateral (
     with recursive r(prio, scheduled_for) as (
@@ -183,7 +184,11 @@ cross join lateral (
             order by q.prio desc, q.scheduled_for, q.id limit 1) n
     )
     select * from r
-) h;
+) h
+left join lateral (
+    select q.scheduled_for from q where q.state = 0 and q.tag = t.tag and q.prio = h.prio and q.scheduled_for > now()
+    order by q.scheduled_for, q.id limit 1
+) n on true;
 
 -- name: JobOwned
 select worker, attempt from q where id = $1 and state = 1;
