@@ -131,13 +131,15 @@ func (Runtime) Launch(_ runtimes.Host, p runtimes.Program, built runtimes.Artifa
 	if built.Dir == "" {
 		return runtimes.Launch{}, fmt.Errorf("go: %s is not compiled", p.Path)
 	}
+	env := []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/work", "TMPDIR=/work", "LANG=C.UTF-8"}
+	if p.Lock == "" {
+		// Until the wrapper has read the request. Not with modules of others, which are initialised before it and may count processors.
+		env = append(env, "GOMAXPROCS=1")
+	}
 	return runtimes.Launch{
 		Template: sandbox.Template{Name: "exec", Network: p.Network},
-		Spec: sandbox.Spec{
-			Argv: []string{"main"},
-			Env:  []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/work", "TMPDIR=/work", "LANG=C.UTF-8"},
-		},
-		Exec:   filepath.Join(built.Dir, "main"),
-		Result: runtimes.ResultFrame,
+		Spec:     sandbox.Spec{Argv: []string{"main"}, Env: env},
+		Exec:     filepath.Join(built.Dir, "main"),
+		Result:   runtimes.ResultFrame,
 	}, nil
 }

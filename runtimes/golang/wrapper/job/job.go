@@ -94,6 +94,7 @@ func StreamChan(c <-chan string) string {
 
 func receive() []byte {
 	syscall.CloseOnExec(3)
+	defer useAll()
 	in := bufio.NewReader(conn)
 	for {
 		var head [5]byte
@@ -119,6 +120,18 @@ func receive() []byte {
 			}
 		}
 	}
+}
+
+// useAll lets the script use every processor. A process that begins with one starts fewer threads until here, and does not look for
+// control groups, of which it sees none.
+func useAll() {
+	if os.Getenv("GOMAXPROCS") == "" {
+		return
+	}
+	if err := os.Unsetenv("GOMAXPROCS"); err != nil { // it is not for the script's own children
+		broken(err)
+	}
+	runtime.GOMAXPROCS(runtime.NumCPU())
 }
 
 func broken(err error) {
