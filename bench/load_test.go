@@ -118,3 +118,14 @@ func TestLoopsReportErrors(t *testing.T) {
 		t.Error("open loop hides a wrong answer")
 	}
 }
+
+// TestSpeed: each of the three is measured, and the other thread's goroutine ends with the pipes.
+func TestSpeed(t *testing.T) {
+	s := readSpeed()
+	if s.ComputeMs <= 0 || s.ProcessMs <= 0 || s.WakeUs <= 0 {
+		t.Errorf("%+v", s)
+	}
+	if median(3, func() bool { return false }) != 0 {
+		t.Error("what fails was timed")
+	}
+}

@@ -22,6 +22,7 @@ type machine struct {
 	Version  string             `json:"version"` // of the measured daemon
 	FsyncP50 float64            `json:"fdatasync_p50_ms"`
 	FsyncP99 float64            `json:"fdatasync_p99_ms"`
+	Speed    speed              `json:"speed"`
 	Load     map[string]float64 `json:"generator_cpu"` // by part: share of one core that this program took
 	Steal    map[string]float64 `json:"steal"`         // by part: share of all cores that the hypervisor took
 }
@@ -38,6 +39,7 @@ func (r *report) readMachine(folder string) {
 	if unix.Uname(&u) == nil {
 		m.Kernel = unix.ByteSliceToString(u.Release[:])
 	}
+	m.Speed = readSpeed()
 	s, err := timeSync(folder, 500)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench: the disk was not timed:", err)

@@ -121,7 +121,8 @@ func (r *report) save(file string, merge bool) error {
 // print shows the figures beside their targets.
 func (r *report) print(w io.Writer) {
 	m := r.Machine
-	_, _ = fmt.Fprintf(w, "\n%s, %d cores, %.1f GB, Linux %s, fdatasync p50 %.2f ms, p99 %.2f ms\n\n", m.CPU, m.Cores, m.MemoryGB, m.Kernel, m.FsyncP50, m.FsyncP99)
+	_, _ = fmt.Fprintf(w, "\n%s, %d cores, %.1f GB, Linux %s, fdatasync p50 %.2f ms, p99 %.2f ms, fibonacci(32) %.1f ms, a process %.2f ms, a wake-up there and back %.0f us\n\n",
+		m.CPU, m.Cores, m.MemoryGB, m.Kernel, m.FsyncP50, m.FsyncP99, m.Speed.ComputeMs, m.Speed.ProcessMs, m.Speed.WakeUs)
 	_, _ = fmt.Fprintf(w, "%-26s %12s %-4s %12s  %s\n", "metric", "measured", "", "target", "n")
 	shown := map[string]bool{}
 	for _, t := range targets {
