@@ -55,6 +55,7 @@ type shift struct {
 	used time.Duration // processor time
 	peak int64         // of memory
 	each time.Duration // processor time of one turn, of workflows
+	seen sandbox.Usage // what was counted when it was looked up last
 }
 
 func newShift(l *line) *shift { return &shift{line: l} }

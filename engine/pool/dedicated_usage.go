@@ -26,8 +26,26 @@ func (s *shift) usage(took time.Duration) sandbox.Usage {
 	}
 	u := m.UsageNow()
 	total := u.CPUUser + u.CPUSystem
+	all := u
 	u.CPUUser, u.CPUSystem = max(0, total-s.used), 0
 	s.used, s.peak = total, u.MemoryPeak
+	u = since(u, s.seen)
+	s.seen = all
+	return u
+}
+
+// since takes from what has been counted for all runs of a process what had been before; the largest number of processes is this
+// run's if it is larger.
+func since(u, before sandbox.Usage) sandbox.Usage {
+	u.Throttled = max(0, u.Throttled-before.Throttled)
+	u.IORead, u.IOWritten = max(0, u.IORead-before.IORead), max(0, u.IOWritten-before.IOWritten)
+	u.OOMKills, u.PidsRefused = max(0, u.OOMKills-before.OOMKills), max(0, u.PidsRefused-before.PidsRefused)
+	if u.OOMKills == 0 {
+		u.OOM = nil
+	}
+	if u.PidsPeak <= before.PidsPeak {
+		u.PidsPeak = 0
+	}
 	return u
 }
 
