@@ -133,8 +133,8 @@ func (p Program) Key() string {
 
 // Call is one run of a program.
 type Call struct {
-	Args json.RawMessage   // a JSON object, by parameter name
-	Env  map[string]string // WM_* variables and the script's own
+	Args json.RawMessage // a JSON object, by parameter name
+	Env  Env             // WM_* variables and the script's own
 }
 
 // Artifact is the finished output of a recipe: a read-only folder on the host.

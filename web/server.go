@@ -248,6 +248,9 @@ func (s *Server) guard(next fasthttp.RequestHandler) fasthttp.RequestHandler {
 			ctx.Response.Header.Set("X-Request-Id", id)
 			ctx.Response.Header.Set("X-Content-Type-Options", "nosniff")
 			s.api.Count(ctx.Response.StatusCode())
+			if s.cfg.Log.GetLevel() > zerolog.DebugLevel {
+				return
+			}
 			// Never the query: it may hold a token.
 			s.cfg.Log.Debug().Str("request", id).Bytes("method", ctx.Method()).Bytes("path", ctx.Path()).
 				Int("status", ctx.Response.StatusCode()).Dur("took", time.Since(began)).Stringer("from", ctx.RemoteAddr()).Msg("request")

@@ -53,6 +53,7 @@ type Auth struct {
 	cfg   Config
 	uid   uint32
 	key   []byte // signs the tokens of jobs; written by Start
+	macs  sync.Pool
 	known known
 	house atomic.Pointer[house] // written by load
 	// loading is held by load.

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
+	"hash"
 	"strings"
 	"time"
 
@@ -61,9 +62,19 @@ func (a *Auth) sign(c jobClaims) []byte {
 		b = binary.BigEndian.AppendUint16(b, uint16(len(s)))
 		b = append(b, s...)
 	}
-	m := hmac.New(sha256.New, a.key)
+	m := a.mac()
+	defer a.macs.Put(m)
 	m.Write(b)
 	return m.Sum(b)
+}
+
+// mac returns a hash with the key, most likely one that was used before: to make one anew costs more than to sign with it.
+func (a *Auth) mac() hash.Hash {
+	if m, ok := a.macs.Get().(hash.Hash); ok {
+		m.Reset()
+		return m
+	}
+	return hmac.New(sha256.New, a.key)
 }
 
 // openJobToken believes nothing of the token before its signature is checked.
@@ -73,7 +84,8 @@ func (a *Auth) openJobToken(secret string, now time.Time) (engine.Principal, err
 		return engine.Principal{}, unknownToken()
 	}
 	body, sum := b[:len(b)-sha256.Size], b[len(b)-sha256.Size:]
-	m := hmac.New(sha256.New, a.key)
+	m := a.mac()
+	defer a.macs.Put(m)
 	m.Write(body)
 	if !hmac.Equal(m.Sum(nil), sum) {
 		return engine.Principal{}, unknownToken()

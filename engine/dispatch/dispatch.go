@@ -23,6 +23,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/millrace/millrace/engine"
+	"github.com/millrace/millrace/engine/deadline"
 	"github.com/millrace/millrace/engine/execute"
 )
 
@@ -88,6 +89,8 @@ type Dispatcher struct {
 	byTag map[string]*lane // read-only
 	pool  *ants.Pool
 
+	storing *deadline.Shared // how long one try to store an outcome may take
+
 	kick   chan struct{} // a slot got free while jobs wait
 	taking atomic.Bool   // false: take nothing new
 
@@ -126,6 +129,7 @@ func New(cfg Config) (*Dispatcher, error) {
 	}
 	d := &Dispatcher{
 		cfg: cfg, pool: pool, byTag: map[string]*lane{}, kick: make(chan struct{}, 1), running: map[uuid.UUID]context.CancelCauseFunc{},
+		storing: deadline.New(30 * time.Second),
 	}
 	for _, l := range []*lane{
 		{name: "process", tags: cfg.ProcessTags, size: int64(cfg.ProcessSlots)},
@@ -380,7 +384,7 @@ func (d *Dispatcher) finish(l *lane, c *engine.Claim, out engine.Outcome) (next 
 	defer func() { d.cfg.Executor.Finished(c, stored) }()
 	wait := 50 * time.Millisecond
 	for attempt := 0; ; attempt++ {
-		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		ctx := d.storing.Context(context.Background())
 		var accepted bool
 		var err error
 		out.Patient = out.Patient && l.free.Load() > l.size/2 // otherwise somebody waits for the slot
@@ -391,7 +395,6 @@ func (d *Dispatcher) finish(l *lane, c *engine.Claim, out engine.Outcome) (next 
 		} else {
 			accepted, err = d.queue.Finish(ctx, out)
 		}
-		cancel()
 		switch {
 		case err == nil && !accepted:
 			d.cfg.Log.Warn().Stringer("job", out.ID).Int32("attempt", out.Attempt).Msg("outcome refused: the job belongs to another worker by now")

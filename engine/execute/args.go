@@ -34,7 +34,7 @@ func realEscape(b []byte) bool {
 }
 
 // scriptEnv reads the environment variables of a script: Windmill's envs are "KEY=value" strings.
-func scriptEnv(s *engine.Script) map[string]string {
+func scriptEnv(s *engine.Script) runtimes.Env {
 	raw, ok := s.Extra["envs"]
 	if !ok {
 		return nil
@@ -43,10 +43,10 @@ func scriptEnv(s *engine.Script) map[string]string {
 	if json.Unmarshal(raw, &list) != nil {
 		return nil
 	}
-	out := make(map[string]string, len(list))
+	out := make(runtimes.Env, 0, len(list))
 	for _, kv := range list {
 		if k, val, ok := bytes.Cut([]byte(kv), []byte("=")); ok && len(k) > 0 {
-			out[string(k)] = string(val)
+			out.Set(string(k), string(val))
 		}
 	}
 	return out

@@ -16,7 +16,8 @@ func share(s *engine.Script, j *engine.Job) *pool.Share {
 		return nil
 	}
 	return &pool.Share{
-		Processes: s.Options.Processes, Script: j.Workspace + "/" + s.Path, Owner: j.PermissionedAs, Version: s.Hash.String() + " " + j.Network, Since: s.CreatedAt.UnixNano(),
+		Workspace: j.Workspace, Script: s.Path, Owner: j.PermissionedAs, Version: s.Hash, Network: j.Network, Since: s.CreatedAt.UnixNano(),
+		Processes: s.Options.Processes,
 	}
 }
 
@@ -36,7 +37,7 @@ func (x *Executor) squashed(ctx context.Context, j *engine.Job) (*pool.Share, er
 	if err != nil || key == "" {
 		return nil, err
 	}
-	return &pool.Share{Script: "loop/" + key, Owner: j.PermissionedAs, Version: j.Network, Idle: squashIdle}, nil
+	return &pool.Share{Script: "loop/" + key, Owner: j.PermissionedAs, Network: j.Network, Idle: squashIdle}, nil
 }
 
 // run runs a task: in the process of its script if it is dedicated and there is room for one, else on a worker of its own.

@@ -5,12 +5,13 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/engine"
+	"github.com/millrace/millrace/runtimes"
 )
 
 // Env returns the function that makes a job's environment variables, with Windmill's names. baseURL is where the API is seen from
 // inside a job; token makes the job's own token.
-func Env(baseURL string, token func(*engine.Job) string) func(*engine.Job) map[string]string {
-	return func(j *engine.Job) map[string]string {
+func Env(baseURL string, token func(*engine.Job) string) func(*engine.Job) runtimes.Env {
+	return func(j *engine.Job) runtimes.Env {
 		id := j.ID.String()
 		root := id
 		if j.Parent != nil {
@@ -21,34 +22,34 @@ func Env(baseURL string, token func(*engine.Job) string) func(*engine.Job) map[s
 			flow = root
 		}
 		state := statePath(j)
-		return map[string]string{
-			"WM_WORKSPACE":        j.Workspace,
-			"WM_TOKEN":            token(j),
-			"WM_EMAIL":            j.Email,
-			"WM_USERNAME":         j.CreatedBy,
-			"WM_END_USER_EMAIL":   "",
-			"WM_BASE_URL":         baseURL,
-			"BASE_URL":            baseURL,
-			"BASE_INTERNAL_URL":   baseURL,
-			"WM_JOB_ID":           id,
-			"WM_JOB_PATH":         j.Path,
-			"WM_ROOT_JOB_ID":      root,
-			"WM_FLOW_JOB_ID":      flow,
-			"WM_ROOT_FLOW_JOB_ID": "",
-			"WM_FLOW_PATH":        "",
-			"WM_FLOW_STEP_ID":     j.Step,
-			"WM_SCHEDULE_PATH":    schedulePath(j),
-			"WM_SCHEDULED_FOR":    scheduledFor(j),
-			"WM_PERMISSIONED_AS":  j.PermissionedAs,
-			"WM_STATE_PATH":       state,
-			"WM_STATE_PATH_NEW":   state,
-			"WM_OBJECT_PATH":      j.Workspace + "/" + id,
-			"WM_RUNNABLE_ID":      runnable(j),
-			"DO_NOT_TRACK":        "1",
-			"LANG":                "C.UTF-8",
-			"HOME":                "/work",
-			"TMPDIR":              "/work",
-			"PATH":                "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+		return runtimes.Env{
+			{Name: "WM_WORKSPACE", Value: j.Workspace},
+			{Name: "WM_TOKEN", Value: token(j)},
+			{Name: "WM_EMAIL", Value: j.Email},
+			{Name: "WM_USERNAME", Value: j.CreatedBy},
+			{Name: "WM_END_USER_EMAIL", Value: ""},
+			{Name: "WM_BASE_URL", Value: baseURL},
+			{Name: "BASE_URL", Value: baseURL},
+			{Name: "BASE_INTERNAL_URL", Value: baseURL},
+			{Name: "WM_JOB_ID", Value: id},
+			{Name: "WM_JOB_PATH", Value: j.Path},
+			{Name: "WM_ROOT_JOB_ID", Value: root},
+			{Name: "WM_FLOW_JOB_ID", Value: flow},
+			{Name: "WM_ROOT_FLOW_JOB_ID", Value: ""},
+			{Name: "WM_FLOW_PATH", Value: ""},
+			{Name: "WM_FLOW_STEP_ID", Value: j.Step},
+			{Name: "WM_SCHEDULE_PATH", Value: schedulePath(j)},
+			{Name: "WM_SCHEDULED_FOR", Value: scheduledFor(j)},
+			{Name: "WM_PERMISSIONED_AS", Value: j.PermissionedAs},
+			{Name: "WM_STATE_PATH", Value: state},
+			{Name: "WM_STATE_PATH_NEW", Value: state},
+			{Name: "WM_OBJECT_PATH", Value: j.Workspace + "/" + id},
+			{Name: "WM_RUNNABLE_ID", Value: runnable(j)},
+			{Name: "DO_NOT_TRACK", Value: "1"},
+			{Name: "LANG", Value: "C.UTF-8"},
+			{Name: "HOME", Value: "/work"},
+			{Name: "TMPDIR", Value: "/work"},
+			{Name: "PATH", Value: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
 		}
 	}
 }

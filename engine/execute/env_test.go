@@ -19,8 +19,9 @@ func TestScheduleEnv(t *testing.T) {
 		{engine.Job{Trigger: "api", CreatedAt: tick}, "", "2026-05-04T12:00:00Z"},
 	} {
 		got := env(&c.job)
-		if got["WM_SCHEDULE_PATH"] != c.path || got["WM_SCHEDULED_FOR"] != c.due {
-			t.Errorf("%s: %q %q", c.job.Trigger, got["WM_SCHEDULE_PATH"], got["WM_SCHEDULED_FOR"])
+		path, _ := got.Get("WM_SCHEDULE_PATH")
+		if due, _ := got.Get("WM_SCHEDULED_FOR"); path != c.path || due != c.due {
+			t.Errorf("%s: %q %q", c.job.Trigger, path, due)
 		}
 	}
 }

@@ -4,6 +4,7 @@
 package execute
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -61,7 +62,7 @@ type Config struct {
 	Bus     *bus.Bus
 	Prepare *prepare.Preparer
 	Pool    *pool.Pool
-	Env     func(*engine.Job) map[string]string // the job's WM_* variables
+	Env     func(*engine.Job) runtimes.Env // the job's WM_* variables
 	// Defaults are the limits of what asks for none; zero fields: sandbox.DefaultLimits. MaxLimits is the most that can be asked
 	// for; zero fields: any amount.
 	Defaults  sandbox.Limits
@@ -192,7 +193,7 @@ type program struct {
 	runtimes.Program
 	lock   *string
 	schema json.RawMessage
-	env    map[string]string
+	env    runtimes.Env
 	share  *pool.Share // nil: it is not dedicated
 	limit  time.Duration
 	want   engine.LimitOptions
@@ -240,6 +241,9 @@ func (x *Executor) filled(ctx context.Context, j *engine.Job) (*engine.Job, erro
 	args, err := x.cfg.Values.Fill(ctx, j, j.Args)
 	if err != nil {
 		return nil, fmt.Errorf("arguments: %w", err)
+	}
+	if bytes.Equal(args, j.Args) {
+		return j, nil // there were none
 	}
 	filled := *j
 	filled.Args = args

@@ -98,7 +98,7 @@ func setup(t testing.TB) *bundle {
 	x := &bundle{shelf: s, live: live.New(), bus: bus.New()}
 	x.Executor = New(Config{
 		Scripts: s, Logs: s, Live: x.live, Bus: x.bus, Prepare: prepare.New(registry, b), Pool: p,
-		Env: func(j *engine.Job) map[string]string { return map[string]string{"WM_JOB_ID": j.ID.String()} }, Log: zerolog.Nop(),
+		Env: func(j *engine.Job) runtimes.Env { return runtimes.Env{{Name: "WM_JOB_ID", Value: j.ID.String()}} }, Log: zerolog.Nop(),
 	})
 	return x
 }

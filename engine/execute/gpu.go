@@ -21,7 +21,7 @@ func (x *Executor) runOnDevices(ctx context.Context, j *engine.Job, n int, l run
 		return pool.Result{}, err
 	}
 	defer grant.Release()
-	w, err := x.cfg.Pool.Acquire(ctx, grant.Fit(l, t.Call.Env))
+	w, err := x.cfg.Pool.Acquire(ctx, grant.Fit(l, &t.Call.Env))
 	if err != nil {
 		return pool.Result{}, fmt.Errorf("open a sandbox with %d GPUs: %w", n, err)
 	}

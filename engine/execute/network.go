@@ -53,12 +53,12 @@ func (n Networks) reach(p *program) error {
 }
 
 // address points a job that has a network of its own to the API.
-func (n Networks) address(network sandbox.Network, env map[string]string) {
+func (n Networks) address(network sandbox.Network, env *runtimes.Env) {
 	if network == sandbox.NetworkHost || n.API == "" {
 		return
 	}
 	for _, name := range []string{"WM_BASE_URL", "BASE_URL", "BASE_INTERNAL_URL"} {
-		env[name] = n.API
+		env.Set(name, n.API)
 	}
 }
 

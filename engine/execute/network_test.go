@@ -55,13 +55,14 @@ func TestReach(t *testing.T) {
 func TestAddressAndVisit(t *testing.T) {
 	t.Parallel()
 	n := Networks{API: "http://127.0.0.1:8000"}
-	env := map[string]string{"WM_BASE_URL": "http://192.0.2.1"}
-	n.address(sandbox.NetworkHost, env)
-	if env["WM_BASE_URL"] != "http://192.0.2.1" {
+	env := runtimes.Env{{Name: "WM_BASE_URL", Value: "http://192.0.2.1"}}
+	n.address(sandbox.NetworkHost, &env)
+	if base, _ := env.Get("WM_BASE_URL"); base != "http://192.0.2.1" {
 		t.Errorf("with the host's network: %v", env)
 	}
-	n.address(sandbox.NetworkNone, env)
-	if env["WM_BASE_URL"] != n.API || env["BASE_INTERNAL_URL"] != n.API {
+	n.address(sandbox.NetworkNone, &env)
+	base, _ := env.Get("WM_BASE_URL")
+	if internal, _ := env.Get("BASE_INTERNAL_URL"); base != n.API || internal != n.API {
 		t.Errorf("with a network of its own: %v", env)
 	}
 	j := &engine.Job{ID: engine.NewJobID()}

@@ -78,12 +78,12 @@ func kindOf(v json.RawMessage) string {
 }
 
 // env is the environment of a job, and the token in it.
-func (x *Executor) env(j *engine.Job, p program) (env map[string]string, token string) {
+func (x *Executor) env(j *engine.Job, p program) (env runtimes.Env, token string) {
 	env = x.cfg.Env(j)
-	x.cfg.Networks.address(p.Network, env)
-	token = env["WM_TOKEN"]
-	for k, v := range p.env {
-		env[k] = v
+	x.cfg.Networks.address(p.Network, &env)
+	token, _ = env.Get("WM_TOKEN")
+	for _, v := range p.env {
+		env.Set(v.Name, v.Value)
 	}
 	return env, token
 }

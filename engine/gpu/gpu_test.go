@@ -302,15 +302,17 @@ func TestALaunchWithDevices(t *testing.T) {
 	d, _ := setup(wholes(2)...)
 	g := must(t, d, 2)
 	plain := runtimes.Launch{Template: sandbox.Template{Name: "exec", Zygote: []string{"/x"}, ZygoteEnv: []string{"A=b"}}}
-	env := map[string]string{"PATH": "/usr/bin"}
-	l := g.Fit(plain, env)
+	env := runtimes.Env{{Name: "PATH", Value: "/usr/bin"}}
+	l := g.Fit(plain, &env)
 	if !slices.Equal(l.Template.Devices, g.IDs()) || plain.Template.Devices != nil || l.Template.Key() == plain.Template.Key() {
 		t.Errorf("%+v", l.Template)
 	}
 	if err := seccomp.Check(l.Template.Calls); err != nil || !slices.Contains(l.Template.Calls, "mbind") || plain.Template.Calls != nil {
 		t.Errorf("%v %v", l.Template.Calls, err)
 	}
-	if env["CUDA_VISIBLE_DEVICES"] != "GPU-1,GPU-2" || env["NVIDIA_VISIBLE_DEVICES"] != "GPU-1,GPU-2" || env["PATH"] != "/usr/bin" {
-		t.Errorf("%v", env)
+	for name, want := range map[string]string{"CUDA_VISIBLE_DEVICES": "GPU-1,GPU-2", "NVIDIA_VISIBLE_DEVICES": "GPU-1,GPU-2", "PATH": "/usr/bin"} {
+		if got, _ := env.Get(name); got != want {
+			t.Errorf("%v", env)
+		}
 	}
 }

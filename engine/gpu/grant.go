@@ -30,7 +30,7 @@ func (g *Grant) IDs() []string {
 var placement = []string{"get_mempolicy", "set_mempolicy", "mbind"}
 
 // Fit changes a launch into one with the devices, and env, the job's variables, into what its libraries need to find them.
-func (g *Grant) Fit(l runtimes.Launch, env map[string]string) runtimes.Launch {
+func (g *Grant) Fit(l runtimes.Launch, env *runtimes.Env) runtimes.Launch {
 	l.Template.Devices = g.IDs()
 	for _, call := range placement {
 		if !slices.Contains(l.Template.Calls, call) {
@@ -38,13 +38,13 @@ func (g *Grant) Fit(l runtimes.Launch, env map[string]string) runtimes.Launch {
 		}
 	}
 	for name, value := range g.found.Env(g.devices) {
-		env[name] = value
+		env.Set(name, value)
 		if name == "LD_LIBRARY_PATH" && len(l.Template.Zygote) > 0 { // read once, when a process starts
 			l.Template.ZygoteEnv = append(slices.Clone(l.Template.ZygoteEnv), name+"="+value)
 		}
 	}
-	if dir := g.found.Path(); dir != "" && !strings.Contains(env["PATH"], dir) {
-		env["PATH"] = strings.TrimPrefix(env["PATH"]+":"+dir, ":")
+	if path, _ := env.Get("PATH"); g.found.Path() != "" && !strings.Contains(path, g.found.Path()) {
+		env.Set("PATH", strings.TrimPrefix(path+":"+g.found.Path(), ":"))
 	}
 	return l
 }

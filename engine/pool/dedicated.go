@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/millrace/millrace/engine"
 	"github.com/millrace/millrace/runtimes"
 	"github.com/millrace/millrace/sandbox"
 )
@@ -25,10 +26,11 @@ import (
 
 // Share says which runs may have one process.
 type Share struct {
-	Script  string // workspace and path
-	Owner   string // as whom they run
-	Version string // of the code, and the network it has
-	Since   int64  // when the version was made: processes of older ones end when a newer one runs
+	Workspace, Script string // its path
+	Owner             string // as whom they run
+	Network           string // that was asked for
+	Version           engine.Hash
+	Since             int64 // when the version was made: processes of older ones end when a newer one runs
 	// Idle is how long its process is kept when nobody uses it; 0: as Dedicated says.
 	Idle time.Duration
 	// Processes is the most that its runs are spread over; zero: one.
@@ -118,7 +120,7 @@ func (d *dedicated) line(l runtimes.Launch, s Share, limits sandbox.Limits) *lin
 		return least
 	}
 	for k, other := range d.lines {
-		if k.share.Script == s.Script && k.share.Owner == s.Owner && k.share.Since < s.Since {
+		if k.share.Script == s.Script && k.share.Workspace == s.Workspace && k.share.Owner == s.Owner && k.share.Since < s.Since {
 			d.drop(other)
 		}
 	}

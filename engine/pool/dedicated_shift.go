@@ -40,7 +40,7 @@ type shift struct {
 	sent    []*turn // the first of them runs
 	unread  int     // bytes of sent
 	last    uint64  // number of the turn sent last
-	env     map[string]string
+	env     runtimes.Env
 	out     []byte // to be written
 	writing bool   // somebody does
 	runs    int

@@ -10,6 +10,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/millrace/millrace/engine"
 	"github.com/millrace/millrace/runtimes"
 	"github.com/millrace/millrace/runtimes/mock"
 )
@@ -39,7 +40,7 @@ func keep(t *testing.T, d Dedicated) *keeper {
 }
 
 func ann(version int64) Share {
-	return Share{Script: "main/f/x", Owner: "u/ann", Version: fmt.Sprint(version), Since: version}
+	return Share{Script: "main/f/x", Owner: "u/ann", Version: engine.Hash(version), Since: version}
 }
 
 func what(commands string) Task {
@@ -229,10 +230,11 @@ func TestDedicatedEnvironment(t *testing.T) {
 		name, want string
 	}{
 		{map[string]string{"A": "1", "B": "x"}, "A", `"1"`}, {map[string]string{"A": "2", "B": "x"}, "A", `"2"`},
-		{map[string]string{"B": "x"}, "A", `""`}, {map[string]string{"B": "x"}, "B", `"x"`}, {nil, "B", `""`},
+		{map[string]string{"B": "x"}, "A", `""`}, {map[string]string{"B": "x"}, "B", `"x"`},
+		{map[string]string{"C": "1", "B": "y"}, "B", `"y"`}, {nil, "B", `""`},
 	} {
 		task := what("env " + c.name)
-		task.Call.Env = c.env
+		task.Call.Env = runtimes.EnvOf(c.env)
 		if res, _, err := k.RunDedicated(t.Context(), k.launch, ann(1), task); err != nil || said(res) != c.want {
 			t.Errorf("%v: %s is %s, %v", c.env, c.name, said(res), err)
 		}

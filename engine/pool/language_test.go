@@ -3,10 +3,10 @@ package pool_test
 import (
 	"context"
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -69,7 +69,7 @@ func (p *place) script(t testing.TB, r runtimes.Runtime, source string) *script 
 	if err != nil {
 		t.Skip(err)
 	}
-	s := &script{place: p, share: pool.Share{Script: "main/f/x", Owner: "u/ann", Version: "1", Since: 1}}
+	s := &script{place: p, share: pool.Share{Script: "main/f/x", Owner: "u/ann", Version: 1, Since: 1}}
 	s.launch, err = r.Launch(h, runtimes.Program{Workspace: "main", Path: "f/x", Source: source, Network: sandbox.NetworkNone}, runtimes.Artifact{})
 	if err != nil {
 		t.Fatal(err)
@@ -85,7 +85,7 @@ func (s *script) run(ctx context.Context, t *testing.T, args string, env map[str
 	t.Helper()
 	var a answer
 	res, ok, err := s.RunDedicated(ctx, s.launch, s.share, pool.Task{
-		Program: runtimes.Program{Path: "f/x"}, Call: runtimes.Call{Args: []byte(args), Env: env},
+		Program: runtimes.Program{Path: "f/x"}, Call: runtimes.Call{Args: []byte(args), Env: runtimes.EnvOf(env)},
 		OnOutput: func(b []byte) { a.output += string(b) }, OnStream: func(b []byte) { a.stream += string(b) },
 	})
 	switch {
@@ -311,16 +311,16 @@ func BenchmarkDedicated(b *testing.B) {
 	for _, l := range languages {
 		b.Run(l.new().Info().Name, func(b *testing.B) {
 			s := open(b, pool.Dedicated{Max: 1}).script(b, l.new(), l.source)
-			env := map[string]string{"PATH": "/usr/bin:/bin"}
+			env := runtimes.Env{{Name: "WM_JOB_ID"}, {Name: "PATH", Value: "/usr/bin:/bin"}}
 			for i := range 25 {
-				env[fmt.Sprintf("WM_VARIABLE_%d", i)] = "a value of some length"
+				env = append(env, runtimes.Variable{Name: fmt.Sprintf("WM_VARIABLE_%d", i), Value: "a value of some length"})
 			}
 			b.ReportAllocs()
 			b.SetParallelism(64 / runtime.GOMAXPROCS(0))
 			b.RunParallel(func(pb *testing.PB) {
 				for n := 0; pb.Next(); n++ {
-					own := maps.Clone(env)
-					own["WM_JOB_ID"] = fmt.Sprint(n)
+					own := slices.Clone(env)
+					own[0].Value = fmt.Sprint(n)
 					task := pool.Task{Call: runtimes.Call{Args: fmt.Appendf(nil, `{%q: "count"}`, l.key), Env: own}}
 					if res, ok, err := s.RunDedicated(b.Context(), s.launch, s.share, task); err != nil || !ok || res.Failure != nil {
 						b.Errorf("%+v, %v, %v", res.Failure, ok, err)

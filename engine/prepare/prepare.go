@@ -42,14 +42,20 @@ type Preparer struct {
 	build    builder
 
 	mu    sync.RWMutex
-	known map[string]*Prepared // by program key and whether the lock was given; guarded by mu
+	known map[known]*Prepared // guarded by mu
+}
+
+// known is what a program was prepared from. The whole of it is the key: to hash it well would cost each run more than to compare it.
+type known struct {
+	runtimes.Program
+	locked bool // its lock was given
 }
 
 const maxKnown = 4096
 
 // New returns a Preparer.
 func New(registry *runtimes.Registry, b builder) *Preparer {
-	return &Preparer{registry: registry, build: b, known: map[string]*Prepared{}}
+	return &Preparer{registry: registry, build: b, known: map[known]*Prepared{}}
 }
 
 // Forget drops what is remembered, after built artifacts were removed from disk.
@@ -82,18 +88,19 @@ func (p *Preparer) names() string {
 // Prepare makes prog ready. lock is its known lock, nil when there is none yet. Steps that do work write what they do to log.
 // Mistakes of the user are *runtimes.Failure.
 func (p *Preparer) Prepare(ctx context.Context, prog runtimes.Program, lock *string, log io.Writer) (*Prepared, error) {
-	var key string
-	if lock == nil {
-		key = prog.Key()
-	} else {
+	if lock != nil {
 		prog.Lock = *lock
-		key = "locked " + prog.Key()
 	}
+	from := known{prog, lock != nil}
 	p.mu.RLock()
-	known := p.known[key]
+	ready := p.known[from]
 	p.mu.RUnlock()
-	if known != nil {
-		return known, nil
+	if ready != nil {
+		return ready, nil
+	}
+	key := prog.Key()
+	if lock != nil {
+		key = "locked " + key
 	}
 	entry, err := p.Entry(prog.Language)
 	if err != nil {
@@ -120,7 +127,7 @@ func (p *Preparer) Prepare(ctx context.Context, prog runtimes.Program, lock *str
 	if len(p.known) >= maxKnown {
 		clear(p.known)
 	}
-	p.known[key] = done
+	p.known[from] = done
 	p.mu.Unlock()
 	return done, nil
 }

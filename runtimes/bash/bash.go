@@ -7,7 +7,6 @@ import (
 	_ "embed"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"os"
 	"os/exec"
 	"slices"
@@ -124,11 +123,11 @@ func (Runtime) Bind(l runtimes.Launch, p runtimes.Program, c runtimes.Call) (san
 		}
 	}
 	spec.Env = slices.Clone(spec.Env)
-	for _, name := range slices.Sorted(maps.Keys(c.Env)) {
-		if name == "" || strings.ContainsAny(name, "=\x00") || strings.Contains(c.Env[name], "\x00") {
-			return spec, argumentError("the environment variable %q cannot be passed to a process", name)
+	for _, v := range c.Env {
+		if v.Name == "" || strings.ContainsAny(v.Name, "=\x00") || strings.Contains(v.Value, "\x00") {
+			return spec, argumentError("the environment variable %q cannot be passed to a process", v.Name)
 		}
-		spec.Env = append(spec.Env, name+"="+c.Env[name])
+		spec.Env = append(spec.Env, v.Name+"="+v.Value)
 	}
 	return spec, nil
 }

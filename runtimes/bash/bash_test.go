@@ -38,7 +38,7 @@ func TestBindRefuses(t *testing.T) {
 			t.Errorf("got %v, want %s", err, c.want)
 		}
 	}
-	if _, err := New().Bind(l, p, runtimes.Call{Args: json.RawMessage(`{"x":1}`), Env: map[string]string{"A=B": "c"}}); err == nil {
+	if _, err := New().Bind(l, p, runtimes.Call{Args: json.RawMessage(`{"x":1}`), Env: runtimes.Env{{Name: "A=B", Value: "c"}}}); err == nil {
 		t.Error("a variable name with = was accepted")
 	}
 }
@@ -47,7 +47,7 @@ func TestBindLeavesLaunchAlone(t *testing.T) {
 	p := runtimes.Program{Source: "b=\"$3\"\na=\"$1\""}
 	l, _ := New().Launch(runtimes.Host{Tool: "/bin/bash"}, p, runtimes.Artifact{})
 	before := slices.Clone(l.Spec.Env)
-	s, err := New().Bind(l, p, runtimes.Call{Args: json.RawMessage(`{"a":{"k":[1]},"b":null}`), Env: map[string]string{"Z": "1", "A": "2"}})
+	s, err := New().Bind(l, p, runtimes.Call{Args: json.RawMessage(`{"a":{"k":[1]},"b":null}`), Env: runtimes.Env{{Name: "A", Value: "2"}, {Name: "Z", Value: "1"}}})
 	if err != nil {
 		t.Fatal(err)
 	}

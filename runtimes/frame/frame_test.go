@@ -6,8 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"maps"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -20,7 +20,7 @@ func TestRequestRoundTrip(t *testing.T) {
 		Source: []byte("def main(): pass"),
 		Path:   "u/ann/etl",
 		Entry:  "main",
-		Env:    map[string]string{"A": "quote \" back \\ line\n tab\t nul\x00 é 漢 \u2028", "WM_TOKEN": ""},
+		Env:    runtimes.Env{{Name: "A", Value: "quote \" back \\ line\n tab\t nul\x00 é 漢 \u2028"}, {Name: "WM_TOKEN", Value: ""}},
 		Args:   json.RawMessage(`{"n":1}`),
 	}
 	b, err := want.AppendTo(nil)
@@ -32,7 +32,7 @@ func TestRequestRoundTrip(t *testing.T) {
 		t.Fatal(err)
 	}
 	if string(got.Source) != string(want.Source) || got.Path != want.Path || got.Entry != want.Entry ||
-		string(got.Args) != string(want.Args) || !maps.Equal(got.Env, want.Env) {
+		string(got.Args) != string(want.Args) || !slices.Equal(got.Env, want.Env) {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
 }
@@ -125,7 +125,7 @@ func TestHostileLength(t *testing.T) {
 }
 
 func TestAllocations(t *testing.T) {
-	q := Request{Source: []byte("x"), Path: "p", Entry: "main", Env: map[string]string{"A": "b"}, Args: json.RawMessage(`{}`)}
+	q := Request{Source: []byte("x"), Path: "p", Entry: "main", Env: runtimes.Env{{Name: "A", Value: "b"}}, Args: json.RawMessage(`{}`)}
 	buf := make([]byte, 0, 4096)
 	if n := testing.AllocsPerRun(100, func() { buf, _ = q.AppendTo(buf[:0]) }); n != 0 {
 		t.Errorf("AppendTo allocates %v times", n)
@@ -182,7 +182,7 @@ func FuzzEnv(f *testing.F) {
 	f.Add("A", "b")
 	f.Add("\x00\"\\", "\xff\u2028\U0001F600")
 	f.Fuzz(func(t *testing.T, k, v string) {
-		b, err := (&Request{Env: map[string]string{k: v}}).AppendTo(nil)
+		b, err := (&Request{Env: runtimes.Env{{Name: k, Value: v}}}).AppendTo(nil)
 		if err != nil {
 			t.Skip()
 		}
@@ -191,9 +191,9 @@ func FuzzEnv(f *testing.F) {
 			t.Fatal(err)
 		}
 		k, v = strings.ToValidUTF8(k, "\uFFFD"), strings.ToValidUTF8(v, "\uFFFD")
-		for gk, gv := range q.Env { // ToValidUTF8 merges runs of bad bytes, the encoder does not
-			if squeeze(gk) != squeeze(k) || squeeze(gv) != squeeze(v) {
-				t.Fatalf("got %q=%q, want %q=%q", gk, gv, k, v)
+		for _, got := range q.Env { // ToValidUTF8 merges runs of bad bytes, the encoder does not
+			if squeeze(got.Name) != squeeze(k) || squeeze(got.Value) != squeeze(v) {
+				t.Fatalf("got %q, want %q=%q", got, k, v)
 			}
 		}
 	})
@@ -207,7 +207,7 @@ func squeeze(s string) string {
 }
 
 func BenchmarkRequest(b *testing.B) {
-	q := Request{Source: bytes.Repeat([]byte("x"), 1000), Path: "u/a/b", Env: map[string]string{"WM_TOKEN": "t", "WM_JOB_ID": "i"}, Args: json.RawMessage(`{"n":1}`)}
+	q := Request{Source: bytes.Repeat([]byte("x"), 1000), Path: "u/a/b", Env: runtimes.Env{{Name: "WM_TOKEN", Value: "t"}, {Name: "WM_JOB_ID", Value: "i"}}, Args: json.RawMessage(`{"n":1}`)}
 	var buf []byte
 	b.ReportAllocs()
 	for b.Loop() {

@@ -4,17 +4,19 @@ import (
 	"encoding/json"
 	"fmt"
 	"unicode/utf8"
+
+	"github.com/millrace/millrace/runtimes"
 )
 
 // Request is what a job's process needs to run once.
 type Request struct {
-	Source []byte            // not sent when empty
-	Path   string            // not sent when empty
-	Entry  string            // not sent when empty
-	Env    map[string]string // not sent when empty
-	Args   json.RawMessage   // empty: {}
-	Learn  bool              // say which modules the run imports
-	Replay bool              // it was begun before: History
+	Source []byte          // not sent when empty
+	Path   string          // not sent when empty
+	Entry  string          // not sent when empty
+	Env    runtimes.Env    // not sent when empty
+	Args   json.RawMessage // empty: {}
+	Learn  bool            // say which modules the run imports
+	Replay bool            // it was begun before: History
 	// Share: the process runs many calls of this script, which follow as Runs. Env and Args are not sent.
 	Share bool
 }
@@ -54,12 +56,12 @@ func (r *Request) AppendTo(dst []byte) ([]byte, error) {
 	return Append(dst, Args, r.Args), nil
 }
 
-func appendEnv(dst []byte, env map[string]string) ([]byte, error) {
+func appendEnv(dst []byte, env runtimes.Env) ([]byte, error) {
 	start := len(dst)
 	dst = AppendHeader(dst, Env, 0)
 	sep := byte('{')
-	for k, v := range env {
-		dst = appendPair(dst, sep, k, v)
+	for _, v := range env {
+		dst = appendPair(dst, sep, v.Name, v.Value)
 		sep = ','
 	}
 	return endEnv(append(dst, '}'), start)
@@ -124,9 +126,11 @@ func ReadRequest(r *Reader) (Request, error) {
 		case Entry:
 			q.Entry = string(p)
 		case Env:
-			if err := json.Unmarshal(p, &q.Env); err != nil {
+			var env map[string]string
+			if err := json.Unmarshal(p, &env); err != nil {
 				return q, fmt.Errorf("frame: environment: %w", err)
 			}
+			q.Env = runtimes.EnvOf(env)
 		case Modules:
 			q.Learn = true
 		case History:

@@ -4,13 +4,15 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+
+	"github.com/millrace/millrace/runtimes"
 )
 
 // Run is one call of a process that was told to Share.
 type Run struct {
 	Number uint64
-	Before map[string]string // environment of the run before, as it was sent; nil: there was none
-	Env    map[string]string
+	Before runtimes.Env // of the run before, as it was sent; nil: there was none
+	Env    runtimes.Env
 	Args   json.RawMessage // empty: {}
 	Replay bool            // it was begun before: History
 }
@@ -24,15 +26,18 @@ func (r *Run) AppendTo(dst []byte) ([]byte, error) {
 	start := len(dst)
 	dst = AppendHeader(dst, Env, 0)
 	sep := byte('{')
-	for k, v := range r.Env {
-		if old, ok := r.Before[k]; !ok || old != v {
-			dst = appendPair(dst, sep, k, v)
+	for i, v := range r.Env {
+		if !has(r.Before, i, v) {
+			dst = appendPair(dst, sep, v.Name, v.Value)
 			sep = ','
 		}
 	}
-	for k := range r.Before {
-		if _, ok := r.Env[k]; !ok {
-			dst = append(appendQuoted(append(dst, sep), k), ":null"...)
+	for i, old := range r.Before {
+		if r.Env.At(i, old.Name) {
+			continue
+		}
+		if _, ok := r.Env.Get(old.Name); !ok {
+			dst = append(appendQuoted(append(dst, sep), old.Name), ":null"...)
 			sep = ','
 		}
 	}
@@ -53,15 +58,24 @@ func (r *Run) AppendTo(dst []byte) ([]byte, error) {
 	return Append(dst, Args, r.Args), nil
 }
 
+// has says whether e has v, most likely as the i-th.
+func has(e runtimes.Env, i int, v runtimes.Variable) bool {
+	if e.At(i, v.Name) {
+		return e[i].Value == v.Value
+	}
+	value, ok := e.Get(v.Name)
+	return ok && value == v.Value
+}
+
 // AppendNumber appends the frame that says to which run the next ones belong.
 func AppendNumber(dst []byte, n uint64) []byte {
 	return binary.LittleEndian.AppendUint64(AppendHeader(dst, Number, 8), n)
 }
 
 // ReadRun reads one call: the job's side of the protocol, for processes written in Go. env is that of the run before, and is
-// brought up to date.
+// brought up to date; the Run's own stays empty.
 func ReadRun(r *Reader, env map[string]string) (Run, error) {
-	q := Run{Env: env}
+	var q Run
 	for {
 		t, p, err := r.Next()
 		if err != nil {

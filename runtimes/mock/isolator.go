@@ -28,6 +28,7 @@ type Task struct {
 
 	// Of a process that runs many calls: the number of the one that runs now, how many began, whether it takes no more.
 	number uint64
+	env    map[string]string // of the run
 	runs   int
 	leaves bool
 }

@@ -41,6 +41,7 @@ func job(t *Task) int {
 	if q.Share {
 		return t.share(r, q)
 	}
+	t.env = q.Env.Map()
 	if q.Learn {
 		if t.answer(frame.Modules, imported(string(q.Source))) != 0 {
 			return 1
@@ -62,7 +63,11 @@ func (t *Task) run(q frame.Request) int {
 // share runs a source for every call until there are no more, or until a run ends without an answer.
 func (t *Task) share(r *frame.Reader, q frame.Request) int {
 	// Read apart from the run: a socket would hold what is sent meanwhile.
-	asked := make(chan frame.Run, 64)
+	type asks struct {
+		frame.Run
+		env map[string]string
+	}
+	asked := make(chan asks, 64)
 	go func() {
 		defer close(asked)
 		env := map[string]string{}
@@ -71,13 +76,12 @@ func (t *Task) share(r *frame.Reader, q frame.Request) int {
 			if err != nil {
 				return
 			}
-			run.Env = maps.Clone(env)
-			asked <- run
+			asked <- asks{run, maps.Clone(env)}
 		}
 	}()
 	for run := range asked {
 		t.runs++
-		t.number, q.Args, q.Env = run.Number, run.Args, run.Env
+		t.number, q.Args, t.env = run.Number, run.Args, run.env
 		if status := t.run(q); t.number != 0 {
 			return status // it ended itself
 		}
@@ -142,7 +146,7 @@ func (t *Task) command(c command, q frame.Request) (done bool, status int) {
 		}
 		return true, t.answer(frame.Result, string(args[c.rest]))
 	case "env":
-		value, _ := json.Marshal(q.Env[c.rest]) // a string always encodes
+		value, _ := json.Marshal(t.env[c.rest]) // a string always encodes
 		return true, t.answer(frame.Result, string(value))
 	case "fail":
 		name, message, _ := strings.Cut(c.rest, " ")

@@ -54,7 +54,7 @@ func benchmarkJob(b *testing.B, walls sandbox.Isolator, h runtimes.Host, source 
 	}
 	defer place.Close()
 	request := frame.Request{Source: launch.Source, Path: p.Path, Entry: launch.Entry, Args: json.RawMessage(`{"n": 10}`),
-		Env: map[string]string{"WM_WORKSPACE": "test", "WM_JOB_ID": "1", "WM_TOKEN": "t"}}
+		Env: runtimes.Env{{Name: "WM_WORKSPACE", Value: "test"}, {Name: "WM_JOB_ID", Value: "1"}, {Name: "WM_TOKEN", Value: "t"}}}
 	data, err := request.AppendTo(nil)
 	if err != nil {
 		b.Fatal(err)

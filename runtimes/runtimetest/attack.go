@@ -164,7 +164,7 @@ func (a *attacker) run(t *testing.T, d *Driver, n sandbox.Network, scene *sandbo
 		if l.Spec.Limits = limits; command == "bombs" {
 			l.Spec.Limits = sandboxtest.BombLimits
 		}
-		if err := d.executeIn(ctx, slot, l, runOf{p, runtimes.Call{Args: args, Env: env}}, &out); err != nil {
+		if err := d.executeIn(ctx, slot, l, runOf{p, runtimes.Call{Args: args, Env: runtimes.EnvOf(env)}}, &out); err != nil {
 			t.Fatalf("%s: %v", command, err)
 		}
 		if out.Failure != nil && command != "bombs" { // a child that was ended for its memory may be the run's failure

@@ -169,14 +169,14 @@ func (a *archive) run(t *testing.T, d *Driver, of *archive) {
 	if !ok {
 		t.Fatal("no source section")
 	}
-	c := runtimes.Call{Args: json.RawMessage("{}"), Env: map[string]string{"WM_WORKSPACE": "test", "WM_JOB_ID": "0198-test"}}
+	c := runtimes.Call{Args: json.RawMessage("{}"), Env: runtimes.Env{{Name: "WM_WORKSPACE", Value: "test"}, {Name: "WM_JOB_ID", Value: "0198-test"}}}
 	if args, ok := a.get("args"); ok {
 		c.Args = json.RawMessage(args)
 	}
 	if env, ok := a.get("env"); ok {
 		for line := range strings.Lines(env) {
 			k, v, _ := strings.Cut(strings.TrimSuffix(line, "\n"), "=")
-			c.Env[k] = v
+			c.Env.Set(k, v)
 		}
 	}
 	d.History, d.Answers = a.lines("history"), a.lines("answers")

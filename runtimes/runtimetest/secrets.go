@@ -67,7 +67,7 @@ func holdAndLook(t *testing.T, d *Driver, a *archive) {
 	source, _ := a.get("source")
 	p := program(a, d.Runtime.Info().Name, source)
 	args, _ := json.Marshal(map[string]string{"x": secretArgument})
-	c := runtimes.Call{Args: args, Env: map[string]string{"WM_TOKEN": secretToken}}
+	c := runtimes.Call{Args: args, Env: runtimes.Env{{Name: "WM_TOKEN", Value: secretToken}}}
 	var out Outcome
 	l, err := d.prepare(ctx, &p, &out)
 	if err != nil {

@@ -18,6 +18,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/millrace/millrace/engine"
+	"github.com/millrace/millrace/engine/deadline"
 	"github.com/millrace/millrace/web/session"
 	"github.com/millrace/millrace/web/wire"
 )
@@ -62,6 +63,7 @@ type API struct {
 	version     string
 	endings     map[string]string
 	waitTimeout time.Duration
+	waiting     *deadline.Shared // the same, for those who wait
 	base        context.Context
 	log         zerolog.Logger
 	draining    chan struct{}   // closed by Drain
@@ -109,7 +111,7 @@ func New(cfg Config) (*API, error) {
 	}
 	return &API{jobs: cfg.Jobs, flowRuns: cfg.FlowRuns, scripts: cfg.Scripts, flows: cfg.Flows, schedules: cfg.Schedules, batches: cfg.Batches, values: cfg.Values, tokens: cfg.Tokens,
 		workspaces: cfg.Workspaces, people: cfg.People, health: cfg.Health,
-		metrics: cfg.Metrics, sessions: session.New(cfg.Auth), version: cfg.Version, endings: cfg.Endings, waitTimeout: cfg.WaitTimeout,
+		metrics: cfg.Metrics, sessions: session.New(cfg.Auth), version: cfg.Version, endings: cfg.Endings, waitTimeout: cfg.WaitTimeout, waiting: deadline.New(cfg.WaitTimeout),
 		base: cfg.Base, log: cfg.Log, draining: make(chan struct{})}, nil
 }
 

@@ -230,8 +230,7 @@ func (h *API) askAndWait(request func(*Ask) (engine.RunRequest, error)) func(*As
 }
 
 func (h *API) wait(a *Ask, id uuid.UUID) error {
-	ctx, cancel := context.WithTimeout(a.Base, h.waitTimeout)
-	defer cancel()
+	ctx := h.waiting.Context(a.Base)
 	v, err := h.jobs.Wait(ctx, a.Who, a.Workspace, id)
 	switch {
 	case err == nil:
