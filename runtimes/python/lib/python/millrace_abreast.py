@@ -206,9 +206,9 @@ class _Server:
         elif kind == 75:  # 'K'
             run = self.runs.get(self.number)
             if run is not None:
-                run.answer(json.loads(payload))
+                run.answer(values.decode(payload))
         elif kind == 86:  # 'V'
-            self.change(json.loads(payload))
+            self.change(values.decode(payload))
         elif kind == 72:  # 'H'
             self.before = True
         elif kind == 65:  # 'A'
@@ -242,7 +242,7 @@ class _Server:
             workflows.enter(run)
             if before:
                 await run.open()
-            payload = values.encode(await run.whole(self.function, *values.bind(self.function, json.loads(args))))
+            payload = values.encode(await run.whole(self.function, *values.bind(self.function, values.decode(args))))
             if len(payload) > job.MAX_PAYLOAD:
                 raise job.Failure("ResultError", "the result is %d bytes of JSON; the most is 64 MiB" % len(payload))
             kind = "R"

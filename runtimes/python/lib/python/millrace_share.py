@@ -23,7 +23,7 @@ import millrace_values as values
 
 FD = 3
 _header = struct.Struct("<BI")
-_number = struct.Struct("<BIQ")
+_answered = struct.Struct("<BIQBI")
 _ENCODING = sys.getfilesystemencoding()
 CHECK_EVERY = 256  # runs between two looks at what has piled up
 
@@ -115,30 +115,30 @@ class Surroundings:
         self.folder = os.getcwd()
         self.signals = Signals()
         self.pending = bytearray(4)
+        self.keys = {}  # names of variables, as the environment has them; None: it cannot have such a one
 
     def prepare(self, changes):
-        """Before a run."""
-        if changes:
-            known, want, put = self.environ._data, self.variables, os.putenv
-            for name, value in json.loads(changes).items():
-                if not name or "\0" in name or "=" in name or value is not None and "\0" in value:
-                    continue
-                key = name.encode(_ENCODING, "surrogateescape")
-                if value is None:
-                    want.pop(key, None)
-                    continue
+        """Before a run. The environment is what it was before the run before."""
+        if not changes:
+            return
+        known, want, keys, put = self.environ._data, self.variables, self.keys, os.putenv
+        for name, value in values.decode(changes).items():
+            try:
+                key = keys[name]
+            except KeyError:
+                bad = not name or "\0" in name or "=" in name
+                key = keys[name] = None if bad else name.encode(_ENCODING, "surrogateescape")
+            if key is None:
+                continue
+            if value is None:
+                want.pop(key, None)
+                if known.pop(key, None) is not None:
+                    os.unsetenv(key)
+            elif "\0" not in value:
                 want[key] = value = value.encode(_ENCODING, "surrogateescape")
                 if known.get(key) != value:
                     put(key, value)
                     known[key] = value
-            if known != want:
-                for name in known.keys() - want.keys():
-                    os.unsetenv(name)
-                    del known[name]
-                for name, value in want.items():
-                    if known.get(name) != value:
-                        os.putenv(name, value)
-                        known[name] = value
 
     def restore(self):
         """After a run."""
@@ -161,7 +161,25 @@ class Surroundings:
 
     def settle(self):
         """Lets everything that was printed be read before the answer goes, so that it is known whose it is."""
-        for stream, fd in ((sys.stdout, 1), (sys.stderr, 2)):
+        out, err = self.out, self.err
+        try:
+            own = out is sys.stdout and err is sys.stderr
+            out.flush()
+            err.flush()
+        except Exception:
+            own = False  # closed by the script
+        if not own:
+            self._flush()
+        os.dup2(self.pipe, 1)
+        os.dup2(self.pipe, 2)
+        pending = self.pending
+        fcntl.ioctl(self.pipe, termios.FIONREAD, pending, True)
+        if any(pending):
+            self._drained()
+
+    def _flush(self):
+        """Flushes the streams that the script has put in the place of its own, and its own, which it may have closed."""
+        for stream in (sys.stdout, sys.stderr):
             try:
                 stream.flush()
             except Exception:
@@ -169,19 +187,15 @@ class Surroundings:
         for name, fd in (("out", 1), ("err", 2)):
             stream = getattr(self, name)
             if stream.closed:
+                os.dup2(self.pipe, fd)
                 stream = open(fd, "w", encoding="utf-8", errors="backslashreplace", closefd=False)
                 stream.reconfigure(line_buffering=True)
                 setattr(self, name, stream)
-            elif stream is not getattr(sys, "stdout" if fd == 1 else "stderr"):
+            else:
                 try:
                     stream.flush()
                 except Exception:
                     pass
-            os.dup2(self.pipe, fd)
-        pending = self.pending
-        fcntl.ioctl(self.pipe, termios.FIONREAD, pending, True)
-        if any(pending):
-            self._drained()
 
     def _drained(self):
         pause, end = 0.00002, time.monotonic() + 5
@@ -192,7 +206,7 @@ class Surroundings:
 
 
 def _send(number, kind, payload):
-    data = b"".join((_number.pack(73, 8, number), _header.pack(ord(kind), len(payload)), payload))
+    data = _answered.pack(73, 8, number, ord(kind), len(payload)) + payload
     sent = os.write(FD, data)
     while sent < len(data):
         sent += os.write(FD, memoryview(data)[sent:])
@@ -211,9 +225,10 @@ def _piled_up():
     return files > most // 2 or threads + processes > 64
 
 
-def _answer(number, function, args):
+def _answer(function, plan, args):
     """Runs the script once; returns the kind and payload of the answer."""
-    payload = values.encode(job._call(function, json.loads(args)))
+    positional, named = values.bind(function, values.decode(args), plan)
+    payload = values.encode(job._result(function(*positional, **named)))
     if len(payload) > job.MAX_PAYLOAD:
         raise job.Failure("ResultError", "the result is %d bytes of JSON; the most is 64 MiB" % len(payload))
     return "R", payload
@@ -245,6 +260,7 @@ def serve(request, rest):
     try:
         filename = job._display(request.get(80, b"").decode())
         runs, around, function, count, leave = Runs(rest), Surroundings(), None, 0, False
+        plan = None
         while not leave:
             run = runs.next()
             if run is None:
@@ -254,12 +270,13 @@ def serve(request, rest):
                 around.prepare(changes)
                 if function is None:
                     function = _function(request, filename)
+                    plan = values.plan(function)
                     around.signals.keep()
                     if getattr(function, "_is_workflow", False):
                         import millrace_abreast
 
                         millrace_abreast.serve(function, filename, around, (number, args, runs.begun_before), runs.rest())
-                kind, payload = _answer(number, function, args)
+                kind, payload = _answer(function, plan, args)
             except BaseException as error:
                 kind, payload = _failed(error, filename)
                 # A script that could not be loaded is loaded anew, by a process that has none of its halves.

@@ -54,15 +54,26 @@ def _parameters(function):
     return out, any(p.kind is p.VAR_KEYWORD for p in parameters)
 
 
-def bind(function, args):
-    """Returns the positional and the named arguments for function, out of a dict by name."""
+def plan(function):
+    """What bind finds out about a function, for those that are called often; None: that may be another thing next time."""
+    if type(function) is not types.FunctionType or "__wrapped__" in function.__dict__:
+        return None
+    parameters, rest = _parameters(function)
+    return (parameters, rest) if all(isinstance(annotation, type) for _, _, _, annotation in parameters) else None
+
+
+def bind(function, args, known=None):
+    """Returns the positional and the named arguments for function, out of a dict by name. known is its plan."""
     if not isinstance(args, dict):
         raise ArgumentError("arguments: want a JSON object")
-    try:
-        parameters, rest = _parameters(function)
-    except (TypeError, ValueError):
-        return [], dict(args)  # something callable that does not tell
-    hints = _hints(function, parameters)
+    if known is not None:
+        (parameters, rest), hints = known, {}
+    else:
+        try:
+            parameters, rest = _parameters(function)
+        except (TypeError, ValueError):
+            return [], dict(args)  # something callable that does not tell
+        hints = _hints(function, parameters)
     positional, named, missing = [], {}, []
     by_name = False  # after an omitted parameter the others go by name
     for name, kind, default, annotation in parameters:
@@ -328,17 +339,47 @@ def _dumps(value, default=None):
     return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=default)
 
 
+def _encoder():
+    """What json.dumps makes anew for each value, which takes longer than most values; None: this Python has no such thing. One that has
+    failed is not used again: it remembers what it was in, and would take that for a value that contains itself."""
+    try:
+        from json.encoder import c_make_encoder, encode_basestring
+
+        made = c_make_encoder({}, _default, encode_basestring, None, ":", ",", False, False, False)
+        return made if "".join(made({"a": ["\u00e9", 1.5, None]}, 0)) == '{"a":["\u00e9",1.5,null]}' else None
+    except (ImportError, TypeError):
+        return None
+
+
+_pieces = _encoder()
+
+
 def encode(value):
     """value as JSON in UTF-8; a ResultError names what cannot be, and where."""
+    global _pieces
     try:
-        text = _dumps(value, _default)
-    except (TypeError, ValueError):
+        text = _dumps(value, _default) if _pieces is None else "".join(_pieces(value, 0))
+    except (TypeError, ValueError, RecursionError):
+        _pieces = _encoder()
         try:
             text = _dumps(_tidy(value, "result", frozenset()))
         except RecursionError:
             raise ResultError("the result is nested too deeply") from None
         except (TypeError, ValueError) as e:
             raise ResultError("the result cannot be made JSON: %s" % e) from None
-    except RecursionError:
-        raise ResultError("the result is nested too deeply") from None
     return text.encode("utf-8", "replace")
+
+
+_scan = json._default_decoder.scan_once
+
+
+def decode(data):
+    """json.loads for bytes that the server has made: without looking which encoding they have, and for white space around them."""
+    try:
+        text = data.decode()
+        value, end = _scan(text, 0)
+        if end == len(text):
+            return value
+    except (UnicodeDecodeError, StopIteration):
+        pass
+    return json.loads(data)
