@@ -18,6 +18,8 @@ const READ = 1 << 16;
 let boot = null;
 let libc = null;
 let number = null; // of the run that is going on
+const digits = Buffer.alloc(8); // what number is while there is one
+const room = Buffer.alloc(READ); // what is read mostly, again and again
 let data = Buffer.alloc(0);
 let at = 0;
 
@@ -31,8 +33,10 @@ function next() {
       const kind = data[at];
       const from = at + 5;
       at = end;
-      if (kind === 73) run.number = data.subarray(from, end);
-      else if (kind === 86) run.changes = data.toString("utf8", from, end);
+      if (kind === 73) {
+        data.copy(digits, 0, from, end);
+        run.number = digits;
+      } else if (kind === 86) run.changes = data.toString("utf8", from, end);
       else if (kind === 72) run.begunBefore = true;
       else if (kind === 65) {
         run.args = data.toString("utf8", from, end);
@@ -43,12 +47,12 @@ function next() {
   }
 }
 
-// more reads what there is, and all of a frame that is larger than that. Buffers are not reused: run.number looks into one.
+// more reads what there is, and all of a frame that is larger than that.
 function more() {
   const rest = data.subarray(at);
   const want = rest.length >= 5 ? 5 + rest.readUInt32LE(1) : 0;
-  const grown = Buffer.allocUnsafe(Math.max(READ, want + 5));
-  rest.copy(grown);
+  const grown = want <= READ ? room : Buffer.allocUnsafe(want);
+  rest.copy(grown); // which may be where it is already, further on
   let have = rest.length;
   do {
     const n = boot.readSome(grown, have);
@@ -160,7 +164,7 @@ async function serve(from, request) {
         script = await boot.load(request);
         keepListeners();
         if (script.workflows) {
-          const taken = { first: run, rest: data.subarray(at), variables };
+          const taken = { first: { ...run, number: Buffer.from(digits) }, rest: Buffer.from(data.subarray(at)), variables };
           number = null;
           return require(__dirname + "/abreast.js").serve(boot, script, taken);
         }
