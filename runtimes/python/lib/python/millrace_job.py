@@ -17,6 +17,8 @@ import threading
 import traceback
 import types
 
+import millrace_loop as loops
+import millrace_package as package
 import millrace_values as values
 import millrace_workflow as workflows
 
@@ -149,21 +151,26 @@ async def _await(value):
 _data = {dict, list, str, int, float, bool}
 
 
+def is_data(value):
+    """Whether value is of a type that stands for itself, so that nothing more needs to be asked about it, which would take longer."""
+    return value is None or type(value) in _data
+
+
 def _call(function, args):
     positional, named = values.bind(function, args)
     return _result(function(*positional, **named))
 
 
 def _result(result):
-    kind = type(result)
-    if result is None or kind in _data:
+    if is_data(result):
         return result
+    kind = type(result)
     if kind is types.GeneratorType:
         return _stream(result)
     if kind is types.AsyncGeneratorType:
-        return asyncio.run(_stream_async(result))
+        return loops.run(_stream_async(result))
     if inspect.isawaitable(result):
-        return asyncio.run(_await(result))
+        return loops.run(_await(result))
     return result
 
 
@@ -265,11 +272,11 @@ def _run(request, finish=_finish):
     try:
         environment = request.get(86)
         if environment:
-            _set_environment(json.loads(environment))
-        args = json.loads(request[65])
+            _set_environment(values.decode(environment))
+        args = values.decode(request[65])
         source = request.get(83, b"")
         if b"wmill" in source:
-            workflows.install()
+            package.install()
         namespace = _load(source.decode(), filename)
         entry = request.get(78, b"main").decode().split("\n", 1)[0] or "main"
         payload = values.encode(_enter(namespace, entry, args, filename, 72 in request))
@@ -343,6 +350,6 @@ def rehearse(source):
             _run({**request, 83: source}, finish=gc.collect)  # not what ends a process: this one lives on
     finally:
         sys.stderr, workflows.Alone = real, alone
-        workflows.uninstall()
+        package.uninstall()
         sys.modules.pop("main", None)
         linecache.clearcache()

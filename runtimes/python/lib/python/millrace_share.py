@@ -244,7 +244,7 @@ def _failed(error, filename):
 def _function(request, filename):
     source = request.get(83, b"")
     if b"wmill" in source:
-        job.workflows.install()
+        job.package.install()
     namespace = job._load(source.decode(), filename)
     entry = request.get(78, b"main").decode().split("\n", 1)[0] or "main"
     function = namespace.get(entry)

@@ -10,16 +10,13 @@ it was. A step is known by its name and by how often the name was asked for befo
 import asyncio
 import contextvars
 import functools
-import importlib.machinery
-import importlib.util
 import inspect
 import json
 import os
-import sys
 import time
-import types
 
 import millrace_job as job
+import millrace_loop as loops
 import millrace_values as values
 
 NAMES = (
@@ -53,9 +50,9 @@ class Run:
 
     def _ask(self, fields, value=None):
         fields["running"] = self.running
-        data = json.dumps(fields).encode()
+        data = values.encode(fields)
         if value is not None:
-            data = data[:-1] + b', "value": ' + value + b"}"
+            data = data[:-1] + b',"value":' + value + b"}"
         self.send("W", data)
 
     # --- names ---
@@ -108,7 +105,7 @@ class Run:
         self.enter()
         try:
             value = fn()
-            if inspect.isawaitable(value):
+            if not job.is_data(value) and inspect.isawaitable(value):
                 value = await value
             ok, payload = True, values.encode(value)
         except Exception as error:
@@ -118,7 +115,7 @@ class Run:
         stored = self.storing(key)
         self._ask({"op": "step", "key": key, "name": name, "ok": ok}, payload)
         await stored
-        return _outcome({"key": key, "kind": "step", "ok": ok, "value": json.loads(payload)})
+        return _outcome({"key": key, "kind": "step", "ok": ok, "value": values.decode(payload)})
 
     async def ask(self, kind, key, fields):
         old = await self.earlier(kind, key)
@@ -184,7 +181,7 @@ class Alone(Run):
             end = at + 5 + int.from_bytes(data[at + 1 : at + 5], "little")
             if len(data) < end:
                 break
-            self._answer(json.loads(data[at + 5 : end]))
+            self._answer(values.decode(data[at + 5 : end]))
             at = end
         self.buffer = data[at:]
 
@@ -246,7 +243,7 @@ def nondeterminism(message):
 
 
 def _round_trip(value):
-    return json.loads(values.encode(value))
+    return values.decode(values.encode(value))
 
 
 def _in_place(result):
@@ -415,7 +412,7 @@ def run(function, positional, named, filename, begun_before):
     conversation = Alone(filename)
     if begun_before:
         conversation.open()
-    return asyncio.run(conversation.whole(function, positional, named))
+    return loops.run(conversation.whole(function, positional, named))
 
 
 def task_of(name):
@@ -434,68 +431,3 @@ def call_task(function, args):
         return function(*positional, **args)
     positional, named = values.bind(function, args)
     return function(*positional, **named)
-
-
-# --- the import ---
-
-
-def _lend(module):
-    for name in NAMES:
-        if name in globals():
-            setattr(module, name, globals()[name])
-
-
-class _Own:
-    """Loads the package when it is not installed: these names are all it has then."""
-
-    def create_module(self, spec):
-        return types.ModuleType("wmill")
-
-    def exec_module(self, module):
-        _lend(module)
-
-
-class _Beside:
-    """Loads the installed package, and puts these names in the place of its own."""
-
-    def __init__(self, loader):
-        self.loader = loader
-
-    def create_module(self, spec):
-        return self.loader.create_module(spec)
-
-    def exec_module(self, module):
-        self.loader.exec_module(module)
-        _lend(module)
-        if "wmill.client" in sys.modules:
-            _lend(sys.modules["wmill.client"])
-
-
-class _Finder:
-    @staticmethod
-    def find_spec(name, path=None, target=None):
-        if name != "wmill":
-            return None
-        real = importlib.machinery.PathFinder.find_spec(name)
-        if real is None or real.loader is None:
-            return importlib.util.spec_from_loader("wmill", _Own())
-        real.loader = _Beside(real.loader)
-        return real
-
-
-def install():
-    """Makes the package's names these, for the script that is about to run."""
-    if "wmill" in sys.modules:
-        for name in ("wmill", "wmill.client"):
-            if name in sys.modules:
-                _lend(sys.modules[name])
-    elif _Finder not in sys.meta_path:
-        sys.meta_path.insert(0, _Finder)
-
-
-def uninstall():
-    """Undoes install, in a process that goes on with other scripts."""
-    sys.modules.pop("wmill", None)
-    if _Finder in sys.meta_path:
-        sys.meta_path.remove(_Finder)
-    _tasks.clear()

@@ -112,6 +112,8 @@ def warm(job):
     import urllib.parse, uuid  # noqa
 
     job.rehearse(WARM_SOURCE)
+    job.loops.prepare()
+    job.package.prepare()
     job.forget()
 
 
