@@ -51,6 +51,7 @@ func TestPoolFollowsArrivals(t *testing.T) {
 	t.Cleanup(p.Stop)
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	p.now = func() time.Time { return now }
+	p.since = func(time.Time) time.Duration { return time.Second } // a boot: in a moment, by this clock
 	l := launch("warm", "echo")
 	if err := p.Keep(t.Context(), l, 2); err != nil {
 		t.Fatal(err)
@@ -70,9 +71,6 @@ func TestPoolFollowsArrivals(t *testing.T) {
 			if r, err := w.Run(t.Context(), Task{}); err != nil || r.Failure != nil {
 				t.Fatal(r, err)
 			}
-			p.mu.Lock()
-			w.entry.class.boot = time.Second // in a moment, by this clock
-			p.mu.Unlock()
 			w.Release()
 		}
 		p.work.Wait() // until all that was started is ready

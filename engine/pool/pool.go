@@ -42,7 +42,8 @@ type Pool struct {
 
 	dedicated dedicated
 	hots      hots
-	now       func() time.Time // a test's clock
+	now       func() time.Time              // a test's clock
+	since     func(time.Time) time.Duration // likewise, of what took its time
 
 	work   sync.WaitGroup
 	ctx    context.Context // ends at Stop
@@ -96,7 +97,7 @@ func New(cfg Config) (*Pool, error) {
 	if cfg.IdleAfter == 0 {
 		cfg.IdleAfter = 10 * time.Minute
 	}
-	p := &Pool{cfg: cfg, classes: map[string]*class{}, now: time.Now}
+	p := &Pool{cfg: cfg, classes: map[string]*class{}, now: time.Now, since: time.Since}
 	p.hots = hots{on: cfg.Isolator.Strength().Mode != "none", habits: map[string]*habit{}, opening: map[string]bool{}}
 	p.dedicated = dedicated{pool: p, cfg: cfg.Dedicated.withDefaults(), lines: map[lineKey]*line{}}
 	p.ctx, p.cancel = context.WithCancel(context.Background())

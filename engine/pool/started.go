@@ -125,10 +125,10 @@ func (p *Pool) startNext(e *entry, l runtimes.Launch, limits sandbox.Limits) {
 	if startsAhead(l) {
 		spec := l.Spec
 		spec.Limits = limits
-		begun := p.now()
+		begun := time.Now()
 		if err = e.next.start(p.ctx, e.slot, spec, l.Warm); err == nil && l.Warm {
 			p.mu.Lock()
-			e.class.booted(p.now().Sub(begun))
+			e.class.booted(p.since(begun))
 			p.mu.Unlock()
 		}
 	} else {
