@@ -127,9 +127,18 @@ bench: build $(BUILD)/bin/bench ## measure; writes bench/results/latest.json and
 bench-peers: build $(BUILD)/bin/peers ## install real systems and measure them beside Millrace (an hour; QUICK=1: ten minutes; the first time ten more)
 	@exec $(AS_ROOT) env "PATH=$(dir $(GO)):$$PATH" $(BUILD)/bin/peers run $(if $(QUICK),--quick --out bench/results/peers-quick.json) $(PEERS)
 
+.PHONY: bench-peers/install
+bench-peers/install: build $(BUILD)/bin/peers ## install those systems only
+	@exec $(AS_ROOT) env "PATH=$(dir $(GO)):$$PATH" $(BUILD)/bin/peers install $(PEERS)
+
+# The README has the table of the whole comparison, or of the quick one where there is no other.
+README_PEERS = $(firstword $(wildcard bench/results/peers.json bench/results/peers-quick.json))
 .PHONY: bench-report
-bench-report: $(BUILD)/bin/peers ## draw bench/results/peers*.html and the tables from what bench-peers measured
-	@for f in bench/results/peers*.json; do $(BUILD)/bin/peers report --in $$f --out $${f%.json}.html; done
+bench-report: $(BUILD)/bin/peers ## draw bench/results/peers*.html, the tables and the one of README.md from what bench-peers measured
+	@for f in bench/results/peers*.json; do \
+	  readme=; [ "$$f" != "$(README_PEERS)" ] || readme="--readme README.md"; \
+	  $(BUILD)/bin/peers report --in $$f --out $${f%.json}.html $$readme; \
+	done
 
 # Two real peers that are quickly installed, so that the contract is not only tested against a fake; of the others what can be seen without
 # installing them.
@@ -188,7 +197,7 @@ $(BUILD)/bin/millrace-jail: $(SOURCES) | setup
 $(BUILD)/bin/bench: $(SOURCES) $(shell find bench -name '*.go' ! -name '*_test.go') | setup
 	@CGO_ENABLED=0 $(GO) build -trimpath -o $@ ./bench && touch $@
 
-$(BUILD)/bin/peers: $(shell find bench/peers -maxdepth 1 -name '*.go' ! -name '*_test.go') go.mod | setup
+$(BUILD)/bin/peers: $(shell find bench/peers -maxdepth 1 -name '*.go' ! -name '*_test.go') bench/peers/page.html go.mod | setup
 	@CGO_ENABLED=0 $(GO) build -trimpath -o $@ ./bench/peers && touch $@
 
 $(BUILD)/bin/chaos: $(SOURCES) | setup

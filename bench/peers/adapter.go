@@ -144,7 +144,7 @@ func (a *adapter) ask(ctx context.Context, r request) (answer, error) {
 		b, _ := os.ReadFile(a.log)
 		return answer{}, fmt.Errorf("%s: the adapter is gone; its log ends with:\n%s", a.variant.Name, b[max(0, len(b)-3000):])
 	case <-ctx.Done():
-		return answer{}, fmt.Errorf("%s: %s %s: %w", a.variant.Name, r.Op, r.Work, ctx.Err())
+		return answer{}, fmt.Errorf("%s: %s %s: %w", a.variant.Name, r.Op, r.Work, context.Cause(ctx))
 	}
 }
 

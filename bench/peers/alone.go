@@ -42,7 +42,7 @@ func (l *lanes) ready(ctx context.Context, s session, all []variant) ([]*system,
 			return nil, fmt.Errorf("start %s: %w", name, err)
 		}
 		l.systems = append(l.systems, y)
-		s.results.describe(y.adapter)
+		s.results.describe(v, y.version)
 		if err := s.warmUp(ctx, y, s.size(v)); err != nil {
 			return nil, err
 		}
@@ -72,9 +72,10 @@ func (l *lanes) first(ctx context.Context, s session, all []variant) error {
 		fmt.Printf("== %s, by itself\n", v.Title)
 		y, err := s.begin(ctx, v)
 		if err != nil {
-			return fmt.Errorf("start %s: %w", name, err)
+			errs = append(errs, fmt.Errorf("start %s: %w", name, err))
+			continue
 		}
-		s.results.describe(y.adapter)
+		s.results.describe(v, y.version)
 		errs = append(errs, s.warmUp(ctx, y, s.size(v)), s.alone(ctx, y, s.size(v)))
 		s.end(y)
 	}

@@ -1,6 +1,6 @@
 // Command peers runs real systems beside Millrace on one machine and compares them in one run. README.md beside it says how, what
-// each figure means and what was decided for each peer. It has two commands: `peers run` measures and writes bench/results/peers.json,
-// `peers report` draws what is in there.
+// each figure means and what was decided for each peer. It has three commands: `peers install` installs them, `peers run` does that too,
+// measures and writes bench/results/peers.json, `peers report` draws what is in there.
 package main
 
 import (
@@ -45,33 +45,34 @@ func main() {
 
 func command(ctx context.Context, args []string) error {
 	if len(args) == 0 {
-		return errors.New("say run or report; peers run --help lists the flags")
+		return errors.New("say install, run or report; peers run --help lists the flags")
 	}
 	switch args[0] {
-	case "run":
+	case "run", "install":
 		o, err := parse(args[1:])
 		if err != nil {
 			return err
 		}
-		return run(ctx, o)
+		return run(ctx, o, args[0] == "install")
 	case "report":
 		fs := flag.NewFlagSet("peers report", flag.ContinueOnError)
 		in := fs.String("in", "bench/results/peers.json", "`file` with the figures")
 		out := fs.String("out", "bench/results/peers.html", "`file` for the page; the table goes beside it with the ending .md")
+		readme := fs.String("readme", "", "`file` whose table of peers is to be written anew, between the marks in it")
 		published := fs.String("published", "bench/peers/published.json", "`file` with figures of systems that have no adapter here")
 		if err := fs.Parse(args[1:]); err != nil {
 			return err
 		}
-		return writeReport(*in, *published, *out)
+		return writeReport(*in, *published, *out, *readme)
 	}
-	return fmt.Errorf("%q is no command: say run or report", args[0])
+	return fmt.Errorf("%q is no command: say install, run or report", args[0])
 }
 
 func parse(args []string) (options, error) {
 	var o options
 	var peers, works string
 	fs := flag.NewFlagSet("peers run", flag.ContinueOnError)
-	fs.StringVar(&peers, "peers", "", "comma-separated `names` of peers, as in the config.json of each; all without it, or with --quick the last of each folder")
+	fs.StringVar(&peers, "peers", "", "comma-separated `names` of peers, as in the config.json of each; all without it, or with --quick the tuned one of each folder")
 	fs.StringVar(&works, "works", "", "comma-separated `works`: "+strings.Join(workNames(), ", "))
 	fs.BoolVar(&o.quick, "quick", false, "few repetitions: minutes instead of an hour, wide intervals")
 	fs.BoolVar(&o.smoke, "smoke", false, "only see that the peers work: a few runs of each, results checked, figures worthless")
@@ -115,8 +116,8 @@ func split(list string) []string {
 	return strings.Split(list, ",")
 }
 
-// run measures each peer beside Millrace. A peer that fails is reported at the end and does not keep the others from running.
-func run(ctx context.Context, o options) error {
+// run measures each peer beside Millrace, or installs them only. A peer that fails is reported and does not keep the others from running.
+func run(ctx context.Context, o options, onlyInstall bool) error {
 	all, err := readPeers(o.folder)
 	if err != nil {
 		return err
@@ -126,7 +127,14 @@ func run(ctx context.Context, o options) error {
 		return err
 	}
 	if o.quick && o.peers == nil {
-		chosen = lastOfEach(chosen)
+		chosen = onlyTuned(chosen)
+	}
+	if onlyInstall {
+		ours, err := find(all, own[0])
+		if err != nil {
+			return err
+		}
+		return installAll(ctx, append([]variant{ours}, chosen...), o.build)
 	}
 	if o.delay > 0 {
 		chosen = slices.DeleteFunc(chosen, func(v variant) bool {
@@ -141,6 +149,9 @@ func run(ctx context.Context, o options) error {
 		if err := res.load(o.out); err != nil {
 			return err
 		}
+	}
+	if err := errors.Join(os.MkdirAll(o.build, 0o755), res.look()); err != nil {
+		return err
 	}
 	mark := fmt.Sprintf("PEERS_RUN=%d", os.Getpid())
 	defer endMarked(mark)
@@ -164,29 +175,38 @@ func run(ctx context.Context, o options) error {
 
 // all measures peer after peer.
 func (s session) all(ctx context.Context, all, chosen []variant) error {
+	var errs []error
 	if !s.smoke { // ours have tests of their own
 		s.lanes = &lanes{}
 		defer func() { s.lanes.end(s) }()
 		if !s.scale {
-			if err := s.lanes.first(ctx, s, all); err != nil {
-				return err
-			}
+			err := s.lanes.first(ctx, s, all)
+			errs = append(errs, err)
+			s.results.fail(own[0], err)
 		}
 	}
-	var errs []error
 	for _, v := range chosen {
-		began := time.Now()
-		fmt.Printf("== %s\n", v.Title)
-		if err := s.measure(ctx, all, v); err != nil {
-			fmt.Printf("   failed: %v\n", err)
-			errs = append(errs, fmt.Errorf("%s: %w", v.Name, err))
-		}
-		// Also when interrupted: what was measured is whole.
-		if err := s.results.save(s.out); err != nil {
-			return err
-		}
 		if ctx.Err() != nil {
 			break
+		}
+		began := time.Now()
+		fmt.Printf("== %s\n", v.Title)
+		s.results.describe(v, "")
+		err := s.measure(ctx, all, v)
+		if ctx.Err() != nil {
+			err = errors.New("interrupted")
+		}
+		s.results.fail(v.Name, err)
+		if err != nil {
+			fmt.Printf("   failed: %v\n", err)
+			errs = append(errs, fmt.Errorf("%s: %w", v.Name, err))
+			if s.lanes != nil {
+				s.lanes.end(s) // they may still be doing what nobody waits for
+			}
+		}
+		// Also when interrupted: what was measured is whole.
+		if err := errors.Join(s.results.look(), s.results.save()); err != nil {
+			return err
 		}
 		fmt.Printf("   %.0f s\n", time.Since(began).Seconds())
 	}

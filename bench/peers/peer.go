@@ -34,6 +34,7 @@ type variant struct {
 
 	config *config
 	folder string
+	tuned  bool // best of the folder: the last
 }
 
 // own are the variants that every other is compared with.
@@ -58,8 +59,8 @@ func readPeers(folder string) ([]variant, error) {
 		if len(c.Command) == 0 || len(c.Variants) == 0 || !slices.Contains([]string{"postgres", "redis", "own"}, c.Store) {
 			return nil, fmt.Errorf("%s: command, variants and a store (postgres, redis or own) are needed", f)
 		}
-		for _, v := range c.Variants {
-			v.config, v.folder = c, filepath.Dir(f)
+		for i, v := range c.Variants {
+			v.config, v.folder, v.tuned = c, filepath.Dir(f), i == len(c.Variants)-1
 			out = append(out, v)
 		}
 	}
@@ -85,15 +86,9 @@ func choose(all []variant, names []string) ([]variant, error) {
 	return out, nil
 }
 
-// lastOfEach leaves of each peer's variants the last, which is the best tuned.
-func lastOfEach(list []variant) []variant {
-	var out []variant
-	for i, v := range list {
-		if i+1 == len(list) || list[i+1].folder != v.folder {
-			out = append(out, v)
-		}
-	}
-	return out
+// onlyTuned leaves of each peer's variants the one that is tuned best.
+func onlyTuned(list []variant) []variant {
+	return slices.DeleteFunc(slices.Clone(list), func(v variant) bool { return !v.tuned })
 }
 
 func find(all []variant, name string) (variant, error) {
@@ -107,6 +102,25 @@ func find(all []variant, name string) (variant, error) {
 
 // installed is where a peer's programs lie. All variants of a peer share them.
 func (v variant) installed(build string) string { return filepath.Join(build, filepath.Base(v.folder)) }
+
+// installAll installs each peer once, whatever its variants. One that fails does not keep the others from being installed.
+func installAll(ctx context.Context, chosen []variant, build string) error {
+	var errs []error
+	folders := map[string]bool{}
+	for _, v := range chosen {
+		if folders[v.folder] {
+			continue
+		}
+		folders[v.folder] = true
+		if err := v.install(ctx, build); err != nil {
+			errs = append(errs, err)
+		}
+		if ctx.Err() != nil {
+			return errors.New("interrupted")
+		}
+	}
+	return errors.Join(errs...)
+}
 
 // install runs the peer's install.sh when what it reads has changed since it last succeeded.
 func (v variant) install(ctx context.Context, build string) error {

@@ -136,7 +136,7 @@ func usage(pids []int) (cpu time.Duration, megabytes float64) {
 	return cpu, megabytes
 }
 
-// fingerprint changes when a file below a folder does.
+// fingerprint changes when a file below a folder does, wherever the folder lies.
 func fingerprint(folder string) (string, error) {
 	h := sha256.New()
 	err := filepath.WalkDir(folder, func(path string, d fs.DirEntry, err error) error {
@@ -144,7 +144,7 @@ func fingerprint(folder string) (string, error) {
 			return err
 		}
 		b, err := os.ReadFile(path)
-		_, _ = fmt.Fprintf(h, "%s %d\n%s", path, len(b), b) // a hash takes everything
+		_, _ = fmt.Fprintf(h, "%s %d\n%s", strings.TrimPrefix(path, folder), len(b), b) // a hash takes everything
 		return err
 	})
 	return hex.EncodeToString(h.Sum(nil)), err

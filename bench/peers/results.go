@@ -25,8 +25,11 @@ type results struct {
 	Timelines   map[string]timeline   `json:"timelines"` // of 40 x fibo(10)
 	Idle        map[string]idleUse    `json:"idle"`
 	Kills       map[string]killed     `json:"kills"`
+	// Failures says of a peer what went wrong. What it was measured at nevertheless is among the comparisons.
+	Failures map[string]string `json:"failures,omitempty"`
 
 	folder string // where the disk is timed
+	file   string // that grows with each comparison
 }
 
 type systemInfo struct {
@@ -36,6 +39,7 @@ type systemInfo struct {
 	Language string `json:"language"`
 	Process  string `json:"process"`
 	Commits  string `json:"commits"`
+	Tuned    bool   `json:"tuned,omitempty"` // the best of its peer's variants
 }
 
 // comparison is a work done in turns by a peer and our lanes.
@@ -75,7 +79,8 @@ type idleUse struct {
 
 func newResults(o options) *results {
 	return &results{When: time.Now().UTC().Truncate(time.Second), Quick: o.quick, FlushDelay: milliseconds(o.delay), Slots: o.slots, Note: o.note,
-		Systems: map[string]systemInfo{}, Timelines: map[string]timeline{}, Idle: map[string]idleUse{}, Kills: map[string]killed{}, folder: o.build}
+		Systems: map[string]systemInfo{}, Timelines: map[string]timeline{}, Idle: map[string]idleUse{}, Kills: map[string]killed{}, Failures: map[string]string{}, folder: o.build,
+		file: o.out}
 }
 
 // load takes over what an earlier run measured under the same conditions.
@@ -93,6 +98,9 @@ func (r *results) load(file string) error {
 	r.Systems, r.Comparisons, r.Timelines, r.Idle = old.Systems, old.Comparisons, old.Timelines, old.Idle
 	if old.Kills != nil {
 		r.Kills = old.Kills
+	}
+	if old.Failures != nil {
+		r.Failures = old.Failures
 	}
 	if r.Note == "" {
 		r.Note = old.Note
@@ -112,10 +120,17 @@ func readResults(file string) (*results, error) {
 	return r, nil
 }
 
-func (r *results) save(file string) error {
+// look reads what the machine is and how fast its disk is now.
+func (r *results) look() error {
 	var err error
-	if r.Machine, err = readMachine(r.folder); err != nil {
-		return err
+	r.Machine, err = readMachine(r.folder)
+	return err
+}
+
+// save writes the file as a whole, so that whoever is interrupted leaves the one before. Without a name there is none.
+func (r *results) save() error {
+	if r.file == "" {
+		return nil
 	}
 	slices.SortStableFunc(r.Comparisons, func(a, b comparison) int {
 		return strings.Compare(a.Peer+" "+a.Work+" "+a.Key, b.Peer+" "+b.Work+" "+b.Key)
@@ -124,21 +139,34 @@ func (r *results) save(file string) error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Dir(r.file), 0o755); err != nil {
 		return err
 	}
-	return os.WriteFile(file, append(b, '\n'), 0o644)
+	next := r.file + ".tmp"
+	if err := os.WriteFile(next, append(b, '\n'), 0o644); err != nil {
+		return err
+	}
+	return os.Rename(next, r.file)
 }
 
-func (r *results) describe(a *adapter) {
-	v := a.variant
-	r.Systems[v.Name] = systemInfo{Title: v.Title, URL: v.config.URL, Version: a.version, Language: v.config.Language, Process: v.Process, Commits: v.Commits}
+func (r *results) describe(v variant, version string) {
+	r.Systems[v.Name] = systemInfo{Title: v.Title, URL: v.config.URL, Version: version, Language: v.config.Language, Process: v.Process, Commits: v.Commits, Tuned: v.tuned}
 }
 
-// put replaces what there was of the same comparison.
-func (r *results) put(c comparison) {
+// fail keeps what went wrong with a peer, nil for nothing.
+func (r *results) fail(peer string, err error) {
+	delete(r.Failures, peer)
+	if err != nil {
+		r.Failures[peer] = err.Error()
+	}
+}
+
+// put replaces what there was of the same comparison, also in the file.
+func (r *results) put(c comparison) error {
 	r.Comparisons = slices.DeleteFunc(r.Comparisons, func(o comparison) bool { return o.Peer == c.Peer && o.Key == c.Key })
 	r.Comparisons = append(r.Comparisons, c)
+	c.print()
+	return r.save()
 }
 
 // single is a comparison whose systems did not take turns: each has one value.
@@ -152,9 +180,7 @@ func (r *results) single(peer string, w work, values map[string]sample) error {
 		c.Results[name] = m
 	}
 	c.compare()
-	r.put(c)
-	c.print()
-	return nil
+	return r.put(c)
 }
 
 func comparisonOf(peer string, w work) comparison {

@@ -27,6 +27,7 @@ type system struct {
 	env    []string
 }
 
+// measure does every work of a peer. One that fails does not keep the others from being done.
 func (s session) measure(ctx context.Context, all []variant, v variant) error {
 	var systems []*system
 	if s.lanes != nil {
@@ -40,22 +41,31 @@ func (s session) measure(ctx context.Context, all []variant, v variant) error {
 		return fmt.Errorf("start %s: %w", v.Name, err)
 	}
 	defer s.end(peer)
-	s.results.describe(peer.adapter)
+	s.results.describe(v, peer.version)
 	systems = append(slices.Clone(systems), peer)
 	z := s.size(v)
-	errs := []error{s.warmUp(ctx, peer, z)}
+	ctx, cancel := context.WithTimeoutCause(ctx, z.limit, fmt.Errorf("%s was not done after %v", v.Name, z.limit))
+	defer cancel()
+	todo := []func() error{func() error { return s.warmUp(ctx, peer, z) }}
 	for _, w := range z.works() {
 		if s.wanted(w.name) && peer.knows(w.needs) {
-			errs = append(errs, s.turns(ctx, systems, v, w, z))
+			todo = append(todo, func() error { return s.turns(ctx, systems, v, w, z) })
 		}
 	}
-	if s.scale {
-		return errors.Join(errs...)
+	if !s.scale {
+		if !s.quick || !v.Slow {
+			todo = append(todo, func() error { return s.timelines(ctx, systems, v) })
+		}
+		todo = append(todo, func() error { return s.idle(ctx, systems, z) }, func() error { return s.alone(ctx, peer, z) })
 	}
-	if !s.quick || !v.Slow {
-		errs = append(errs, s.timelines(ctx, systems, v))
+	var errs []error
+	for _, do := range todo {
+		errs = append(errs, do())
+		if ctx.Err() != nil {
+			break // what is left would fail for the same reason
+		}
 	}
-	return errors.Join(append(errs, s.idle(ctx, systems, z), s.alone(ctx, peer, z))...)
+	return errors.Join(errs...)
 }
 
 // size is how much a peer is measured.
@@ -175,9 +185,7 @@ func (s session) turns(ctx context.Context, systems []*system, v variant, w work
 	if err != nil {
 		return err
 	}
-	s.results.put(c)
-	c.print()
-	return nil
+	return s.results.put(c)
 }
 
 // timelines takes a flow of 40 steps apart. These runs are not timed otherwise.

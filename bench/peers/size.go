@@ -9,7 +9,8 @@ import (
 
 // size says how much of everything is measured. A peer that is slow is not measured less carefully, but less often.
 type size struct {
-	prefix     string // of the keys
+	prefix     string        // of the keys
+	limit      time.Duration // that a peer may take for all of it, once it is started
 	rounds     int
 	warm       time.Duration
 	turn       time.Duration // that a closed loop may take
@@ -43,21 +44,23 @@ type size struct {
 
 // smoke is enough to see that a peer works, and not enough for any figure.
 func smoke(slow bool) size {
-	s := size{rounds: 1, warm: time.Millisecond, turn: time.Minute, closed: 3, rates: []float64{20}, open: 200 * time.Millisecond, clients: []int{4},
+	s := size{limit: 3 * time.Minute, rounds: 1, warm: time.Millisecond, turn: time.Minute, closed: 3, rates: []float64{20}, open: 200 * time.Millisecond, clients: []int{4},
 		saturate: 200 * time.Millisecond, fiboRuns: 1, fibo33: 1, steps: 2, stepsRate: 4, fans: []int{10}, burn: time.Millisecond, burnMost: 200, burnFirst: 200,
 		payload: 1, payloads: []int{1 << 10}, idle: 100 * time.Millisecond, backlog: 50, probes: 2, kill: 40, recovery: 10 * time.Second}
 	if slow {
+		s.limit = 8 * time.Minute
 		s.closed, s.rates, s.stepsRate, s.burnFirst, s.clients, s.fans, s.kill, s.recovery = 1, nil, 0, 4, []int{2}, []int{3}, 4, time.Minute
 	}
 	return s
 }
 
 func sizeOf(quick, slow bool) size {
-	s := size{rounds: 3, warm: 2 * time.Second, turn: 2 * time.Second, least: 10, closed: 400, rates: []float64{50, 200}, open: 2 * time.Second,
+	s := size{limit: 20 * time.Minute, rounds: 3, warm: 2 * time.Second, turn: 2 * time.Second, least: 10, closed: 400, rates: []float64{50, 200}, open: 2 * time.Second,
 		clients: []int{1, 4, 16, 64, 256}, saturate: 700 * time.Millisecond, fiboRuns: 3, fibo33: 10, steps: 100, stepsRate: 64, fans: []int{100, 1000}, fanAlone: 10_000,
 		burn: time.Second, burnMost: 100_000, burnFirst: 200, payload: 10, payloads: []int{1 << 10, 100 << 10, 1 << 20}, idle: 6 * time.Second,
 		backlog: 1_000_000, probes: 200, pinned: 5 * time.Second, pinClients: 16, kill: 2000, recovery: 30 * time.Second}
 	if quick {
+		s.limit = 3 * time.Minute
 		s.rounds, s.warm, s.turn, s.closed, s.rates, s.open = 2, 500*time.Millisecond, 500*time.Millisecond, 100, s.rates[:1], 500*time.Millisecond
 		s.clients, s.saturate, s.fiboRuns, s.fibo33, s.steps, s.stepsRate = []int{16, 64}, 400*time.Millisecond, 2, 3, 30, 0
 		s.fans, s.fanAlone, s.burn, s.burnMost, s.burnFirst, s.payload, s.payloads = s.fans[:1], 0, 400*time.Millisecond, 20_000, 100, 3, []int{1 << 10, 1 << 20}
@@ -77,7 +80,7 @@ func sizeOf(quick, slow bool) size {
 
 // scaling is how cost grows with clients and jobs; the caller goes through numbers of slots.
 func scaling(quick, slow bool) size {
-	s := size{rounds: 1, warm: time.Second, clients: []int{1, 4, 16, 64, 256}, saturate: 2 * time.Second,
+	s := size{limit: time.Hour, rounds: 1, warm: time.Second, clients: []int{1, 4, 16, 64, 256}, saturate: 2 * time.Second,
 		jobs: []int{1000, 10_000, 100_000, 1_000_000}, jobsLimit: 4 * time.Minute}
 	if quick {
 		s.saturate, s.jobsLimit = 500*time.Millisecond, 6*time.Second

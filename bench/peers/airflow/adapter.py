@@ -19,11 +19,13 @@ import psycopg2
 from contract import now
 
 POLL = 0.005  # seconds
+FIRST_RUNS = 3
 LAST = {"empty": "first", "payload": "echo", "steps": "add_one__1", "fan": "total"}  # the task whose value is the run's
 
 
 class Peer:
     def start(self):
+        self.children = []
         data, home = os.environ["DATA"], os.path.join(os.environ["DATA"], "airflow")
         dags = os.path.join(home, "dags")
         os.makedirs(dags, exist_ok=True)
@@ -78,9 +80,16 @@ class Peer:
                 time.sleep(0.2)
 
     def deploy(self):
-        """The DAG processor finds the file; a run that ends says that the scheduler works too."""
+        """The DAG processor finds the file; a run that ends well says that the scheduler works too. The first may come before it does."""
         self.patiently(lambda: self.http.get("/api/v2/dags/fibo_40").raise_for_status())
-        self.patiently(lambda: self.begin("empty", {"n": 0}))
+        for attempt in range(FIRST_RUNS):
+            run = self.patiently(lambda: self.begin("empty", {"n": 0}))
+            try:
+                self.finish("empty", run, LAST["empty"])
+                return
+            except RuntimeError:
+                if attempt == FIRST_RUNS - 1:
+                    raise
 
     def begin(self, dag, conf):
         answer = self.http.post(f"/api/v2/dags/{dag}/dagRuns", json={"logical_date": None, "conf": conf})

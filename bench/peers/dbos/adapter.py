@@ -1,4 +1,5 @@
-"""DBOS, client and workflows in one process. Directly started workflows, or (QUEUE_POLL) through a queue that is asked so often."""
+"""DBOS, client and workflows in one process. Workflows are started directly, or (THROUGH_QUEUE) through a queue. Branches and bulk calls go
+through a queue always. QUEUE_POLL says how often queues and results are asked for, in seconds."""
 
 import importlib.metadata
 import os
@@ -14,21 +15,21 @@ import workflow
 
 class Peer:
     def start(self):
-        self.poll = float(os.environ.get("QUEUE_POLL", "0"))
+        self.queued = os.environ.get("THROUGH_QUEUE") == "1"
         url = os.environ["DATABASE_URL"].replace("/postgres?", "/dbos?")
         DBOS(config={"name": "bench", "system_database_url": url, "sys_db_pool_size": 40, "log_level": "WARNING",
                      # A process that was killed and starts again is the same to DBOS: what it had begun is its own.
                      "application_version": "1", "executor_id": "bench"})
         DBOS.launch()
-        DBOS.register_queue("branches", polling_interval_sec=self.poll or 1.0)
-        DBOS.register_queue("jobs", polling_interval_sec=self.poll or 1.0)
+        DBOS.register_queue("branches", polling_interval_sec=workflow.QUEUE_POLL)
+        DBOS.register_queue("jobs", polling_interval_sec=workflow.QUEUE_POLL)
         return {"version": importlib.metadata.version("dbos"), "works": ["empty", "fibo", "steps", "fan", "payload", "many", "load"]}
 
     def deploy(self):
         return None  # the process has imported the workflows
 
     def run(self, function, *args):
-        if self.poll:
+        if self.queued:
             return DBOS.enqueue_workflow("jobs", function, *args).get_result(polling_interval_sec=0.001)
         return function(*args)
 
@@ -49,7 +50,7 @@ class Peer:
         begin = now()
         handles = [DBOS.enqueue_workflow("jobs", workflow.empty, i) for i in range(r["n"])]
         enqueued = now()
-        return sum(h.get_result() for h in handles), [[begin, enqueued, now()]]
+        return sum(h.get_result(polling_interval_sec=workflow.QUEUE_POLL) for h in handles), [[begin, enqueued, now()]]
 
     def load(self, r):
         for i in range(r["n"]):

@@ -1,11 +1,14 @@
 """The workflows, as a user of DBOS writes them: Python functions whose steps are stored as they end."""
 
+import os
+
 from dbos import DBOS
 
 from contract import fibo as compute
 from contract import now
 from contract import tell
 
+QUEUE_POLL = float(os.environ.get("QUEUE_POLL", "1"))  # seconds; its own default
 
 @DBOS.step()
 def add_one(n):
@@ -53,4 +56,4 @@ def fibo(n, k):
 def fan(n):
     """A queue runs the branches as workflows of their own, which is how its manual fans out."""
     handles = [DBOS.enqueue_workflow("branches", empty, i) for i in range(n)]
-    return sum(h.get_result() for h in handles)
+    return sum(h.get_result(polling_interval_sec=QUEUE_POLL) for h in handles)

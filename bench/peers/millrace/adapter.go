@@ -172,7 +172,7 @@ func (p *peer) create(ctx context.Context, script object) error {
 func (p *peer) One(ctx context.Context, r contract.Request) (any, [][3]float64, error) {
 	run := client.Run{}
 	switch r.Work {
-	case "empty", "payload":
+	case "empty", "payload", "steps":
 		run.Path, run.Args = p.lane.path(r.Work), fmt.Appendf(nil, `{"n":%s}`, r.Arg)
 		if r.Work == "payload" {
 			run.Args = fmt.Appendf(nil, `{"text":%s}`, r.Arg)
@@ -180,8 +180,6 @@ func (p *peer) One(ctx context.Context, r contract.Request) (any, [][3]float64, 
 		if r.Urgent {
 			run.Priority = 100
 		}
-	case "steps":
-		run.FlowPath, run.Args = p.lane.path("steps"), fmt.Appendf(nil, `{"n":%s}`, r.Arg)
 	case "fibo":
 		run.FlowPath, run.Args = p.lane.path(fiboFlow(r.N)), fmt.Appendf(nil, `{"k":%d}`, r.K)
 	case "fan":

@@ -20,6 +20,15 @@ def main(k: int, so_far: dict):
     return {"values": values, "times": so_far["times"] + [[began, time.time_ns() / 1000]]}
 `,
 	"payload": "def main(text: str):\n    return text\n",
+	// Three steps in one function, each stored before the next begins: what a workflow of most peers is.
+	"steps": `from wmill import step, workflow
+
+@workflow
+async def main(n: int):
+    a = await step("a", lambda: n + 1)
+    b = await step("b", lambda: a + 1)
+    return await step("c", lambda: b + 1)
+`,
 	"mark": `import socket
 
 def main(i: int, port: int):
@@ -46,9 +55,7 @@ func (l lane) flows() (map[string]json.RawMessage, error) {
 		value, err := l.fibo(n)
 		put(fiboFlow(n), value, err)
 	}
-	value, failed := l.steps()
-	put("steps", value, failed)
-	value, failed = l.fan()
+	value, failed := l.fan()
 	put("fan", value, failed)
 	return out, err
 }
@@ -72,15 +79,6 @@ func (l lane) fibo(n int) ([]byte, error) {
 		before = expression("results." + id)
 	}
 	return json.Marshal(object{"modules": modules})
-}
-
-// steps is three steps that each add one.
-func (l lane) steps() ([]byte, error) {
-	return json.Marshal(object{"modules": []object{
-		l.module("a", "empty", object{"n": expression("flow_input.n")}),
-		l.module("b", "empty", object{"n": expression("results.a")}),
-		l.module("c", "empty", object{"n": expression("results.b")}),
-	}})
 }
 
 // fan is a parallel loop over 0 .. n-1; its result is the list of results.
