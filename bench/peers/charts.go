@@ -10,15 +10,28 @@ import (
 	"strings"
 
 	"gonum.org/v1/plot"
+	"gonum.org/v1/plot/font"
 	"gonum.org/v1/plot/plotter"
 	"gonum.org/v1/plot/plotutil"
 	"gonum.org/v1/plot/vg"
 )
 
-// chart is a drawing for the page.
+// chart is a drawing for the page. Its legend is the page's: there it covers nothing, and its text is as wide as the reader's font makes it.
 type chart struct {
 	Title, Note string
+	Legend      []legendEntry
 	SVG         template.HTML
+}
+
+type legendEntry struct {
+	Text   string
+	Color  template.CSS
+	Dashed bool
+}
+
+func cssColor(c color.Color) template.CSS {
+	r, g, b, _ := c.RGBA()
+	return template.CSS(fmt.Sprintf("#%02x%02x%02x", r>>8, g>>8, b>>8)) // digits alone
 }
 
 const (
@@ -28,6 +41,7 @@ const (
 
 // charts draws what there are figures for.
 func (r *results) charts() ([]chart, error) {
+	plot.DefaultFont = font.Font{Typeface: "Liberation", Variant: "Sans"}
 	var out []chart
 	for _, make := range []func() (*plot.Plot, chart, error){
 		func() (*plot.Plot, chart, error) { return r.distribution("empty", "Empty job, one client: latency") },
@@ -61,29 +75,29 @@ func render(p *plot.Plot) (template.HTML, error) {
 		return "", err
 	}
 	_, svg, _ := strings.Cut(b.String(), "<svg") // without the XML header, which has no place inside a page
-	return template.HTML("<svg" + svg), nil      // made by this program from numbers and titles of config.json
+	// Few readers have that font; Arial's letters are as wide.
+	svg = strings.ReplaceAll(svg, "font-family:Liberation Sans", "font-family:Liberation Sans,Arial,sans-serif")
+	return template.HTML("<svg" + svg), nil // made by this program from numbers and titles of config.json
 }
 
 // lines are the systems in a fixed order: ours first. Our figures are those of the comparison with the first peer that has the work.
-func (r *results) lines(key string, each func(title string, i int, m measured)) int {
-	i := 0
+func (r *results) lines(key string, each func(title string, m measured)) {
+	first := true
 	for _, p := range r.peers() {
 		c, ok := r.find(p, key)
 		if !ok {
 			continue
 		}
-		if i == 0 {
+		if first {
 			for _, lane := range own {
 				if m, ok := c.Results[lane]; ok {
-					each(r.Systems[lane].Title, i, m)
-					i++
+					each(r.Systems[lane].Title, m)
 				}
 			}
 		}
-		each(r.Systems[p].Title, i, c.Results[p])
-		i++
+		first = false
+		each(r.Systems[p].Title, c.Results[p])
 	}
-	return i
 }
 
 // distribution draws how many of the runs took at most how long.
@@ -92,8 +106,9 @@ func (r *results) distribution(key, title string) (*plot.Plot, chart, error) {
 	p.X.Label.Text, p.Y.Label.Text = "milliseconds", "share of runs"
 	p.X.Scale, p.X.Tick.Marker = plot.LogScale{}, plot.LogTicks{Prec: -1}
 	p.Y.Min, p.Y.Max = 0, 1
+	c := chart{Title: title, Note: "Left is faster, steep is steady. The scale is logarithmic."}
 	var failed error
-	n := r.lines(key, func(name string, i int, m measured) {
+	r.lines(key, func(name string, m measured) {
 		if m.Latencies == nil {
 			return
 		}
@@ -106,26 +121,28 @@ func (r *results) distribution(key, title string) (*plot.Plot, chart, error) {
 		for _, b := range h.CumulativeDistribution() {
 			points = append(points, plotter.XY{X: math.Max(float64(b.ValueAt), 1) / 1000, Y: b.Quantile / 100})
 		}
-		failed = addLine(p, name, i, points, failed)
+		failed = c.addLine(p, name, points, failed)
 	})
-	if n == 0 || failed != nil {
+	if len(c.Legend) == 0 || failed != nil {
 		return nil, chart{}, failed
 	}
-	return p, chart{Title: title, Note: "Left is faster, steep is steady. The scale is logarithmic."}, nil
+	return p, c, nil
 }
 
-func addLine(p *plot.Plot, name string, i int, points plotter.XYs, failed error) error {
+func (c *chart) addLine(p *plot.Plot, name string, points plotter.XYs, failed error) error {
 	if failed != nil || len(points) == 0 {
 		return failed
 	}
+	i := len(c.Legend)
 	line, err := plotter.NewLine(points)
 	if err != nil {
 		return err
 	}
 	line.Color, line.Width = plotutil.Color(i), vg.Points(1.5)
-	line.Dashes = plotutil.Dashes(i / len(plotutil.SoftColors))
+	round := i / len(plotutil.SoftColors)
+	line.Dashes = plotutil.Dashes(round)
 	p.Add(line)
-	p.Legend.Add(name, line)
+	c.Legend = append(c.Legend, legendEntry{name, cssColor(line.Color), round > 0})
 	return nil
 }
 
@@ -152,7 +169,7 @@ func (r *results) growth(key string, values []int, axis string, c chart) (*plot.
 			prefix, suffix = slotPrefix(n), fmt.Sprintf(", %d slots", n)
 		}
 		for _, x := range values {
-			r.lines(prefix+key+strconv.Itoa(x), func(name string, _ int, m measured) {
+			r.lines(prefix+key+strconv.Itoa(x), func(name string, m measured) {
 				if v := median(m.Rounds); v > 0 {
 					name += suffix
 					if byName[name] == nil {
@@ -170,10 +187,9 @@ func (r *results) growth(key string, values []int, axis string, c chart) (*plot.
 	p.X.Label.Text, p.Y.Label.Text = axis, "empty jobs a second"
 	p.X.Scale, p.X.Tick.Marker = plot.LogScale{}, plot.LogTicks{Prec: -1}
 	p.Y.Scale, p.Y.Tick.Marker = plot.LogScale{}, plot.LogTicks{Prec: -1}
-	p.Legend.Left, p.Legend.Top = true, true
 	var failed error
-	for i, name := range order {
-		failed = addLine(p, name, i, byName[name], failed)
+	for _, name := range order {
+		failed = c.addLine(p, name, byName[name], failed)
 	}
 	return p, c, failed
 }
@@ -187,7 +203,7 @@ func (r *results) flow() (*plot.Plot, chart, error) {
 		if !ok {
 			continue
 		}
-		names = append(names, r.Systems[name].Title)
+		names = append(names, name) // short, as the table of the systems has it
 		for i, v := range []float64{t.Assignment, t.Execution, t.Transition} {
 			parts[i] = append(parts[i], math.Max(v, 0))
 		}
@@ -197,7 +213,8 @@ func (r *results) flow() (*plot.Plot, chart, error) {
 	}
 	p := plot.New()
 	p.X.Label.Text = "milliseconds for 40 steps"
-	p.Legend.Top = true
+	c := chart{Title: "40 x fibo(10) taken apart", Note: "Assignment: a step's creation to its start; execution: to its end; transition: to the next one's creation. " +
+		"Where a system does not say when a step was created, the whole gap counts as assignment."}
 	var below *plotter.BarChart
 	for i, title := range []string{"assignment", "execution", "transition"} {
 		bars, err := plotter.NewBarChart(parts[i], vg.Points(12))
@@ -212,9 +229,8 @@ func (r *results) flow() (*plot.Plot, chart, error) {
 		}
 		below = bars
 		p.Add(bars)
-		p.Legend.Add(title, bars)
+		c.Legend = append(c.Legend, legendEntry{Text: title, Color: cssColor(bars.Color)})
 	}
 	p.NominalY(names...)
-	return p, chart{Title: "40 x fibo(10) taken apart", Note: fmt.Sprintf("%s %s", "Assignment: a step's creation to its start; execution: to its end; transition: to the next one's creation.",
-		"Where a system does not say when a step was created, the whole gap counts as assignment.")}, nil
+	return p, c, nil
 }
