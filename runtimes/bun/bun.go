@@ -90,7 +90,9 @@ func (*Bun) Launch(h runtimes.Host, p runtimes.Program, built runtimes.Artifact)
 		return runtimes.Launch{}, errors.New("launch: no Bun on this host")
 	}
 	tool, binds := h.Place("bun", h.Tool)
-	env := append([]string{"BUN_RUNTIME_TRANSPILER_CACHE_PATH=0"}, baseEnv...)
+	// A cache would be used by nobody. Threads that transpile cost a boot a tenth and a run two switches, and save no time even where
+	// hundreds of modules are imported.
+	env := append([]string{"BUN_RUNTIME_TRANSPILER_CACHE_PATH=0", "BUN_FEATURE_FLAG_DISABLE_ASYNC_TRANSPILER=1"}, baseEnv...)
 	binds = append([]sandbox.Bind{h.LibBind()}, binds...)
 	if built.Dir != "" {
 		binds = append(binds, sandbox.Bind{Source: built.Dir, Target: depsTarget})

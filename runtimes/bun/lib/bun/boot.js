@@ -12,12 +12,14 @@
 
 const FD = 3;
 const MAX_PAYLOAD = 64 << 20;
+const READ = 2048; // at least: all of most requests, and no memory that nobody has touched yet
 const work = process.cwd();
 const file = work + "/main.ts";
 const realExit = process.exit.bind(process);
 let display = "main.ts";
 let source = "";
-let answered = false;
+let mark = "?practice"; // tells the module of the practice from the script's
+let answered = true; // nobody has asked yet
 let shared = null; // share.js, in a process that runs many calls
 let workflows = null; // workflow.js, for scripts that name its package
 
@@ -45,23 +47,35 @@ function writeSome(fd, buf, at) {
   return n >= 0 ? n : require("node:fs").writeSync(fd, buf, at, buf.length - at);
 }
 
-function readFully(buf) {
-  for (let at = 0; at < buf.length; ) {
-    const n = readSome(buf, at);
+// readMore returns rest and what comes after it, want bytes at least.
+function readMore(rest, want) {
+  const grown = Buffer.allocUnsafe(Math.max(READ, want));
+  rest.copy(grown);
+  let have = rest.length;
+  do {
+    const n = readSome(grown, have);
     if (n === 0) realExit(0); // the server has gone before asking
-    at += n;
-  }
-  return buf;
+    have += n;
+  } while (have < want);
+  return grown.subarray(0, have);
 }
 
-function readRequest() {
-  const request = {};
-  const head = Buffer.alloc(5);
-  for (;;) {
-    readFully(head);
-    const kind = String.fromCharCode(head[0]);
-    request[kind] = readFully(Buffer.alloc(head.readUInt32LE(1)));
-    if (kind === "A" || kind === "D") return request;
+// readRequest begins with what has been read already. What has come behind the request is its rest.
+function readRequest(data) {
+  const request = { rest: null };
+  for (let at = 0; ; ) {
+    const size = data.length - at < 5 ? 5 : 5 + data.readUInt32LE(at + 1);
+    if (data.length - at < size) {
+      data = readMore(data.subarray(at), size);
+      at = 0;
+      continue;
+    }
+    const kind = String.fromCharCode(data[at]);
+    request[kind] = data.subarray(at + 5, at + size);
+    at += size;
+    if (kind !== "A" && kind !== "D") continue;
+    request.rest = data.subarray(at);
+    return request;
   }
 }
 
@@ -76,12 +90,17 @@ function writeFully(fd, buf) {
   }
 }
 
+function frame(kind, text) {
+  const size = Buffer.byteLength(text);
+  const out = Buffer.allocUnsafe(5 + size);
+  out[0] = kind.charCodeAt(0);
+  out.writeUInt32LE(size, 1);
+  out.write(text, 5);
+  return out;
+}
+
 function send(kind, text) {
-  const payload = Buffer.from(text, "utf8");
-  const head = Buffer.alloc(5);
-  head[0] = kind.charCodeAt(0);
-  head.writeUInt32LE(payload.length, 1);
-  writeFully(FD, Buffer.concat([head, payload]));
+  writeFully(FD, frame(kind, text));
 }
 
 // plainStream replaces process.stdout or stderr by a stream that writes at once, as Node's does on pipes. Bun's own writes in the
@@ -206,40 +225,16 @@ function stackOf(e) {
   return lines.join("\n");
 }
 
-// positionOf says where in the script a message of Bun's is about. Of an import that is not found Bun does not say it.
-function positionOf(m) {
-  if (m.position?.line > 0 && (m.position.file ?? file) === file) return m.position;
-  if (!m.specifier) return null;
-  const lines = source.split("\n");
-  const line = lines.findIndex((l) => l.includes(`"${m.specifier}"`) || l.includes(`'${m.specifier}'`));
-  return line < 0 ? null : { line: line + 1, column: lines[line].indexOf(m.specifier), lineText: lines[line] };
-}
-
-// compileFailure tells of what Bun reports when a source does not compile or an import is not found.
-function compileFailure(e) {
-  const all = e?.errors?.length && e.errors.every((x) => x?.position !== undefined) ? e.errors : [e];
-  const first = all[0];
-  if (first?.constructor?.name !== "BuildMessage" && first?.constructor?.name !== "ResolveMessage") return null;
-  const unresolved = first.constructor.name === "ResolveMessage";
-  const lines = all.slice(0, 10).map((m) => {
-    const p = positionOf(m);
-    return p ? `${shown(m.message)}\n    at ${display}:${p.line}:${p.column}\n    ${p.lineText ?? ""}` : shown(m.message);
-  });
-  const p = positionOf(first);
-  const at = p ? ` (${display}:${p.line}:${p.column})` : "";
-  return {
-    name: unresolved ? "ModuleNotFoundError" : "SyntaxError",
-    message: shown(first.message).replace(` imported from ${display}`, "") + at,
-    stack: `${unresolved ? "ModuleNotFoundError" : "SyntaxError"}: ${lines.join("\n")}`,
-  };
-}
-
 const notExtra = new Set(["name", "message", "stack", "cause", "line", "column", "originalLine", "originalColumn", "sourceURL"]);
 
 function failureOf(e) {
   if (e instanceof Refusal) return { name: e.name, message: e.message, stack: "" };
-  const compile = compileFailure(e);
-  if (compile) return compile;
+  if (/^(Build|Resolve)Message$/.test((e?.errors?.[0] ?? e)?.constructor?.name)) {
+    try {
+      const compile = require(__dirname + "/compile.js").failure(e, { file, source, display, shown });
+      if (compile) return compile;
+    } catch {} // no descriptor is left, for one
+  }
   const name = e instanceof Error ? String(e.name || "Error") : typeof e === "object" && typeof e?.name === "string" ? e.name : "Error";
   const out = { name, message: messageOf(e), stack: stackOf(e) };
   if (e instanceof Error) {
@@ -351,7 +346,7 @@ async function load(request) {
     );
   }
   await Bun.write(file, source);
-  const module = await import(file);
+  const module = await import(file + mark);
   if (entry.startsWith("task:")) return { task: entry.slice(5), entry, parameters: [] };
   let main = module[entry] ?? module.default?.[entry];
   if (main === undefined && entry === "main") main = module.default;
@@ -391,17 +386,22 @@ process.exit = (code) => {
   realExit(status);
 };
 
-// warm makes Bun load what every script needs, the transpiler above all, before there is anybody waiting. The file is the one
-// that the script will replace.
-async function warm() {
+// practise runs a script that is nobody's, by the way of every other, while there is nobody waiting: Bun loads its transpiler, and
+// compiles what it needs of this file. The script lies where the real one will, and only its answer goes nowhere.
+async function practise() {
+  const script = "type A = { n: number };\nexport async function main(a: A, b: string = `x`): Promise<unknown> { return { ...a, b }; }\n";
+  const environment = JSON.stringify({ LANG: process.env.LANG });
+  const parts = [["S", script], ["P", "practice"], ["N", 'main\n[["a",true,""],["b",false,""]]'], ["V", environment], ["A", '{"a":{"n":1}}']];
   try {
-    await Bun.write(file, "type A = { n: number };\nexport async function main(a: A, b: string = `x`): Promise<unknown> { return { ...a, b }; }\n");
-    JSON.stringify(await (await import(file + "?warm")).main({ n: 1 }), replace);
-  } catch {} // no place to write: the first import is slower, that is all
+    await run(readRequest(Buffer.concat(parts.map(([kind, text]) => frame(kind, text)))));
+  } catch {} // no place to write: the first script is slower, that is all
+  display = "main.ts";
+  source = mark = "";
+  answered = false;
 }
 
-warm().then(() => {
+practise().then(() => {
   send("Y", "");
-  return run(readRequest());
+  return run(readRequest(Buffer.alloc(0)));
 }).catch(fail);
 })

@@ -146,6 +146,7 @@ function deliver(kind, text) {
 
 async function serve(from, request) {
   boot = from;
+  data = request.rest;
   try {
     libc = dlopen("libc.so.6", { ioctl: { args: ["i32", "u64", "ptr"], returns: "i32" } }).symbols;
   } catch {} // then output near the end of a run may be told of the next
