@@ -238,7 +238,7 @@ func (d *daemon) startEngine(ctx context.Context) error {
 	workflows.Queue, workflows.Targets = q, d.jobs
 	host = workflow.New(workflows)
 	flows.Runner = runner.New(runner.Config{
-		Queue: q, Store: d.db, Catalog: d.jobs, Values: values, Expr: d.expressions(), Ended: ended(signals, q, part("flow")), Answered: signals.Publish, Changed: signals.Publish,
+		Queue: q, Store: d.db, Catalog: d.jobs, Values: values, Expr: d.expressions(), Ended: ended(signals, q, part("flow")), Answered: signals.Publish, Changed: signals.Progress,
 		Home: taken.home, Left: folders.Over, Log: part("flow"),
 	})
 	steering := control.New(control.Config{Store: d.db, Runner: flows.Runner, Workflows: q, Catalog: d.jobs, Jobs: d.jobs, Gate: gate, Base: d.publicURL()})

@@ -20,10 +20,16 @@ type Bus struct {
 
 type shard struct {
 	mu   sync.Mutex
-	subs map[uuid.UUID][]chan struct{} // guarded by mu
+	subs map[uuid.UUID][]sub           // guarded by mu
 	done map[uuid.UUID]*engine.JobView // the last of recent; guarded by mu
 	ring [recent]uuid.UUID             // keys of done, oldest at next; guarded by mu
 	next int                           // guarded by mu
+}
+
+// sub is one who watches a job.
+type sub struct {
+	c   chan struct{}
+	all bool // also while it only goes on
 }
 
 const (
@@ -35,7 +41,7 @@ const (
 func New() *Bus {
 	b := &Bus{}
 	for i := range b.shard {
-		b.shard[i].subs = map[uuid.UUID][]chan struct{}{}
+		b.shard[i].subs = map[uuid.UUID][]sub{}
 		b.shard[i].done = map[uuid.UUID]*engine.JobView{}
 	}
 	return b
@@ -43,12 +49,17 @@ func New() *Bus {
 
 func (b *Bus) of(id uuid.UUID) *shard { return &b.shard[id[15]%shards] }
 
-// Watch returns a channel that receives a signal after every Publish of id, and a function that ends the subscription.
-func (b *Bus) Watch(id uuid.UUID) (<-chan struct{}, func()) {
+// Watch returns a channel that receives a signal after every Publish and Progress of id, and a function that ends the subscription.
+func (b *Bus) Watch(id uuid.UUID) (<-chan struct{}, func()) { return b.subscribe(id, true) }
+
+// Await does the same for those to whom nothing matters but the end, or the answer: they hear nothing of Progress.
+func (b *Bus) Await(id uuid.UUID) (<-chan struct{}, func()) { return b.subscribe(id, false) }
+
+func (b *Bus) subscribe(id uuid.UUID, all bool) (<-chan struct{}, func()) {
 	c := make(chan struct{}, 1)
 	s := b.of(id)
 	s.mu.Lock()
-	s.subs[id] = append(s.subs[id], c)
+	s.subs[id] = append(s.subs[id], sub{c, all})
 	s.mu.Unlock()
 	var once sync.Once
 	return c, func() { once.Do(func() { s.drop(id, c) }) }
@@ -67,7 +78,7 @@ func (s *shard) drop(id uuid.UUID, c chan struct{}) {
 	defer s.mu.Unlock()
 	list := s.subs[id]
 	for i, x := range list {
-		if x == c {
+		if x.c == c {
 			list = append(list[:i:i], list[i+1:]...)
 			break
 		}
@@ -83,14 +94,26 @@ func (s *shard) drop(id uuid.UUID, c chan struct{}) {
 func (b *Bus) Publish(id uuid.UUID) {
 	s := b.of(id)
 	s.mu.Lock()
-	s.signal(id)
+	s.signal(id, true)
 	s.mu.Unlock()
 }
 
-func (s *shard) signal(id uuid.UUID) {
-	for _, c := range s.subs[id] {
+// Progress signals those who watch how id goes on. A flow does so at every step, and who waits for its end would look for it each time.
+func (b *Bus) Progress(id uuid.UUID) {
+	s := b.of(id)
+	s.mu.Lock()
+	s.signal(id, false)
+	s.mu.Unlock()
+}
+
+// signal signals those who watch id, and, if it matters to them, those who await it. mu is held.
+func (s *shard) signal(id uuid.UUID, matters bool) {
+	for _, to := range s.subs[id] {
+		if !matters && !to.all {
+			continue
+		}
 		select {
-		case c <- struct{}{}:
+		case to.c <- struct{}{}:
 		default:
 		}
 	}
@@ -107,7 +130,7 @@ func (b *Bus) PublishDone(v *engine.JobView) {
 		s.next = (s.next + 1) % recent
 		s.done[v.ID] = v
 	}
-	s.signal(v.ID)
+	s.signal(v.ID, true)
 	s.mu.Unlock()
 }
 

@@ -33,6 +33,30 @@ func TestSignalsMergeAndReachOnlyTheirJob(t *testing.T) {
 	}
 }
 
+// Who waits for the end of a job is not woken by its progress.
+func TestProgressIsForThoseWhoWatch(t *testing.T) {
+	t.Parallel()
+	b := New()
+	id := engine.NewJobID()
+	watched, stopWatch := b.Watch(id)
+	defer stopWatch()
+	awaited, stopAwait := b.Await(id)
+	b.Progress(id)
+	<-watched
+	select {
+	case <-awaited:
+		t.Fatal("progress woke who waits for the end")
+	default:
+	}
+	b.Publish(id)
+	<-watched
+	<-awaited
+	stopAwait()
+	if n := len(b.of(id).subs[id]); n != 1 || !b.Watched(id) {
+		t.Fatalf("%d subscriptions are left", n)
+	}
+}
+
 func TestConcurrentWatchers(t *testing.T) {
 	t.Parallel()
 	b := New()

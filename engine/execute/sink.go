@@ -63,7 +63,7 @@ func (s *sink) added(n int) {
 	if full {
 		s.flush()
 	}
-	s.x.cfg.Bus.Publish(s.id)
+	s.x.cfg.Bus.Progress(s.id)
 }
 
 // flush stores what is pending. On an error the text stays and the next flush tries again.

@@ -259,7 +259,7 @@ func (s *Jobs) Wait(ctx context.Context, p engine.Principal, ws string, id uuid.
 	if err := s.cfg.Gate.Can(p, "read", ws, ""); err != nil {
 		return nil, err
 	}
-	changed, stop := s.cfg.Bus.Watch(id)
+	changed, stop := s.cfg.Bus.Await(id)
 	defer stop()
 	poll := s.firstLook()
 	for first := true; ; first = false {

@@ -76,7 +76,7 @@ func (s *Session) start(ctx context.Context, w *wait, j *engine.Job) {
 // follow waits for the job of w. Jobs that other daemons run end without a signal here.
 func (s *Session) follow(ctx context.Context, w *wait) {
 	child := *w.mark.Child
-	changed, stop := s.host.cfg.Bus.Watch(child)
+	changed, stop := s.host.cfg.Bus.Await(child)
 	defer stop()
 	poll := 4 * time.Millisecond
 	if s.host.cfg.Queue.Others() == 0 {

@@ -27,7 +27,7 @@ func (s *Schedules) watch(ctx context.Context, id uuid.UUID) {
 	}
 	s.services.Go(func() {
 		defer func() { <-s.room }()
-		changed, stop := s.cfg.Bus.Watch(id)
+		changed, stop := s.cfg.Bus.Await(id)
 		defer stop()
 		for {
 			if _, done := s.cfg.Bus.Done(id); done {
