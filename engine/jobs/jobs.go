@@ -14,6 +14,7 @@ import (
 	"github.com/millrace/millrace/engine"
 	"github.com/millrace/millrace/engine/bus"
 	"github.com/millrace/millrace/engine/gpu"
+	"github.com/millrace/millrace/engine/jsontext"
 	"github.com/millrace/millrace/engine/live"
 	"github.com/millrace/millrace/engine/store"
 	"github.com/millrace/millrace/runtimes"
@@ -247,7 +248,7 @@ func checkArgs(args *json.RawMessage) error {
 		*args = json.RawMessage("{}")
 		return nil
 	}
-	if b[0] != '{' || !json.Valid(b) {
+	if b[0] != '{' || !jsontext.Valid(b) {
 		return &engine.Error{Code: engine.Invalid, Op: "job.run", Msg: "arguments must be a JSON object", Hint: `for example {"name": "value"}`}
 	}
 	*args = b

@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/millrace/millrace/engine"
+	"github.com/millrace/millrace/engine/jsontext"
 )
 
 var errLost = errors.New("the connection was lost")
@@ -23,7 +24,7 @@ func checkJSON(b []byte) string {
 	switch {
 	case !utf8.Valid(b):
 		return "is not valid UTF-8"
-	case !json.Valid(b):
+	case !jsontext.Valid(b):
 		return "is not valid JSON"
 	case hasNUL(b):
 		return `contains \u0000, which Postgres cannot store`

@@ -9,6 +9,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/valyala/fasthttp"
+
+	"github.com/millrace/millrace/engine/jsontext"
 )
 
 // reserved are the query parameters that steer a run and so are never arguments of a GET.
@@ -93,7 +95,7 @@ func jsonArgs(b []byte, wrap bool) (json.RawMessage, error) {
 	if !utf8.Valid(b) {
 		return nil, invalid("the body is not UTF-8 text")
 	}
-	if !json.Valid(b) {
+	if !jsontext.Valid(b) {
 		return nil, invalid("the body is not valid JSON: %v", json.Unmarshal(b, new(any)))
 	}
 	if wrap || (b[0] != '{' && string(b) != "null") {
