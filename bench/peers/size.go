@@ -13,6 +13,7 @@ type size struct {
 	limit      time.Duration // that a peer may take for all of it, once it is started
 	rounds     int
 	warm       time.Duration
+	cold       bool          // no run that does not count, where few are asked for
 	turn       time.Duration // that a closed loop may take
 	least      int           // runs of it whatever they take
 	closed     int
@@ -44,7 +45,7 @@ type size struct {
 
 // smoke is enough to see that a peer works, and not enough for any figure.
 func smoke(slow bool) size {
-	s := size{limit: 3 * time.Minute, rounds: 1, warm: time.Millisecond, turn: time.Minute, closed: 3, rates: []float64{20}, open: 200 * time.Millisecond, clients: []int{4},
+	s := size{limit: 3 * time.Minute, cold: true, rounds: 1, warm: time.Millisecond, turn: time.Minute, closed: 3, rates: []float64{20}, open: 200 * time.Millisecond, clients: []int{4},
 		saturate: 200 * time.Millisecond, fiboRuns: 1, fibo33: 1, steps: 2, stepsRate: 4, fans: []int{10}, burn: time.Millisecond, burnMost: 200, burnFirst: 200,
 		payload: 1, payloads: []int{1 << 10}, idle: 100 * time.Millisecond, backlog: 50, probes: 2, kill: 40, recovery: 10 * time.Second}
 	if slow {
@@ -68,7 +69,7 @@ func sizeOf(quick, slow bool) size {
 	}
 	if slow {
 		s.rounds, s.least, s.warm, s.rates, s.clients, s.stepsRate, s.fiboRuns, s.fans, s.fanAlone = 2, 1, time.Millisecond, nil, []int{4}, 0, 1, s.fans[:1], 0
-		s.turn, s.saturate, s.burn, s.pinned, s.backlog, s.kill = 8*time.Second, 10*time.Second, 10*time.Second, 0, 0, 12
+		s.cold, s.turn, s.saturate, s.burn, s.pinned, s.backlog, s.kill = true, 8*time.Second, 10*time.Second, 10*time.Second, 0, 0, 12
 		s.recovery, s.burnFirst = time.Minute, 12
 		if quick {
 			s.rounds, s.turn, s.saturate, s.fans, s.payloads, s.burn = 1, 4*time.Second, 4*time.Second, nil, s.payloads[:1], time.Millisecond
@@ -125,11 +126,11 @@ func (z size) works() []work {
 	}
 	for _, n := range z.fans {
 		list = append(list, work{name: "W5", key: fmt.Sprintf("fan-%d", n), title: fmt.Sprintf("fan-out to %d and join", n), unit: "ms", needs: "fan",
-			once: n >= 1000, run: z.repeat(request{Work: "fan", N: n}, 1)})
+			once: n >= 1000, run: z.warmed(request{Work: "fan", N: n}, 1)})
 	}
 	for _, n := range z.payloads {
 		list = append(list, work{name: "W11", key: fmt.Sprintf("payload-%d", n), title: fmt.Sprintf("argument and result of %d KB", n>>10), unit: "ms",
-			needs: "payload", once: true, run: z.repeat(request{Work: "payload", Arg: strings.Repeat("x", n)}, z.payload)})
+			needs: "payload", once: true, run: z.warmed(request{Work: "payload", Arg: strings.Repeat("x", n)}, z.payload)})
 	}
 	for _, n := range z.jobs {
 		list = append(list, work{name: "W6", key: fmt.Sprintf("jobs-%d", n), title: fmt.Sprintf("burn-down of %d empty jobs", n), unit: "1/s", higher: true,
