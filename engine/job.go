@@ -151,6 +151,12 @@ const TriggerWebhook = "webhook"
 // when it is started anew, and takes jobs of all its languages by it.
 const HomePrefix = "home-"
 
+// FolderLost is the name of the failure of a step whose flow had such a folder, and FolderLostText what it says.
+const (
+	FolderLost     = "SharedFolderLost"
+	FolderLostText = "./shared is gone: the daemon that had it has ended meanwhile; run the flow again"
+)
+
 // TriggerRestart is the Trigger of a flow that takes up what another run of it did; the TriggerPath is that run.
 const TriggerRestart = "restart"
 

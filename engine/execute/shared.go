@@ -24,7 +24,7 @@ func (x *Executor) runShared(ctx context.Context, j *engine.Job, r *prepare.Prep
 	flow, err := x.cfg.FolderOf(ctx, j)
 	var lost *engine.Error
 	if errors.As(err, &lost) && lost.Code == engine.Conflict {
-		return pool.Result{}, &runtimes.Failure{Name: "SharedFolderLost", Message: lost.Msg + "; " + lost.Hint}
+		return pool.Result{}, &runtimes.Failure{Name: engine.FolderLost, Message: engine.FolderLostText}
 	}
 	if err != nil {
 		return pool.Result{}, err

@@ -28,7 +28,7 @@ func (q *Queue) beat(ctx context.Context) {
 	tick := time.NewTicker(q.cfg.Heartbeat)
 	defer tick.Stop()
 	steady := time.Now() // since when heartbeats have been going well
-	swept := time.Time{}
+	var swept, homes time.Time
 	for {
 		set, err := q.beatOnce(ctx)
 		switch {
@@ -49,6 +49,11 @@ func (q *Queue) beat(ctx context.Context) {
 			if n > 0 || time.Since(swept) > orphansEvery {
 				q.rescue(ctx)
 				swept = time.Now()
+				homes = time.Time{}
+			}
+			if time.Since(homes) > q.cfg.Lease {
+				homes = time.Now()
+				q.sweepHomes(ctx)
 			}
 		}
 		select {

@@ -11,6 +11,24 @@ import (
 // Steps of flows are ended by who carries on with their flow, in one transaction with what comes next. So whoever ends jobs that no
 // process runs leaves steps out, and has them ended here.
 
+// sweepHomes ends steps that only one daemon could run, because it has the folder of their flow, and that daemon is gone. What their flow
+// does next may have to run there too: it is ended the next time.
+func (q *Queue) sweepHomes(ctx context.Context) {
+	if q.cfg.Flows == nil {
+		return
+	}
+	list, err := q.cfg.DB.FlowHomeless(ctx, q.cfg.Lease)
+	for _, s := range list {
+		o := engine.Outcome{ID: s.ID, Worker: s.Worker, Attempt: s.Attempt, State: engine.StateFailure, Result: failure(engine.FolderLost, engine.FolderLostText)}
+		if _, e := q.cfg.Flows.End(ctx, s.Job, o); e != nil {
+			err = e
+		}
+	}
+	if err != nil && ctx.Err() == nil {
+		q.cfg.Log.Warn().Err(err).Msg("end steps whose shared folder is gone; will try again")
+	}
+}
+
 // endStep ends a step that no process runs: canceled by somebody, or, when by is "", lost too often.
 func (q *Queue) endStep(ctx context.Context, j *engine.Job, a store.FlowAttempt, by, reason string) (bool, error) {
 	o := engine.Outcome{ID: a.ID, Worker: a.Worker, Attempt: a.Attempt, State: engine.StateFailure,

@@ -142,7 +142,16 @@ type StepOver struct {
 
 // JobStepsOver lists such steps whose worker is gone; lost is how often one may lose it.
 func (db *DB) JobStepsOver(ctx context.Context, lost int) ([]StepOver, error) {
-	rows, err := db.pool.Query(ctx, withColumns(q("JobStepsOver")), lost)
+	return db.stepsOver(ctx, "JobStepsOver", lost)
+}
+
+// FlowHomeless lists queued steps that only one daemon takes, which has not been heard of for the time of a lease.
+func (db *DB) FlowHomeless(ctx context.Context, lease time.Duration) ([]StepOver, error) {
+	return db.stepsOver(ctx, "FlowHomeless", lease, engine.HomePrefix+"%")
+}
+
+func (db *DB) stepsOver(ctx context.Context, query string, args ...any) ([]StepOver, error) {
+	rows, err := db.pool.Query(ctx, withColumns(q(query)), args...)
 	if err != nil {
 		return nil, fmt.Errorf("list lost steps: %w", err)
 	}

@@ -55,6 +55,7 @@ var flowWants = map[string]want{
 	"FlowItems":    {hot: true, args: `tid(1001000), 'a'`},
 	"FlowResult":   {hot: true, args: `tid(777)`},
 	"FlowHolds":    {hot: true, args: `tid(1001000), 1, 1`},
+	"FlowHomeless": {via: "q_ready", args: `interval '30 s', 'home-%'`},
 	"FlowDue":      {hot: true, args: `200`},
 	"FlowNextDue":  {hot: true},
 	"FlowChildren": {hot: true, args: `tid(1001000)`},

@@ -50,8 +50,7 @@ func (r *Runner) moveIn(x *run) {
 
 // Folder is the run whose folder the job of a step shares. An error of code Conflict: the folder was lost, with the daemon that had it.
 func (r *Runner) Folder(ctx context.Context, j *engine.Job) (id uuid.UUID, err error) {
-	lost := &engine.Error{Code: engine.Conflict, Op: "flow.step", Path: j.ID.String(), Msg: "./shared is gone: the daemon that had it has ended meanwhile",
-		Hint: "run the flow again"}
+	lost := &engine.Error{Code: engine.Conflict, Op: "flow.step", Path: j.ID.String(), Msg: engine.FolderLostText}
 	if j.Parent == nil {
 		return uuid.Nil, lost
 	}

@@ -149,6 +149,23 @@ select d.state, d.result, b.data from done d left join blob b on b.hash = d.resu
 -- Whether an attempt is still its worker's, or nobody's.
 select exists (select 1 from q where id = $1 and worker = $2 and attempt = $3 and state in (0, 1, 5));
 
+-- name: FlowHomeless
+-- Queued steps of a tag that begins as $2 says and that nobody takes: who took it is gone, and was so before the time of a lease. The tags
+-- are few and are found from one to the next.
+with recursive t as (
+    (select tag from q where state = 0 order by tag limit 1)
+    union all
+    select (select q.tag from q where q.state = 0 and q.tag > t.tag order by q.tag limit 1) from t where t.tag is not null
+)
+select {job}, null::bytea, q.worker, q.attempt, null::text, null::text
+from (
+    select q.* from t cross join lateral (select * from q where q.state = 0 and q.tag = t.tag limit 1000) q
+    where t.tag like $2 and not exists
+        (select 1 from worker w where t.tag = any(w.tags) and (w.gone is null or w.heartbeat > now() - $1::interval))
+) q
+join job j on j.id = q.id and j.step is not null
+join spec s on s.id = j.spec;
+
 -- name: FlowDue
 select id from q where state = 6 and scheduled_for <= now() order by scheduled_for limit $1;
 
