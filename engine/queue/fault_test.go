@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -161,6 +162,40 @@ func TestLostTooOften(t *testing.T) {
 	q := start(t, quiet(storetest.Open(t, url), nil))
 	v := get(t, q, j.ID)
 	if v.State != engine.StateFailure || !strings.Contains(string(v.Result), "WorkerLost") {
+		t.Fatalf("got %+v %s", v, v.Result)
+	}
+}
+
+// TestLostWorkflow: attempts in which a workflow did something, or waited for a task, are not held against it.
+func TestLostWorkflow(t *testing.T) {
+	t.Parallel()
+	url := storetest.URL(t)
+	j, child := noop(), noop()
+	child.Tag = "nobody"
+	for i := range 11 {
+		db := storetest.Open(t, url)
+		cfg := quiet(db, nil)
+		cfg.MaxLost = 2
+		q := start(t, cfg)
+		if i == 0 {
+			push(t, q, j)
+			push(t, q, child)
+		}
+		if list := claim(t, q, 1, "noop"); len(list) != 1 {
+			t.Fatalf("round %d: claimed %d", i, len(list))
+		}
+		switch {
+		case i < 4:
+			storetest.Exec(t, db, fmt.Sprintf("insert into checkpoint (job, n, key, kind, name, ok, tries) values ('%s', %d, 's', 'step', 's', true, 0)", j.ID, i))
+		case i == 4:
+			storetest.Exec(t, db, fmt.Sprintf("insert into checkpoint (job, n, key, kind, name, child, tries) values ('%s', %d, 't', 'task', 't', '%s', 0)", j.ID, i, child.ID))
+		case i == 8:
+			storetest.Exec(t, db, fmt.Sprintf("delete from q where id = '%s'", child.ID)) // the task is over
+		}
+		q.Stop()
+	}
+	v := get(t, start(t, quiet(storetest.Open(t, url), nil)), j.ID)
+	if v.State != engine.StateFailure || v.Attempt != 11 || !strings.Contains(string(v.Result), "WorkerLost") {
 		t.Fatalf("got %+v %s", v, v.Result)
 	}
 }

@@ -42,9 +42,9 @@ func stateName(n int64) engine.JobState {
 	return stateNames[n]
 }
 
-// withColumns fills the parts that statements share: {job}, {view}, {count} and {free}.
+// withColumns fills the parts that statements share: {job}, {view}, {count}, {free}, {held} and {moved}.
 func withColumns(s string) string {
-	return strings.NewReplacer("{job}", q("JobColumns"), "{view}", q("JobViewColumns"), "{count}", q("BatchCount"), "{free}", q("GateFree"), "{held}", q("FlowHeld")).Replace(s)
+	return strings.NewReplacer("{job}", q("JobColumns"), "{view}", q("JobViewColumns"), "{count}", q("BatchCount"), "{free}", q("GateFree"), "{held}", q("FlowHeld"), "{moved}", q("CheckpointMoved")).Replace(s)
 }
 
 // JobInsert is one job on its way into the database.

@@ -274,7 +274,7 @@ func (db *DB) JobRescue(ctx context.Context, maxLost int, lost, canceled json.Ra
 // count runs a statement of the ordinary pool and returns how many rows it touched.
 func (db *DB) count(ctx context.Context, what, name string, args ...any) (int64, error) {
 	var tag pgconn.CommandTag
-	tag, err := db.pool.Exec(ctx, q(name), args...)
+	tag, err := db.pool.Exec(ctx, withColumns(q(name)), args...)
 	if err != nil {
 		return 0, fmt.Errorf("%s: %w", what, err)
 	}

@@ -6,6 +6,7 @@ func init() { tables["checkpoint"] = checkpointWants }
 var checkpointWants = map[string]want{
 	"CheckpointPut": {hot: true, rows: 2000, args: `running(200), fill(200, 1), fill(200, 1), fill(200, 7), fill(200, 'a_7'::text), fill(200, 'step'::text), fill(200, 'a'::text),
 		fill(200, true), fill(200, '{}'::json), fill(200, null::uuid), fill(200, 0), fill(200, null::int8), fill(200, null::json)`},
+	"CheckpointMoved":     {why: partOf},
 	"CheckpointList":      {hot: true, args: `tid(1001000)`},
 	"CheckpointSteps":     {hot: true, args: `tid(1001000)`},
 	"CheckpointChildren":  {hot: true, args: `tid(1001000)`},

@@ -10,6 +10,11 @@ on conflict (job, n) do update set ok = coalesce(excluded.ok, checkpoint.ok),
     value = coalesce(excluded.value, checkpoint.value), child = excluded.child, tries = excluded.tries, due = excluded.due
 returning job;
 
+-- name: CheckpointMoved
+-- Part of statements: whether the workflow q has done something in the attempt that was lost, or only waited for a task. Then it is not
+-- what its worker died of.
+exists (select 1 from checkpoint c where c.job = q.id and (c.at >= q.started_at or c.ok is null and exists (select 1 from q t where t.id = c.child)))
+
 -- name: CheckpointList
 select c.n, c.key, c.kind, c.name, c.ok, c.value, c.child, c.tries, extract(epoch from c.due - clock_timestamp())::float8,
     c.options, c.at, d.state, d.result, b.data, d.finished_at

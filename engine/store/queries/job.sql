@@ -355,8 +355,8 @@ with lost as (
         and not exists (select 1 from worker w where w.id = q.worker and w.gone is null)
     limit 1000 for update skip locked
 )
-update q set state = 0, worker = 0, started_at = null, scheduled_for = least(scheduled_for, now()), lost = q.lost + 1
-where q.id = any(array(select id from lost)) and q.canceled_by is null and q.lost < $1
+update q set state = 0, worker = 0, started_at = null, scheduled_for = least(scheduled_for, now()), lost = case when {moved} then 0 else q.lost + 1 end
+where q.id = any(array(select id from lost)) and q.canceled_by is null and (q.lost < $1 or {moved})
 returning q.id;
 
 -- name: JobRescueEnd
@@ -364,7 +364,7 @@ with lost as (
     select q.id from q
     where q.state = 1 and (q.started_at <= now() or q.started_at > now() + interval '1 minute')
         and not exists (select 1 from worker w where w.id = q.worker and w.gone is null)
-        and (q.canceled_by is not null or q.lost >= $1)
+        and (q.canceled_by is not null or q.lost >= $1 and not {moved})
         and exists (select 1 from job where job.id = q.id and job.step is null)
     limit 1000 for update skip locked
 ), d as (
@@ -389,7 +389,7 @@ from (
     (select * from q
     where q.state = 1 and (q.started_at <= now() or q.started_at > now() + interval '1 minute')
         and not exists (select 1 from worker w where w.id = q.worker and w.gone is null)
-        and (q.canceled_by is not null or q.lost >= $1)
+        and (q.canceled_by is not null or q.lost >= $1 and not {moved})
     limit 1000)
 ) q
 join job j on j.id = q.id and j.step is not null

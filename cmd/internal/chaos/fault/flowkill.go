@@ -21,7 +21,8 @@ import (
 
 // A whole daemon is killed while it runs flows of every kind of module. Their steps write down outside of it that they begin. The
 // flows must end as those of the same kind that nobody disturbed, no step may begin again once one after it has begun, and no more
-// steps may begin twice than were running when the daemon was killed.
+// steps may begin twice than were running when the daemon was killed. Workflows as code are among them, side by side in the processes of
+// their scripts.
 var flowKill = Fault{
 	Name: "flow-kill", About: "kill -9 of millrace serve while it runs flows", Share: 20,
 	Run: func(ctx context.Context, s *Stage) error {
@@ -55,8 +56,11 @@ type flowLoad struct {
 
 // hurtFlows asks for flows, half of them while the daemon is killed, and waits until they have ended.
 func (s *Stage) hurtFlows(ctx context.Context, d *daemon, f *flowLoad) error {
-	for kind := range flowKinds {
-		result, err := f.client.RunWait(ctx, client.Run{Flow: f.preview(-1-kind, kind)})
+	if err := f.deploy(ctx); err != nil {
+		return err
+	}
+	for kind := range kinds {
+		result, err := f.client.RunWait(ctx, f.run(-1-kind))
 		if err != nil {
 			return fmt.Errorf("flow of kind %d, undisturbed: %w", kind, err)
 		}
@@ -64,7 +68,7 @@ func (s *Stage) hurtFlows(ctx context.Context, d *daemon, f *flowLoad) error {
 	}
 	n := s.Hits * flowsPerHit
 	for i := range n / 2 { // these are born with their first steps
-		id, err := f.client.Run(ctx, client.Run{Flow: f.preview(i, i%len(flowKinds))})
+		id, err := f.client.Run(ctx, f.run(i))
 		if err != nil {
 			return err
 		}
@@ -92,7 +96,8 @@ func (f *flowLoad) ask(ctx context.Context, from, to int) error {
 	for i := from; i < to; i++ {
 		id := uuid.Must(uuid.NewV7())
 		f.asked[id] = i
-		run := client.Run{Flow: f.preview(i, i%len(flowKinds)), ID: &id}
+		run := f.run(i)
+		run.ID = &id
 		if err := cluster.Until(ctx, workLimit, "a flow is taken", func() (bool, error) {
 			_, err := f.client.Run(ctx, run)
 			return err == nil, nil
@@ -119,7 +124,7 @@ func (s *Stage) judgeFlows(ctx context.Context, f *flowLoad) (*check.Result, err
 	}
 	r := &check.Result{Pushes: len(f.asked)}
 	for id, n := range f.asked {
-		want := "2 " + f.want[n%len(flowKinds)]
+		want := "2 " + f.want[flowKind(n)]
 		switch result := got[id]; {
 		case result == want:
 			r.Completions++
@@ -132,21 +137,25 @@ func (s *Stage) judgeFlows(ctx context.Context, f *flowLoad) (*check.Result, err
 	if err != nil {
 		return nil, err
 	}
-	again, wrong := readSteps(string(log))
+	again, wrong := readSteps(string(log), s.kills)
 	for _, w := range wrong {
 		r.Twice++
 		r.Findings = append(r.Findings, w)
 	}
-	if again > s.kills { // one slot
-		r.Twice += again - s.kills
-		r.Findings = append(r.Findings, fmt.Sprintf("%d steps began again after %d kills of a daemon with one slot", again, s.kills))
+	if again.steps > s.kills { // one slot
+		r.Twice += again.steps - s.kills
+		r.Findings = append(r.Findings, fmt.Sprintf("%d steps began again after %d kills of a daemon with one slot", again.steps, s.kills))
 	}
-	s.notes = append(s.notes, fmt.Sprintf("%d flows, %d steps began, %d of them again", len(f.asked), strings.Count(string(log), "\n"), again))
+	s.notes = append(s.notes, fmt.Sprintf("%d flows, %d steps began, %d of them again, and %d in dedicated workflows", len(f.asked), strings.Count(string(log), "\n"),
+		again.steps, again.abreast))
 	return r, nil
 }
 
-// preview is a flow of a kind, whose steps tell its number.
-func (f *flowLoad) preview(n, kind int) *wire.FlowPreview {
-	value := strings.NewReplacer("LOG", f.log, "NUMBER", fmt.Sprint(n)).Replace(flowKinds[kind])
-	return &wire.FlowPreview{Value: json.RawMessage(value)}
+// run is a flow, or a workflow as code, whose steps tell its number.
+func (f *flowLoad) run(n int) client.Run {
+	if w := flowKind(n) - len(flowKinds); w >= 0 {
+		return client.Run{Path: workflowKinds[w].path(), Args: json.RawMessage(fmt.Sprintf(`{"n": %d}`, n))}
+	}
+	value := strings.NewReplacer("LOG", f.log, "NUMBER", fmt.Sprint(n)).Replace(flowKinds[flowKind(n)])
+	return client.Run{Flow: &wire.FlowPreview{Value: json.RawMessage(value)}}
 }

@@ -55,11 +55,14 @@ func flowKind(flow int) int {
 	if flow < 0 {
 		return -1 - flow
 	}
-	return flow % len(flowKinds)
+	return flow % kinds
 }
 
-// readSteps counts the steps that began again, and finds those that did after a later one had begun.
-func readSteps(log string) (again int, wrong []string) {
+// stepsAgain are steps that began again: of flows, and of workflows as code that go on side by side, of which many run at a kill.
+type stepsAgain struct{ steps, abreast int }
+
+// readSteps counts the steps that began again, and finds those that did after a later one had begun, or more often than there were kills.
+func readSteps(log string, kills int) (again stepsAgain, wrong []string) {
 	type key struct{ flow, item string }
 	begun, latest, all := map[string]int{}, map[key]int{}, map[string]int{}
 	for line := range strings.Lines(log) {
@@ -83,8 +86,14 @@ func readSteps(log string) (again int, wrong []string) {
 		if flowKind(flow) == 6 && place < 1000 { // three loops write the same
 			allowed = 3
 		}
-		if begun[name]++; begun[name] > allowed {
-			again++
+		switch begun[name]++; {
+		case begun[name] > allowed && flowKind(flow) >= len(flowKinds):
+			again.abreast++
+			if begun[name] == allowed+kills+1 {
+				wrong = append(wrong, fmt.Sprintf("step %s began more often than there were kills", name))
+			}
+		case begun[name] > allowed:
+			again.steps++
 		}
 		late := max(latest[key{f[0], item}], latest[key{f[0], ""}])
 		if item == "" { // it is outside of all items
