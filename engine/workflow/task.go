@@ -18,8 +18,15 @@ func (s *Session) task(a *ask) error {
 	}
 	j := s.job(a, o)
 	if a.Path != "" {
-		if err := s.host.cfg.Targets.Task(s.ctx, j, a.Path, a.Flow); err != nil {
-			return err
+		switch err := s.host.cfg.Targets.Task(s.ctx, j, a.Path, a.Flow); engine.CodeOf(err) {
+		case engine.NotFound:
+			return s.refuse(a, "NoSuchTask", err)
+		case engine.Forbidden, engine.Invalid, engine.Conflict:
+			return s.refuse(a, "TaskRefused", err)
+		default:
+			if err != nil {
+				return err
+			}
 		}
 	}
 	c := s.mark(a)
@@ -28,6 +35,21 @@ func (s *Session) task(a *ask) error {
 	}
 	w := s.waitFor(c)
 	go s.start(s.ctx, w, j)
+	return nil
+}
+
+// refuse stores that a task failed because there can be no job for it, so that it has failed whenever the workflow is started anew.
+func (s *Session) refuse(a *ask, name string, why error) error {
+	value, err := json.Marshal(map[string]any{"error": map[string]string{"name": name, "message": why.Error()}})
+	if err != nil {
+		return err
+	}
+	no, c := false, s.mark(a)
+	c.OK, c.Value = &no, value
+	if err := s.host.cfg.Queue.Checkpoint(s.ctx, c); err != nil {
+		return err
+	}
+	s.process.Answer(encode(answer{Key: c.Key, Kind: c.Kind, Done: true, Value: value}))
 	return nil
 }
 

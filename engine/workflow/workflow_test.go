@@ -324,10 +324,23 @@ func TestEnds(t *testing.T) {
 		w.want("t task true true 1")
 		s.Close(true)
 	})
+	t.Run("a task that is not there fails", func(t *testing.T) {
+		w := newWorld(t, time.Hour)
+		s := w.start(1)
+		s.Ask([]byte(`{"op":"task","key":"t","name":"t","path":"u/ann/none"}`), w)
+		w.want(`t task true false {"error":{"message":"script.get: no such script","name":"NoSuchTask"}}`)
+		w.mu.Lock()
+		c := w.marks[0]
+		w.mu.Unlock()
+		if c.OK == nil || *c.OK || c.Child != nil || !strings.Contains(string(c.Value), "NoSuchTask") {
+			t.Errorf("stored is %+v", c)
+		}
+		s.Close(true)
+	})
 	for name, ask := range map[string]string{
 		"cannot be read": `{`, "asks for \"x\"": `{"op":"x"}`, "must have 1 to": `{"op":"step","key":"","name":""}`,
 		"cache_ttl": `{"op":"task","key":"t","name":"t","options":{"cache_ttl":5}}`, "concurrency_limit": `{"op":"task","key":"t","name":"t","options":{"concurrency_limit":5}}`,
-		"no such script": `{"op":"task","key":"t","name":"t","path":"u/ann/none"}`, "want seconds": `{"op":"task","key":"t","name":"t","options":{"timeout":-1}}`,
+		"want seconds":          `{"op":"task","key":"t","name":"t","options":{"timeout":-1}}`,
 		"the options of a task": `{"op":"task","key":"t","name":"t","options":[]}`,
 	} {
 		t.Run(name, func(t *testing.T) {

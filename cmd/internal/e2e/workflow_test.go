@@ -92,6 +92,7 @@ func workflows(t *testing.T, d *daemon) {
 			}
 		}
 	}
+	missingFlow(t, d)
 	hold := "from wmill import workflow, task\nimport time\n\n@task\ndef hold():\n    print('held', flush=True)\n    time.sleep(600)\n\n@workflow\nasync def main():\n    await hold()\n"
 	id, err := d.Run(ctx, client.Run{Preview: &wire.Preview{Language: "python3", Content: hold, Path: "u/test/hold"}})
 	if err != nil {
@@ -106,6 +107,55 @@ func workflows(t *testing.T, d *daemon) {
 	}
 	if j := d.wait(ctx, task.ID); j.Status != "canceled" {
 		t.Errorf("its task: %s %s", j.Status, result(j))
+	}
+}
+
+// missingFlow: a task that is a flow which is not there fails like any other: the workflow hears why and what to do, and goes on as it likes.
+func missingFlow(t *testing.T, d *daemon) {
+	for language, source := range map[string]string{
+		"python3": `from wmill import workflow, task_flow, task_script, TaskError
+
+@workflow
+async def main():
+    said = []
+    for call in (task_flow("f/test/none"), task_script("f/test/nothing"), task_flow("f/test/double")):
+        try:
+            said.append(await call(n=4))
+        except TaskError as e:
+            said.append([e.result["error"]["message"], e.step_key])
+    return said
+`,
+		"bun": `import { workflow, taskFlow, taskScript } from "windmill-client";
+
+export const main = workflow(async () => {
+  const said: any[] = [];
+  for (const call of [taskFlow("f/test/none"), taskScript("f/test/nothing"), taskFlow("f/test/double")]) {
+    try {
+      said.push(await call({ n: 4 }));
+    } catch (e) {
+      said.push([e.result.error.message, e.step_key]);
+    }
+  }
+  return said;
+});
+`,
+	} {
+		j := d.finish(client.Run{Preview: &wire.Preview{Language: language, Content: source, Path: "u/test/missing"}})
+		var said []any
+		if err := json.Unmarshal([]byte(result(j)), &said); err != nil || len(said) != 3 {
+			t.Fatalf("%s: %s %s", language, j.Status, result(j))
+		}
+		for i, want := range [][]string{{"f/test/none", "no such flow", "deploy it first: millrace flow push"}, {"f/test/nothing", "no such script", "deploy it first: millrace script push"}} {
+			caught, ok := said[i].([]any)
+			for _, w := range want {
+				if !ok || len(caught) != 2 || !strings.Contains(caught[0].(string), w) || caught[1] == "" || caught[1] == nil {
+					t.Errorf("%s: what is missing: %v, want %s", language, said[i], w)
+				}
+			}
+		}
+		if n, ok := said[2].(float64); (!ok || n != 8) && said[2] != "8" {
+			t.Errorf("%s: after two failures: %v", language, said[2])
+		}
 	}
 }
 
