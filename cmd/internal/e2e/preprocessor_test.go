@@ -23,7 +23,11 @@ func preprocessors(t *testing.T, d *daemon) {
 	t.Cleanup(cli.Close)
 	for language, source := range map[string]string{
 		"python3": "def preprocessor(event):\n    if event['body'].get('bad'): return [1]\n    return {'n': event['body']['n'] * 2, 'how': event['method'] + event['path'][-2:]}\ndef main(n: int, how: str = 'args'):\n    return [n, how]",
-		"bun":     "export function preprocessor(event: any) { return event.body.bad ? [1] : { n: event.body.n * 2, how: event.method + event.path.slice(-2) }; }\nexport function main(n: number, how: string = 'args') { return [n, how]; }",
+		"go": "package inner\n\nfunc preprocessor(event struct {\n\tBody struct {\n\t\tN   int\n\t\tBad int\n\t}\n\tMethod, Path string\n}) any {\n" +
+			"\tif event.Body.Bad != 0 {\n\t\treturn []int{1}\n\t}\n" +
+			"\treturn map[string]any{\"n\": event.Body.N * 2, \"how\": event.Method + event.Path[len(event.Path)-2:]}\n}\n\n" +
+			"func main(n int, how *string) []any {\n\tif how == nil {\n\t\treturn []any{n, \"args\"}\n\t}\n\treturn []any{n, *how}\n}\n",
+		"bun": "export function preprocessor(event: any) { return event.body.bad ? [1] : { n: event.body.n * 2, how: event.method + event.path.slice(-2) }; }\nexport function main(n: number, how: string = 'args') { return [n, how]; }",
 	} {
 		path := "f/test/pre_" + language
 		if _, err := push.Script(ctx, d.Client, client.NewScript{Path: path, Language: language, Content: source}, t.Output()); err != nil {
