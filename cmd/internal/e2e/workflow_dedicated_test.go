@@ -93,7 +93,11 @@ func keptWorkflows(t *testing.T, d *daemon, language, source string) {
 	const many = 20
 	var ids []uuid.UUID
 	for n := range many {
-		ids = append(ids, begin(n, ""))
+		what := ""
+		if n == many/2 {
+			what = strings.Repeat("large ", 1<<18) // comes in many pieces
+		}
+		ids = append(ids, begin(n, what))
 	}
 	for n, id := range ids {
 		ends(id, n, 1)

@@ -150,7 +150,8 @@ class _Server:
     def __init__(self, function, filename, around):
         self.function, self.filename, self.variables = function, filename, around.variables
         self.runs, self.dropped, self.ended, self.leaves = {}, [], 0, False
-        self.data, self.out, self.due, self.lock = b"", [], False, threading.Lock()
+        self.data, self.wanted = bytearray(), 5  # what has come of a frame, and how much of it must have come
+        self.out, self.due, self.lock = [], False, threading.Lock()
         self.number, self.before = 0, False
 
     # --- out ---
@@ -187,18 +188,24 @@ class _Server:
                 os._exit(1)  # the server has gone
             self.closed.set_result(None)
             return
-        self.take(self.data + piece if self.data else piece)
+        if not self.data:
+            self.take(piece)
+            return
+        self.data += piece  # grows in place: what has come of a large frame is not copied again with each piece
+        if len(self.data) >= self.wanted:
+            self.take(self.data)
 
     def take(self, data):
-        at = 0
+        at, self.wanted = 0, 5
         while len(data) - at >= 5:
             kind, size = _header.unpack_from(data, at)
             end = at + 5 + size
             if len(data) < end:
+                self.wanted = end - at
                 break
-            self.frame(kind, data[at + 5 : end])
+            self.frame(kind, bytes(data[at + 5 : end]))
             at = end
-        self.data = data[at:]
+        self.data = bytearray(data[at:])
 
     def frame(self, kind, payload):
         if kind == 73:  # 'I'
