@@ -177,4 +177,72 @@ func TestMemoryInUseIsInHugePages(t *testing.T) {
 	}
 }
 
+// A zygote that makes 8 MB of small objects while shared memory comes between; a practising child looks how much of that is in huge
+// pages. A job then lets all of it go and makes as much again.
+const gatherSource = `
+import mmap, socket, sys
+sys.path.insert(0, "/millrace/lib")
+import _millrace_forker
+if "--gather" in sys.argv:
+    _millrace_forker.gather()
+    _millrace_forker.gather()
+said = mmap.mmap(-1, 4096)
+between, objects = [], []
+for part in range(16):
+    objects.append([bytes(440) for _ in range(1000)])
+    between.append(mmap.mmap(-1, 4096))
+
+def practise():
+    with open("/proc/self/smaps_rollup") as rollup:
+        for line in rollup:
+            if line.startswith("AnonHugePages:"):
+                said[:8] = int(line.split()[1]).to_bytes(8, "little")
+
+def run_job():
+    with socket.socket(fileno=3) as s:
+        s.recv(10)
+        intact = sum(sum(len(o) for o in part) for part in objects)
+        for _ in range(3):
+            objects.clear()
+            objects.extend([b"%0400d" % n for n in range(1000)] for _ in range(40))
+        right = all(o == b"%0400d" % n for part in objects for n, o in enumerate(part))
+        s.sendall(b"[%d,%d,%d]" % (int.from_bytes(said[:8], "little"), intact, right))
+
+_millrace_forker.serve(3, run_job, True, practise)
+`
+
+// TestGatheredObjectsAreInHugePages: the interpreter's arenas lie together once they are asked to, and can be given back and made anew.
+func TestGatheredObjectsAreInHugePages(t *testing.T) {
+	needRoot(t)
+	if b, err := os.ReadFile("/sys/kernel/mm/transparent_hugepage/enabled"); err != nil || strings.Contains(string(b), "[never]") {
+		t.Skipf("no transparent huge pages here: %s %v", b, err)
+	}
+	huge := map[bool]float64{}
+	for _, gather := range []bool{false, true} {
+		template := zygote(t)
+		if err := os.WriteFile(filepath.Join(template.Binds[0].Source, "zygote.py"), []byte(gatherSource), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if gather {
+			template.Zygote = append(template.Zygote, "--gather")
+		}
+		p := openPython(t, &harness{t: t}, template)
+		for range 2 {
+			result, e, out := p.run("go")
+			got, ok := result.([]any)
+			if !ok || len(got) != 3 || e.Code != 0 {
+				t.Fatalf("%v %+v %q", result, e, out)
+			}
+			if got[1] != 16.0*1000*440 || got[2] != 1.0 {
+				t.Errorf("gathered %t: a job finds %v, want the zygote's objects whole and its own right", gather, got)
+			}
+			huge[gather] = got[0].(float64)
+		}
+	}
+	t.Logf("kB in huge pages: %v", huge)
+	if huge[true] < 4<<10 || huge[true] <= huge[false] {
+		t.Errorf("%v kB are in huge pages once gathered, %v before", huge[true], huge[false])
+	}
+}
+
 var _ sandbox.Isolator = (*harness)(nil)

@@ -8,6 +8,7 @@
 //   filter.c  the seccomp filter that every job gets on top of the slot's
 //   landlock.c a second wall around the files that a job can open
 //   touch.c   how a zygote's memory is laid out for its children, and what of it they copy ahead of their jobs
+//   arena.c   where the objects of an interpreter lie (extension only)
 //   python.c  the CPython extension: the same loop inside a booted interpreter
 #ifndef MILLRACE_FORKER_H
 #define MILLRACE_FORKER_H
@@ -89,6 +90,7 @@ int keep_capabilities(uint64_t keep);
 void touch_learn(void (*practise)(void *), void *arg);
 void touch(void);
 void collapse(void);
+void arena_gather(void);
 void filter_build(void);
 int filter_load(void);
 void landlock_probe(void);

@@ -89,7 +89,14 @@ static PyObject *py_serve(PyObject *self, PyObject *args) {
 	Py_RETURN_NONE;
 }
 
+static PyObject *py_gather(PyObject *self, PyObject *none) {
+	(void)self, (void)none;
+	arena_gather();
+	Py_RETURN_NONE;
+}
+
 static PyMethodDef methods[] = {
+	{"gather", py_gather, METH_NOARGS, "gather(): objects that are made from now on lie together, for serve to make the best of it."},
 	{"serve", py_serve, METH_VARARGS,
 	 "serve(fd, run_job, hooks=True, practise=None): fork a confined child that calls run_job() for each request on fd; returns "
 	 "when fd is closed. hooks: whether each fork runs what os.register_at_fork knows; false only with a single thread. practise: "

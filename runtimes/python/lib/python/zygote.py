@@ -75,11 +75,13 @@ def import_own():
     """Imports the modules beside this file without leaving their folder on the path."""
     sys.path.insert(0, HERE)
     try:
-        import millrace_job as job
-        import millrace_abreast, millrace_learn  # noqa: F401 for processes that run many calls, and that are asked what they import
         forker = None
         if "--once" not in sys.argv:
             import _millrace_forker as forker
+
+            forker.gather()
+        import millrace_job as job
+        import millrace_abreast, millrace_learn  # noqa: F401 for processes that run many calls, and that are asked what they import
     finally:
         sys.path.remove(HERE)
     return job, forker
