@@ -43,7 +43,7 @@ func TestScheduledFor(t *testing.T) {
 	s := newSlots(5)
 	q := start(t, quiet(storetest.New(t), s))
 	now := time.Now()
-	for _, due := range []time.Duration{400 * time.Millisecond, 200 * time.Millisecond, 600 * time.Millisecond} {
+	for _, due := range []time.Duration{1200 * time.Millisecond, 600 * time.Millisecond, 1800 * time.Millisecond} {
 		j := noop()
 		j.ScheduledFor = now.Add(due)
 		if res := push(t, q, j); res.Claimed {
