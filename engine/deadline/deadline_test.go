@@ -12,21 +12,21 @@ func TestShared(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := New(32 * time.Second)
 		first := s.Context(t.Context())
-		time.Sleep(time.Second)
+		<-time.After(time.Second)
 		if again := s.Context(t.Context()); again != first {
 			t.Error("who asks within a second gets another context")
 		}
-		time.Sleep(time.Millisecond)
+		<-time.After(time.Millisecond)
 		second := s.Context(t.Context())
 		if second == first {
 			t.Error("who asks later gets the same context")
 		}
-		time.Sleep(31*time.Second + 999*time.Millisecond)
+		<-time.After(31*time.Second + 999*time.Millisecond)
 		synctest.Wait()
 		if second.Err() != nil {
 			t.Errorf("the second ended early, with %v", second.Err())
 		}
-		time.Sleep(2 * time.Second)
+		<-time.After(2 * time.Second)
 		synctest.Wait()
 		if !errors.Is(first.Err(), context.DeadlineExceeded) || !errors.Is(second.Err(), context.DeadlineExceeded) {
 			t.Errorf("late: %v, %v", first.Err(), second.Err())
