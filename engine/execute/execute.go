@@ -286,7 +286,7 @@ func (x *Executor) code(ctx context.Context, c *engine.Claim, sink *sink, out *e
 	}
 	env, token := x.env(j, p)
 	task := pool.Task{
-		Program: ready.Program, Call: runtimes.Call{Args: j.Args, Env: env}, Limits: limits, Binder: ready.Entry.Binder,
+		Program: ready.Program, Call: runtimes.Call{Args: j.Args, Env: env}, Limits: limits, Binder: ready.Entry.Binder, Priority: int(j.Priority),
 		OnOutput: sink.output, OnStream: sink.stream, Visit: x.cfg.Networks.visit(p.Network, j, token),
 	}
 	if p.share == nil {

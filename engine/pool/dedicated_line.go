@@ -59,7 +59,11 @@ func (l *line) join(t *turn) bool {
 	if l.closed {
 		return false
 	}
-	l.waiting = append(l.waiting, t)
+	at := len(l.waiting)
+	for at > 0 && l.waiting[at-1].t.Priority < t.t.Priority {
+		at--
+	}
+	l.waiting = slices.Insert(l.waiting, at, t)
 	if l.shift == nil {
 		l.shift = newShift(l)
 		first := l.shift

@@ -32,7 +32,9 @@ type Task struct {
 	Binder  runtimes.Binder // nil when the call goes by frames
 	Learn   bool            // ask which modules the run imports
 	Replay  bool            // a workflow that was begun before, and asks what it did then
-	Visit   *Visit          // nil: nothing is known of what it contacts
+	// Priority has a dedicated run pass those of a lower one that have not been sent to the process.
+	Priority int
+	Visit    *Visit // nil: nothing is known of what it contacts
 	// OnOutput and OnStream get output and result-stream chunks as they come; the slice is valid during the call.
 	OnOutput func([]byte)
 	OnStream func([]byte)
