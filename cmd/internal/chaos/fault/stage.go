@@ -5,11 +5,9 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"math"
 	"os"
 	"path/filepath"
 	"regexp"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -111,33 +109,25 @@ func (s *Stage) ask(ctx context.Context, sql string) (answer string, err error) 
 	return answer, err
 }
 
-// rests waits until nothing is queued or running. A system that still ends jobs is slow, not stuck: the limit begins anew whenever fewer are
-// left than ever before.
+// rests waits until nothing is queued or running.
 func (s *Stage) rests(ctx context.Context) error {
+	last := "unknown"
 	limit := restLimit
 	if s.lossy {
 		limit = 10 * lease
 	}
-	for fewest := math.MaxInt; ; {
-		left := fewest
-		err := cluster.Until(ctx, limit, "nothing is queued or running", func() (bool, error) {
-			text, err := s.query(ctx, "select count(*) from q")
-			if n, notOne := strconv.Atoi(strings.TrimSpace(text)); err == nil && notOne == nil {
-				left = n
-			}
-			return left < fewest, nil // an error: the server may just be coming back
-		})
-		switch {
-		case left == 0:
-			return nil
-		case err != nil && ctx.Err() != nil:
-			return err
-		case err != nil: // the verdict names those jobs
-			s.notes = append(s.notes, fmt.Sprintf("does not come to rest: %d jobs are left", left))
-			return nil
+	err := cluster.Until(ctx, limit, "nothing is queued or running", func() (bool, error) {
+		text, err := s.query(ctx, "select count(*) from q")
+		if err == nil {
+			last = strings.TrimSpace(text)
 		}
-		fewest = left
+		return err == nil && last == "0", nil
+	})
+	if err != nil && ctx.Err() == nil { // the verdict names those jobs
+		s.notes = append(s.notes, "does not come to rest: "+last+" jobs are left")
+		return nil
 	}
+	return err
 }
 
 // judge compares the ledgers with the database.
