@@ -33,32 +33,40 @@ def run_job():
 _millrace_forker.serve(3, run_job, True, *([write] if "--practise" in sys.argv else []))
 `
 
+// inBoth has two jobs run in a zygote without an argument and in one with it, and passes on what each says, a list of some length.
+func inBoth(t *testing.T, source, argument string, length int, look func(with bool, said []any)) {
+	t.Helper()
+	for _, with := range []bool{false, true} {
+		template := zygote(t)
+		if err := os.WriteFile(filepath.Join(template.Binds[0].Source, "zygote.py"), []byte(source), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if with {
+			template.Zygote = append(template.Zygote, argument)
+		}
+		p := openPython(t, &harness{t: t}, template)
+		for range 2 {
+			result, e, out := p.run("go")
+			said, ok := result.([]any)
+			if !ok || len(said) != length || e.Code != 0 {
+				t.Fatalf("%v %+v %q", result, e, out)
+			}
+			look(with, said)
+		}
+	}
+}
+
 // TestPractisedPagesAreCopiedAhead: the memory that a practising child wrote to takes no faults in later ones, and what it wrote
 // there is not seen by them.
 func TestPractisedPagesAreCopiedAhead(t *testing.T) {
 	needRoot(t)
 	faults := map[bool]float64{}
-	for _, practise := range []bool{false, true} {
-		template := zygote(t)
-		if err := os.WriteFile(filepath.Join(template.Binds[0].Source, "zygote.py"), []byte(pagesSource), 0o644); err != nil {
-			t.Fatal(err)
+	inBoth(t, pagesSource, "--practise", 2, func(practise bool, got []any) {
+		if got[1] != 800.0 {
+			t.Errorf("a job finds %v written, want 800", got[1])
 		}
-		if practise {
-			template.Zygote = append(template.Zygote, "--practise")
-		}
-		p := openPython(t, &harness{t: t}, template)
-		for range 2 {
-			result, e, out := p.run("go")
-			got, ok := result.([]any)
-			if !ok || len(got) != 2 || e.Code != 0 {
-				t.Fatalf("%v %+v %q", result, e, out)
-			}
-			if got[1] != 800.0 {
-				t.Errorf("a job finds %v written, want 800", got[1])
-			}
-			faults[practise] = got[0].(float64)
-		}
-	}
+		faults[practise] = got[0].(float64)
+	})
 	t.Logf("faults %v", faults)
 	if faults[false] < 400 {
 		t.Errorf("%v faults without practice: the test proves nothing", faults[false])
@@ -218,27 +226,12 @@ func TestGatheredObjectsAreInHugePages(t *testing.T) {
 		t.Skipf("no transparent huge pages here: %s %v", b, err)
 	}
 	huge := map[bool]float64{}
-	for _, gather := range []bool{false, true} {
-		template := zygote(t)
-		if err := os.WriteFile(filepath.Join(template.Binds[0].Source, "zygote.py"), []byte(gatherSource), 0o644); err != nil {
-			t.Fatal(err)
+	inBoth(t, gatherSource, "--gather", 3, func(gather bool, got []any) {
+		if got[1] != 16.0*1000*440 || got[2] != 1.0 {
+			t.Errorf("gathered %t: a job finds %v, want the zygote's objects whole and its own right", gather, got)
 		}
-		if gather {
-			template.Zygote = append(template.Zygote, "--gather")
-		}
-		p := openPython(t, &harness{t: t}, template)
-		for range 2 {
-			result, e, out := p.run("go")
-			got, ok := result.([]any)
-			if !ok || len(got) != 3 || e.Code != 0 {
-				t.Fatalf("%v %+v %q", result, e, out)
-			}
-			if got[1] != 16.0*1000*440 || got[2] != 1.0 {
-				t.Errorf("gathered %t: a job finds %v, want the zygote's objects whole and its own right", gather, got)
-			}
-			huge[gather] = got[0].(float64)
-		}
-	}
+		huge[gather] = got[0].(float64)
+	})
 	t.Logf("kB in huge pages: %v", huge)
 	if huge[true] < 4<<10 || huge[true] <= huge[false] {
 		t.Errorf("%v kB are in huge pages once gathered, %v before", huge[true], huge[false])
