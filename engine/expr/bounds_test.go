@@ -311,3 +311,16 @@ func TestCacheDropsWhatIsOld(t *testing.T) {
 		t.Error("a program was compiled twice")
 	}
 }
+
+// TestCollectorFault tells a fault of Go's collector, which only a refused allocation brings about, from a panic.
+func TestCollectorFault(t *testing.T) {
+	for text, want := range map[string]bool{
+		"SIGSEGV: segmentation violation\nPC=0x437cbd m=2 sigcode=1 addr=0x0\n\ngoroutine 0 gp=0x2cdb46686b40 m=2 [idle]:":                                     true,
+		"panic: runtime error: invalid memory address or nil pointer dereference\n[signal SIGSEGV: segmentation violation code=0x1]\n\ngoroutine 7 [running]:": false,
+		"fatal error: all goroutines are asleep - deadlock!": false,
+	} {
+		if got := collectorFault(text); got != want {
+			t.Errorf("%q: %v, want %v", text, got, want)
+		}
+	}
+}

@@ -230,7 +230,8 @@ func (t *talk) died(ctx context.Context, cause error) error {
 	switch text := t.stderr.String(); {
 	case t.left <= 0, strings.Contains(text, errTime.Error()):
 		e.Reason, e.Msg = TooLong, errTime.Error()
-	case strings.Contains(text, "out of memory"), strings.Contains(text, "cannot allocate"), strings.Contains(text, errMemory.Error()):
+	case strings.Contains(text, "out of memory"), strings.Contains(text, "cannot allocate"), strings.Contains(text, errMemory.Error()),
+		collectorFault(text):
 		e.Reason, e.Msg = TooMuch, errMemory.Error()
 	case strings.Contains(text, "stack overflow"), strings.Contains(text, "stack exceeds"):
 		e.Reason, e.Msg = TooMuch, "nests too deep"
@@ -238,6 +239,13 @@ func (t *talk) died(ctx context.Context, cause error) error {
 		e.Reason, e.Msg = Engine, fmt.Sprintf("the expression helper ended: %v %s", cause, text)
 	}
 	return e
+}
+
+// collectorFault tells whether Go's own code met a nil pointer on one of its own stacks (goroutine 0). A helper has no C and
+// no unsafe code: this is the garbage collector of Go 1.26, whose newSpanSPMC uses what sysAlloc gives it without asking
+// whether the process's limit refused it. A nil pointer in ours, or the engine's, is a panic on another goroutine.
+func collectorFault(text string) bool {
+	return strings.Contains(text, "SIGSEGV") && strings.Contains(text, "goroutine 0 ")
 }
 
 // said keeps the beginning of what a helper writes to its standard error, which is where the Go runtime says why it gave up.
