@@ -18,7 +18,9 @@ import (
 // The lease of all jobs of a process is the heartbeat of its row in worker. A worker whose heartbeat is older than Lease is
 // marked as gone by whoever sees it, for ever: should it only have been slow, it registers anew under another number, and
 // what it still runs is refused at Finish. Jobs of workers that are gone are rescued: queued again, or failed when that has
-// happened to them too often. Any number of processes may rescue at the same time.
+// happened to them too often: a job that kills its worker must not go round for ever. A loss counts in full when the worker had
+// that job alone, and a quarter when it had others, too: with MaxLost 3 the fourth loss of a job that is always alone ends it, and the
+// 13th of one that never is. Any number of processes may rescue at the same time.
 
 // orphansEvery is how often jobs are looked for whose worker is gone although nobody was marked as gone just now.
 const orphansEvery = time.Minute

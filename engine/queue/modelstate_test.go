@@ -48,7 +48,7 @@ type modelJob struct {
 	state    modelState
 	worker   int32
 	attempt  int32
-	lost     int
+	lost     int    // in quarters
 	canceled bool   // it is to be killed
 	result   string // of an outcome that a worker sent
 }
@@ -58,7 +58,7 @@ func (j *modelJob) String() string {
 		j.later, j.limit, j.state, j.worker, j.attempt, j.lost, j.canceled, j.result)
 }
 
-// modelLost is how often a job may lose its worker.
+// modelLost is how often a job may lose its worker, alone; with others a loss counts a quarter.
 const modelLost = 1
 
 func newModel() *model {
@@ -222,6 +222,12 @@ func (m *model) cancel(id uuid.UUID) bool {
 
 // rescue takes the jobs of workers that are gone.
 func (m *model) rescue() {
+	with := map[int32]int{} // a worker's jobs
+	for _, j := range m.jobs {
+		if j.state == modelRunning {
+			with[j.worker]++
+		}
+	}
 	for _, j := range m.jobs {
 		if j.state != modelRunning || !m.gone[j.worker] {
 			continue
@@ -229,11 +235,15 @@ func (m *model) rescue() {
 		switch {
 		case j.canceled:
 			j.state = modelCanceled
-		case j.lost >= modelLost:
+		case j.lost >= 4*modelLost:
 			j.state = modelFailure
 		default:
+			if with[j.worker] > 1 {
+				j.lost++
+			} else {
+				j.lost += 4
+			}
 			j.state, j.worker = modelQueued, 0
-			j.lost++
 		}
 	}
 	for limit := range m.slots {

@@ -74,7 +74,7 @@ type Config struct {
 	Heartbeat time.Duration // how often the lease is renewed; 5 s
 	Lease     time.Duration // without a heartbeat for so long, a worker is dead; 30 s
 	Poll      time.Duration // safety net for lost notifications and rows that came late; 1 s, jittered
-	MaxLost   int           // a job whose worker vanished more often than this fails; 3
+	MaxLost   int           // a job whose worker vanished more often than this fails, four times as often beside other jobs; 3
 	RetryFor  time.Duration // how long operations wait for a lost database; 30 s
 	FlushTime time.Duration // a flush that hangs for so long is cut off and tried again; 20 s
 

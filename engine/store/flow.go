@@ -140,9 +140,9 @@ type StepOver struct {
 	Reason     string
 }
 
-// JobStepsOver lists such steps whose worker is gone; lost is how often one may lose it.
+// JobStepsOver lists such steps whose worker is gone; lost is how often one may lose it, as with JobRescue.
 func (db *DB) JobStepsOver(ctx context.Context, lost int) ([]StepOver, error) {
-	return db.stepsOver(ctx, "JobStepsOver", lost)
+	return db.stepsOver(ctx, "JobStepsOver", lostMost(lost))
 }
 
 // FlowHomeless lists queued steps that only one daemon takes, which has not been heard of for the time of a lease.

@@ -233,12 +233,34 @@ type Rescue struct {
 	Gates    []GateEnd   // of those that counted for a limit
 }
 
+// How much the loss of its worker counts against a job. What a worker died of is most likely in what it had in hand: one job alone is
+// the suspect, several share the suspicion, and most of them are innocent. Yet a job that kills its workers among others has to end,
+// too. Whether a claimed job had begun is not known here: to write that down would cost every job a statement.
+const (
+	lossAlone = 4 // it was the only job that the worker had
+	lossCrowd = 1 // it was one of several
+)
+
+// lostMost is the count of losses of a job that may lose its worker so often when it is alone.
+func lostMost(alone int) int { return alone * lossAlone }
+
 // JobRescue takes the running jobs of workers that are gone: queued again, or, when lost more than maxLost times, completed
-// as failures with the result lost; those to be canceled are completed with the result canceled. Several rescuers may run.
+// as failures with the result lost; those to be canceled are completed with the result canceled. A job that was lost together with
+// others bears that four times as often. Several rescuers may run.
 func (db *DB) JobRescue(ctx context.Context, maxLost int, lost, canceled json.RawMessage) (Rescue, error) {
 	var out Rescue
+	for { // before any is ended: with whom a job was lost is what q holds
+		n, err := db.count(ctx, "rescue jobs", "JobRescue", lostMost(maxLost), lossCrowd, lossAlone)
+		out.Requeued += n
+		if err != nil {
+			return out, err
+		}
+		if n == 0 {
+			break
+		}
+	}
 	for {
-		rows, err := db.pool.Query(ctx, withColumns(q("JobRescueEnd")), maxLost, string(lost), string(canceled))
+		rows, err := db.pool.Query(ctx, withColumns(q("JobRescueEnd")), lostMost(maxLost), string(lost), string(canceled))
 		if err != nil {
 			return out, fmt.Errorf("rescue jobs: %w", err)
 		}
@@ -259,14 +281,7 @@ func (db *DB) JobRescue(ctx context.Context, maxLost int, lost, canceled json.Ra
 			return out, fmt.Errorf("rescue jobs: %w", err)
 		}
 		if n == 0 {
-			break
-		}
-	}
-	for {
-		n, err := db.count(ctx, "rescue jobs", "JobRescue", maxLost)
-		out.Requeued += n
-		if err != nil || n == 0 {
-			return out, err
+			return out, nil
 		}
 	}
 }

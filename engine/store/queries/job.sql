@@ -348,15 +348,21 @@ where q.id = $1 and j.workspace = $2;
 
 -- name: JobRescue
 -- started_at <= now(): a row that is claimed anew while this runs is judged by an old look at the workers, and must not match.
--- One that was begun in the far future was so before the clock was set back.
-with lost as (
+-- One that was begun in the far future was so before the clock was set back. crowd: workers that were lost with more than one job.
+with crowd as (
+    select q.worker from q
+    where q.state = 1 and not exists (select 1 from worker w where w.id = q.worker and w.gone is null)
+    group by q.worker having count(*) > 1
+), lost as (
     select q.id from q
     where q.state = 1 and (q.started_at <= now() or q.started_at > now() + interval '1 minute')
         and not exists (select 1 from worker w where w.id = q.worker and w.gone is null)
+        and q.canceled_by is null and (q.lost < $1::int4 or {moved})
     limit 1000 for update skip locked
 )
-update q set state = 0, worker = 0, started_at = null, scheduled_for = least(scheduled_for, now()), lost = case when {moved} then 0 else q.lost + 1 end
-where q.id = any(array(select id from lost)) and q.canceled_by is null and (q.lost < $1 or {moved})
+update q set state = 0, worker = 0, started_at = null, scheduled_for = least(scheduled_for, now()),
+    lost = case when {moved} then 0 when q.worker = any(array(select worker from crowd)) then q.lost + $2::int4 else q.lost + $3::int4 end
+where q.id = any(array(select id from lost)) and q.canceled_by is null and (q.lost < $1::int4 or {moved})
 returning q.id;
 
 -- name: JobRescueEnd
@@ -364,7 +370,7 @@ with lost as (
     select q.id from q
     where q.state = 1 and (q.started_at <= now() or q.started_at > now() + interval '1 minute')
         and not exists (select 1 from worker w where w.id = q.worker and w.gone is null)
-        and (q.canceled_by is not null or q.lost >= $1 and not {moved})
+        and (q.canceled_by is not null or q.lost >= $1::int4 and not {moved})
         and exists (select 1 from job where job.id = q.id and job.step is null)
     limit 1000 for update skip locked
 ), d as (
@@ -389,7 +395,7 @@ from (
     (select * from q
     where q.state = 1 and (q.started_at <= now() or q.started_at > now() + interval '1 minute')
         and not exists (select 1 from worker w where w.id = q.worker and w.gone is null)
-        and (q.canceled_by is not null or q.lost >= $1 and not {moved})
+        and (q.canceled_by is not null or q.lost >= $1::int4 and not {moved})
     limit 1000)
 ) q
 join job j on j.id = q.id and j.step is not null
