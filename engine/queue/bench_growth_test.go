@@ -77,7 +77,8 @@ func newHistory(t testing.TB) *history {
 		s.exec("set synchronous_commit = off")
 	}
 	h.copy([]uuid.UUID{h.rare}, 999, 1, growthRare, h.from.Add(7*24*time.Hour))
-	h.side.exec("update done set state = 4 where id in (select id from job where spec = (select spec from job where id = $1)) and id <> $1", [16]byte(h.rare))
+	h.side.exec("update done set state = 4, spec = job.spec from job where job.id = done.id and job.spec = (select spec from job where id = $1) and job.id <> $1",
+		[16]byte(h.rare))
 	return h
 }
 
@@ -91,7 +92,8 @@ func (h *history) copy(ids []uuid.UUID, kind, lo, hi int, end time.Time) {
 	go func() {
 		defer close(ended)
 		h.other.clone("done", ids, map[string]string{"id": idOf(at, kind), "started_at": at, "finished_at": at,
-			"state": "case when i % 200 in (0, 101) then 3 else 2 end"}, lo, hi)
+			"state": "case when i % 200 in (0, 101) then 3 else 2 end",
+			"spec":  "case when i % 200 in (0, 101) then (select job.spec from job where job.id = t.id) end"}, lo, hi)
 	}()
 	h.side.clone("job", ids, map[string]string{"id": idOf(at, kind), "created_at": at, "scheduled_for": at}, lo, hi)
 	<-ended

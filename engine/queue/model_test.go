@@ -207,6 +207,11 @@ func (w *modelWorld) check(rt *rapid.T) {
 	if len(seen) != len(w.model.jobs) {
 		rt.Fatalf("%d jobs are there, want %d", len(seen), len(w.model.jobs))
 	}
+	var without int
+	w.row(rt, "select count(*) from done d join job j on j.id = d.id where d.spec is distinct from case when d.state <> 2 then j.spec end", &without)
+	if without != 0 {
+		rt.Fatalf("%d completed jobs are not in the indexes of what did not succeed, or are and should not", without)
+	}
 	w.checkBatch(rt)
 }
 

@@ -15,8 +15,11 @@ var Pinned = pinned
 func Statement(name string) string { return withColumns(q(name)) }
 
 // ListStatement returns the statement of a list of jobs.
-func ListStatement(active, completed, specs bool) string {
-	return list{active: active, completed: completed, specs: specs, ids: completed && !active && !specs}.query()
+func ListStatement(active, completed, specs bool, states ...int16) string {
+	l := list{active: active, completed: completed, rare: rareOnly(states)}
+	l.ofSpecs = specs && l.rare != nil
+	l.specs, l.ids = specs && l.rare == nil, completed && !active && (!specs || l.rare != nil)
+	return l.query()
 }
 
 // ListIDs are the further parameters of a list of completed jobs of any time.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -78,9 +77,14 @@ func (db *DB) JobList(ctx context.Context, ws string, f engine.JobFilter) ([]*en
 		return nil, err
 	}
 	l.batch = f.Batch != nil
-	l.specs = specs != nil && len(states) == 0 && f.Parent == nil && f.Batch == nil && f.Worker == "" && !f.HasNoParent &&
-		len(f.Args) == 0 && len(f.Result) == 0
-	l.ids = l.completed && !l.active && specs == nil && f.Parent == nil && f.Batch == nil
+	ended := l.completed && !l.active
+	if ended && f.Parent == nil && f.Batch == nil {
+		l.rare = rareOnly(states)
+		l.ofSpecs = l.rare != nil && specs != nil
+		l.ids = l.rare != nil || specs == nil
+	}
+	l.specs = specs != nil && !l.ids && (len(states) == 0 || ended) && f.Parent == nil && f.Batch == nil && f.Worker == "" &&
+		!f.HasNoParent && len(f.Args) == 0 && len(f.Result) == 0
 	args := []any{pgx.QueryExecModeDescribeExec, ws, states, kinds, orNull(f.PathExact), orNull(f.PathStart),
 		orNull(f.CreatedBy), orNull(f.Tag), orNull(f.Worker), (*[16]byte)(f.Parent), timeOrNull(f.CreatedAfter), timeOrNull(f.CreatedBefore),
 		f.HasNoParent, orNull(string(f.Args)), orNull(string(f.Result)), f.PerPage, (f.Page - 1) * f.PerPage, (*[16]byte)(f.Batch), specs, orNull(f.Schedule),
@@ -116,68 +120,6 @@ func (db *DB) specSelect(ctx context.Context, ws string, kinds []string, f engin
 		return nil, nil
 	}
 	return ids, nil
-}
-
-// list is the shape of a list's statement.
-type list struct {
-	active, completed bool // only jobs that are, or are not, in q
-	specs             bool // narrowed by what the jobs run, and by time, alone
-	ids               bool // only completed ones, in the order of their ids
-	batch             bool // only jobs of one batch, whose ids are in the order of their creation
-	ascending         bool
-}
-
-// query picks the joins that let the planner start from the smaller table.
-func (l list) query() string {
-	order := "j.created_at {dir}, j.id {dir}"
-	if l.batch {
-		order = "j.id {dir}"
-	}
-	from, joins, state, dir := "job j", "left join q on q.id = j.id\nleft join done d on d.id = j.id", "coalesce(d.state, q.state)", "desc"
-	switch {
-	case l.active && !l.completed:
-		state = "q.state"
-		joins = "join q on q.id = j.id\nleft join done d on d.id = j.id and false"
-	case l.completed && !l.active:
-		state = "d.state" // failures have an index; Postgres sees for itself when the states asked for are all in it
-		joins = "left join q on q.id = j.id and false\njoin done d on d.id = j.id"
-	}
-	if l.specs {
-		from = q("JobListOfSpecs")
-	}
-	if l.ascending {
-		dir = "asc"
-	}
-	sql := q("JobList")
-	if l.ids {
-		sql = q("JobListCompleted")
-	}
-	sql = strings.NewReplacer("{from}", from, "{joins}", joins, "{order}", order).Replace(strings.ReplaceAll(sql, "{where}", q("JobListWhere")))
-	return withColumns(strings.NewReplacer("{dir}", dir, "{state}", state).Replace(sql))
-}
-
-// Ids that are made here, or by a client as they are made here, tell their moment, and are all later than this.
-var firstIDs = time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)
-
-// idSlack is what may be between the moments of a job's id and of its creation: an id can be made ahead, and an older release gave the
-// rows of a batch the time when they came.
-const idSlack = 24 * time.Hour
-
-// idRange is the range of ids that tell when they were made, and that of those that jobs between two moments can have.
-func idRange(after, before, now time.Time) []any {
-	last := now.Add(idSlack)
-	lo, hi := firstIDs, last
-	if !after.IsZero() && after.Add(-idSlack).After(lo) {
-		lo = after.Add(-idSlack)
-	}
-	if !before.IsZero() && before.Add(idSlack).Before(hi) {
-		hi = before.Add(idSlack)
-	}
-	out := make([]any, 0, 4)
-	for _, t := range []time.Time{firstIDs, last, lo, hi} {
-		out = append(out, [16]byte(idAt(t)))
-	}
-	return out
 }
 
 // views runs a statement that selects {job}, the arguments' blob, {view}, the result and the result's blob.

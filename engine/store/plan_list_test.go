@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -31,14 +32,48 @@ func TestListOfFailures(t *testing.T) {
 		name   string
 		states []int16
 		rows   int
-	}{{"failures", []int16{3}, 2000}, {"cancellations", []int16{4}, 6000}} {
+	}{{"failures", []int16{3}, 2000}, {"cancellations", []int16{4}, 1000}, {"both", []int16{3, 4}, 2000}} {
 		var text []byte
 		args := []any{pgx.QueryExecModeDescribeExec, "main", l.states, nil, nil, nil, nil, nil, nil, nil, nil, nil, false, nil, nil, 20, 0, nil, nil, nil, nil}
-		err := c.QueryRow(t.Context(), "explain (analyze, timing off, format json) "+store.ListStatement(false, true, false),
+		err := c.QueryRow(t.Context(), "explain (analyze, timing off, format json) "+store.ListStatement(false, true, false, l.states...),
 			append(args, store.ListIDs(time.Now())...)...).Scan(&text)
 		if err != nil {
 			t.Fatal(err)
 		}
 		judge(t, want{rows: l.rows}, statement{name: "JobList of " + l.name, statistics: "of now"}, text)
+	}
+}
+
+// listPlans looks at lists of jobs, which are planned for their very values. Without statistics the few hundred workers and specs, a few
+// pages, may be looked through for each job of each of their parts.
+func listPlans(t *testing.T, c *pgx.Conn, statistics string) {
+	t.Helper()
+	run(t, c, "reset all")
+	for name, l := range map[string]struct {
+		active, completed bool
+		spec              any
+		states            []int16
+		rows, old         int
+	}{
+		"all": {active: true, completed: true, rows: 1000}, "completed": {completed: true, rows: 5000}, "active": {active: true, rows: 2_000_000},
+		"of a script":                    {active: true, completed: true, spec: []int32{7}, rows: 1000},
+		"failed":                         {completed: true, states: []int16{3}, rows: 1000, old: 12_000},
+		"canceled":                       {completed: true, states: []int16{4}, rows: 1000, old: 12_000},
+		"failed or canceled":             {completed: true, states: []int16{3, 4}, rows: 1000, old: 24_000},
+		"failed of a script":             {completed: true, spec: []int32{51}, states: []int16{3}, rows: 1000, old: 12_000},
+		"failed of a script without any": {completed: true, spec: []int32{7}, states: []int16{3}, rows: 1000, old: 12_000},
+		"canceled of two scripts":        {completed: true, spec: []int32{2, 7}, states: []int16{4}, rows: 1000, old: 12_000},
+		"succeeded of a script":          {completed: true, spec: []int32{7}, states: []int16{2}, rows: 10_000}, // after 5000 that wait
+	} {
+		var text []byte
+		args := []any{pgx.QueryExecModeExec, "main", l.states, nil, nil, nil, nil, nil, nil, nil, nil, nil, false, nil, nil, 30, 0, nil, l.spec, nil, nil}
+		if l.completed && !l.active && (l.spec == nil || !slices.Contains(l.states, 2)) {
+			args = append(args, store.ListIDs(time.Now())...)
+		}
+		sql := store.ListStatement(l.active, l.completed, l.spec != nil, l.states...)
+		if err := c.QueryRow(t.Context(), "explain (analyze, timing off, format json) "+sql, args...).Scan(&text); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		judge(t, want{rows: l.rows, old: l.old}, statement{name: "JobList " + name, statistics: statistics}, text)
 	}
 }

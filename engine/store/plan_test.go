@@ -88,7 +88,7 @@ alter table q set unlogged;
 alter table q add primary key (id);
 do $$ declare d record; begin for d in select * from defs loop execute d.def; end loop; end $$`
 
-// fillDone makes N completed jobs, up to 1000000, in two partitions; and N rows of job in four, half of them for queued jobs.
+// fillDone makes N completed jobs, up to 1000000, in two partitions: every 50th has failed, every 20,000th was canceled. And N rows of job in four, half of them for queued jobs.
 const fillDone = `
 do $$ begin
 	for w in 0..3 loop
@@ -102,8 +102,9 @@ do $$ begin
 	end loop;
 	for w in 0..1 loop
 		execute format('create unlogged table done_w%s (like done including defaults)', w);
-		execute format('insert into done_w%s (id, started_at, finished_at, worker, attempt, state, cpu_us, memory_peak, log_off)
-			select tid(i), now(), now(), 1, 1, case when i %% 50 = 0 then 3 else 2 end, 0, 0, 0 from generate_series(%s, %s) i',
+		execute format('insert into done_w%s (id, started_at, finished_at, worker, attempt, state, cpu_us, memory_peak, log_off, spec)
+			select tid(i), now(), now(), 1, 1, case when i %% 50 = 0 then 3 when i %% 20000 = 1 then 4 else 2 end, 0, 0, 0,
+				case when i %% 50 = 0 or i %% 20000 = 1 then 1 + i %% 100 end from generate_series(%s, %s) i',
 			w, 1000001 - N + w * N / 2, 1000000 - N + (w + 1) * N / 2);
 		execute format('alter table done attach partition done_w%s for values from (%L) to (%L)', w,
 			tid(1000001 - N + w * N / 2), tid(1000001 - N + (w + 1) * N / 2));
@@ -366,32 +367,4 @@ func (n node) text(indent string) string {
 		out += p.text(indent + "  ")
 	}
 	return out
-}
-
-// listPlans looks at lists of jobs, which are planned for their very values.
-func listPlans(t *testing.T, c *pgx.Conn, statistics string) {
-	t.Helper()
-	run(t, c, "reset all")
-	for name, l := range map[string]struct {
-		active, completed, specs bool
-		rows                     int
-	}{
-		"all": {true, true, false, 1000}, "completed": {false, true, false, 5000}, "active": {true, false, false, 2_000_000},
-		"of a script": {true, true, true, 1000},
-	} {
-		var specs any
-		if l.specs {
-			specs = []int32{7}
-		}
-		var text []byte
-		args := []any{pgx.QueryExecModeExec, "main", nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, false, nil, nil, 30, 0, nil, specs, nil, nil}
-		if name == "completed" {
-			args = append(args, store.ListIDs(time.Now())...)
-		}
-		err := c.QueryRow(t.Context(), "explain (analyze, timing off, format json) "+store.ListStatement(l.active, l.completed, l.specs), args...).Scan(&text)
-		if err != nil {
-			t.Fatal(err)
-		}
-		judge(t, want{rows: l.rows}, statement{name: "JobList " + name, statistics: statistics}, text)
-	}
 }

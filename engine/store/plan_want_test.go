@@ -136,6 +136,8 @@ var jobWrites = map[string]want{
 var jobReads = map[string]want{
 	"JobColumns": {why: partOf}, "JobViewColumns": {why: partOf}, "BatchCount": {why: partOf}, "JobListOfSpecs": {why: partOf},
 	"JobList": {why: "see listPlans"}, "JobListCompleted": {why: "see listPlans"}, "JobListWhere": {why: partOf},
+	"JobListPart": {why: partOf}, "JobListEnded": {why: partOf}, "JobListStates": {why: partOf}, "JobListSpecs": {why: partOf},
+	"JobListWorker": {why: partOf}, "JobListRareWorker": {why: partOf},
 	"JobKey":      {args: `'main', 'key 777'`},
 	"JobOwned":    {via: "q_pkey", args: `tid(1001000)`},
 	"JobFinished": {args: `tid(777), 1, 1, 2, '{}', null`},

@@ -95,3 +95,21 @@ func TestIsUnavailable(t *testing.T) {
 		}
 	}
 }
+
+// TestEndsWithSpec: lists find what did not succeed by the spec in its row of done.
+func TestEndsWithSpec(t *testing.T) {
+	ends := 0
+	for name, sql := range queries {
+		_, columns, ok := strings.Cut(sql, "insert into done (")
+		if !ok {
+			continue
+		}
+		ends++
+		if columns, _, _ = strings.Cut(columns, ")"); !strings.HasSuffix(columns, " spec") {
+			t.Errorf("%s ends jobs and does not say what they ran", name)
+		}
+	}
+	if ends < 10 {
+		t.Errorf("only %d statements end jobs", ends)
+	}
+}

@@ -84,10 +84,10 @@ select exists (select 1 from batch where finished_at is null);
 with pick as (
     select q.id from q where q.id > $1 and q.id <= $2 and q.batch = $3 and q.state in (0, 5) order by q.id limit $7 for update skip locked
 ), d as (
-    delete from q using pick where q.id = pick.id returning q.id, q.attempt, q.batch, 4 as state
+    delete from q using pick where q.id = pick.id returning q.id, q.attempt, q.batch, q.spec, 4 as state
 ), {count}
-insert into done (id, finished_at, worker, attempt, state, cpu_us, memory_peak, canceled_by, cancel_reason, result, log_off)
-select id, clock_timestamp(), 0, attempt, 4, 0, 0, $4, $5, $6::json, 0 from d
+insert into done (id, finished_at, worker, attempt, state, cpu_us, memory_peak, canceled_by, cancel_reason, result, log_off, spec)
+select id, clock_timestamp(), 0, attempt, 4, 0, 0, $4, $5, $6::json, 0, spec from d
 returning id;
 
 -- name: BatchRunning
@@ -132,9 +132,9 @@ with j as (
     from unnest($1::uuid[], $2::timestamptz[], $3::timestamptz[], $4::int4[], $5::text[], $6::json[], $9::uuid[])
         as u(id, created_at, scheduled_for, spec, workspace, args, batch)
 )
-insert into q (id, scheduled_for, prio, state, tag, batch)
-select u.id, coalesce(u.scheduled_for, now()), u.prio, 0, u.tag, u.batch
-from unnest($1, $3, $7::int2[], $8::text[], $9) as u(id, scheduled_for, prio, tag, batch);
+insert into q (id, scheduled_for, prio, state, tag, batch, spec)
+select u.id, coalesce(u.scheduled_for, now()), u.prio, 0, u.tag, u.batch, u.spec
+from unnest($1, $3, $7::int2[], $8::text[], $9, $4) as u(id, scheduled_for, prio, tag, batch, spec);
 
 -- name: BatchInOrder
 select set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true), set_config('enable_sort', 'off', true),

@@ -18,10 +18,10 @@ for update of q;
 
 -- name: DebounceEnd
 with d as (
-    delete from q where id = $1 and state in (0, 5) returning id, attempt, batch, gate, 4 as state
+    delete from q where id = $1 and state in (0, 5) returning id, attempt, batch, gate, spec, 4 as state
 ), {count}
-insert into done (id, finished_at, worker, attempt, state, cpu_us, memory_peak, canceled_by, result, log_off)
-select id, clock_timestamp(), 0, attempt, 4, 0, 0, 'debounce', $2::json, 0 from d
+insert into done (id, finished_at, worker, attempt, state, cpu_us, memory_peak, canceled_by, result, log_off, spec)
+select id, clock_timestamp(), 0, attempt, 4, 0, 0, 'debounce', $2::json, 0, spec from d
 returning (select coalesce(gate, 0) from d);
 
 -- name: DebounceOut

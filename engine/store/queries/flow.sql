@@ -39,12 +39,12 @@ with r as materialized (
     select 1 from flow_run where id = $1::uuid and rev = $2::int4 for update
 ), d as (
     delete from q where q.id = $5::uuid and q.worker = $6::int4 and q.attempt = $7::int4 and q.state in (0, 1, 5) and exists (select 1 from r)
-    returning q.started_at
+    returning q.started_at, q.spec
 ), e as (
     insert into done (id, started_at, finished_at, worker, attempt, state, cpu_us, memory_peak, result, log_off, log_tail, canceled_by,
-        cancel_reason, result_blob, usage)
+        cancel_reason, result_blob, usage, spec)
     select $5, d.started_at, clock_timestamp(), $6, $7, $8::int2, $9::int8, $10::int8, $11::json, $12::int8, $13::bytea, $14::text, $15::text,
-        $16::bytea, $17::json
+        $16::bytea, $17::json, case when $8 <> 2 then d.spec end
     from d
 ), s as (
     insert into flow_step (run, n, module, item, ok, skipped, job, value)
@@ -76,12 +76,13 @@ on conflict (id) do nothing;
 with d as (
     delete from q where q.state in (0, 1, 5, 6) and q.id = any(array(
         select u.id from unnest($1::uuid[], $2::uuid[], $3::int8[]) as u(id, guard, token) where {held}))
-    returning q.id, q.started_at, q.batch, array_position($1, q.id) as n, ($6::int2[])[array_position($1, q.id)] as state
+    returning q.id, q.started_at, q.batch, q.spec, array_position($1, q.id) as n, ($6::int2[])[array_position($1, q.id)] as state
 ), {count}
 insert into done (id, started_at, finished_at, worker, attempt, state, cpu_us, memory_peak, result, log_off, log_tail, canceled_by,
-    cancel_reason, result_blob, usage, skipped)
+    cancel_reason, result_blob, usage, skipped, spec)
 select id, started_at, clock_timestamp(), ($4::int4[])[n], ($5::int4[])[n], state, ($7::int8[])[n], ($8::int8[])[n], ($9::json[])[n],
-    ($10::int8[])[n], ($11::bytea[])[n], ($12::text[])[n], ($13::text[])[n], ($14::bytea[])[n], ($15::json[])[n], ($16::bool[])[n]
+    ($10::int8[])[n], ($11::bytea[])[n], ($12::text[])[n], ($13::text[])[n], ($14::bytea[])[n], ($15::json[])[n], ($16::bool[])[n],
+    case when state <> 2 then spec end
 from d;
 
 -- name: FlowPark

@@ -109,10 +109,10 @@ order by g.id;
 -- Ends waiting jobs as failures; those that were admitted meanwhile are left alone. "state + 0" keeps it from looking through the
 -- index of all that wait.
 with d as (
-    delete from q where id = any($1::uuid[]) and state + 0 = 5 returning id, attempt, batch, 3 as state
+    delete from q where id = any($1::uuid[]) and state + 0 = 5 returning id, attempt, batch, spec, 3 as state
 ), {count}
-insert into done (id, finished_at, worker, attempt, state, cpu_us, memory_peak, result, log_off)
-select id, clock_timestamp(), 0, attempt, 3, 0, 0, $2::json, 0 from d
+insert into done (id, finished_at, worker, attempt, state, cpu_us, memory_peak, result, log_off, spec)
+select id, clock_timestamp(), 0, attempt, 3, 0, 0, $2::json, 0, spec from d
 returning id;
 
 -- name: GateOf

@@ -91,11 +91,11 @@ delete from idempotency where (workspace, key) in
 -- doing so when it is not empty any more.
 with d as (
     delete from q where q.id = any($1::uuid[]) and q.worker = $8::int4 and q.attempt = $9::int4 and q.state = 1
-    returning q.id, q.started_at, array_position($1, q.id) as n
+    returning q.id, q.started_at, q.spec, array_position($1, q.id) as n
 )
-insert into done (id, started_at, finished_at, worker, attempt, state, cpu_us, memory_peak, result, log_off, log_tail)
+insert into done (id, started_at, finished_at, worker, attempt, state, cpu_us, memory_peak, result, log_off, log_tail, spec)
 select id, started_at, clock_timestamp(), $8, $9, ($2::int2[])[n], ($3::int8[])[n], ($4::int8[])[n], ($5::json[])[n], ($6::int8[])[n],
-    ($7::bytea[])[n]
+    ($7::bytea[])[n], case when ($2)[n] <> 2 then spec end
 from d
 returning id;
 
@@ -103,19 +103,19 @@ returning id;
 -- Of attempts as those of JobFinishMany that have all ended in one way and said nothing.
 with d as (
     delete from q where q.id = any($1::uuid[]) and q.worker = $6::int4 and q.attempt = $7::int4 and q.state = 1
-    returning q.id, q.started_at, array_position($1, q.id) as n
+    returning q.id, q.started_at, q.spec, array_position($1, q.id) as n
 )
-insert into done (id, started_at, finished_at, worker, attempt, state, cpu_us, memory_peak, result, log_off)
-select id, started_at, clock_timestamp(), $6, $7, $5, ($2::int8[])[n], ($3::int8[])[n], ($4::json[])[n], 0
+insert into done (id, started_at, finished_at, worker, attempt, state, cpu_us, memory_peak, result, log_off, spec)
+select id, started_at, clock_timestamp(), $6, $7, $5, ($2::int8[])[n], ($3::int8[])[n], ($4::json[])[n], 0, case when $5 <> 2 then spec end
 from d
 returning id;
 
 -- name: JobFinishOne
 with d as (
-    delete from q where q.id = $1 and q.worker = $8 and q.attempt = $9 and q.state = 1 returning q.started_at
+    delete from q where q.id = $1 and q.worker = $8 and q.attempt = $9 and q.state = 1 returning q.started_at, q.spec
 )
-insert into done (id, started_at, finished_at, worker, attempt, state, cpu_us, memory_peak, result, log_off, log_tail, usage)
-select $1, d.started_at, clock_timestamp(), $8, $9, $2, $3, $4, $5, $6, $7, $10::json
+insert into done (id, started_at, finished_at, worker, attempt, state, cpu_us, memory_peak, result, log_off, log_tail, usage, spec)
+select $1, d.started_at, clock_timestamp(), $8, $9, $2, $3, $4, $5, $6, $7, $10::json, case when $2 <> 2 then d.spec end
 from d
 returning id;
 
@@ -124,13 +124,14 @@ returning id;
 with d as (
     delete from q where q.id = any($1::uuid[]) and q.state = 1
         and q.worker = ($8::int4[])[array_position($1, q.id)] and q.attempt = ($9::int4[])[array_position($1, q.id)]
-    returning q.id, q.started_at, q.batch, q.worker, q.attempt, array_position($1, q.id) as n,
+    returning q.id, q.started_at, q.batch, q.worker, q.attempt, q.spec, array_position($1, q.id) as n,
         ($2::int2[])[array_position($1, q.id)] as state
 ), {count}
 insert into done (id, started_at, finished_at, worker, attempt, state, cpu_us, memory_peak, result, log_off, log_tail, canceled_by,
-    cancel_reason, result_blob, usage)
+    cancel_reason, result_blob, usage, spec)
 select id, started_at, clock_timestamp(), worker, attempt, state, ($3::int8[])[n], ($4::int8[])[n], ($5::json[])[n], ($6::int8[])[n],
-    ($7::bytea[])[n], ($10::text[])[n], ($11::text[])[n], ($12::bytea[])[n], ($13::json[])[n]
+    ($7::bytea[])[n], ($10::text[])[n], ($11::text[])[n], ($12::bytea[])[n], ($13::json[])[n],
+    case when state <> 2 then spec end
 from d
 returning id;
 
@@ -212,10 +213,11 @@ with d as (
     delete from q where q.id = any($1::uuid[]) and q.state = 1 and q.canceled_by is not null
         and q.worker = ($2::int4[])[array_position($1, q.id)] and q.attempt = ($3::int4[])[array_position($1, q.id)]
         and exists (select 1 from job where job.id = q.id and job.step is null)
-    returning q.id, q.started_at, q.worker, q.attempt, q.canceled_by, q.cancel_reason, q.batch, q.gate, 4 as state
+    returning q.id, q.started_at, q.worker, q.attempt, q.canceled_by, q.cancel_reason, q.batch, q.gate, q.spec, 4 as state
 ), {count}, e as (
-    insert into done (id, started_at, finished_at, worker, attempt, state, cpu_us, memory_peak, canceled_by, cancel_reason, result, log_off)
-    select id, started_at, clock_timestamp(), worker, attempt, state, 0, 0, canceled_by, cancel_reason, $4::json, 0 from d
+    insert into done (id, started_at, finished_at, worker, attempt, state, cpu_us, memory_peak, canceled_by, cancel_reason, result, log_off,
+        spec)
+    select id, started_at, clock_timestamp(), worker, attempt, state, 0, 0, canceled_by, cancel_reason, $4::json, 0, spec from d
 )
 select id, coalesce(gate, 0) from d;
 
@@ -228,10 +230,10 @@ update q set scheduled_for = now() where state in (0, 5) and scheduled_for > now
 -- name: JobCancelQueued
 with d as (
     delete from q where id = $1 and state in (0, 5) and exists (select 1 from job where job.id = $1 and workspace = $2 and step is null)
-    returning id, attempt, batch, gate, 4 as state
+    returning id, attempt, batch, gate, spec, 4 as state
 ), {count}
-insert into done (id, finished_at, worker, attempt, state, cpu_us, memory_peak, canceled_by, cancel_reason, result, log_off)
-select id, clock_timestamp(), 0, attempt, 4, 0, 0, $3, $4, $5::json, 0 from d
+insert into done (id, finished_at, worker, attempt, state, cpu_us, memory_peak, canceled_by, cancel_reason, result, log_off, spec)
+select id, clock_timestamp(), 0, attempt, 4, 0, 0, $3, $4, $5::json, 0, spec from d
 returning (select coalesce(gate, 0) from d);
 
 -- name: JobCancelRunning
@@ -264,9 +266,15 @@ left join done d on d.id = j.id
 left join blob rb on rb.hash = d.result_blob
 where j.id = $1 and j.workspace = $2;
 
+-- name: JobListStates
+and ($2::int2[] is null or {state} = any($2))
+
+-- name: JobListSpecs
+and ($18::int4[] is null or j.spec = any($18))
+
 -- name: JobListWhere
 j.workspace = $1
-    and ($2::int2[] is null or {state} = any($2))
+    {states}
     and ($3::text[] is null or s.kind = any($3))
     and ($4::text is null or s.path = $4)
     and ($5::text is null or starts_with(s.path, $5))
@@ -280,7 +288,7 @@ j.workspace = $1
     and ($13::jsonb is null or j.args::jsonb @> $13)
     and ($14::jsonb is null or d.result::jsonb @> $14)
     and ($17::uuid is null or (j.batch = $17 and j.id > $17 and j.id <= $20))
-    and ($18::int4[] is null or j.spec = any($18))
+    {specs}
     and ($19::text is null or (s.trigger = 'schedule' and s.trigger_path = $19))
 
 -- name: JobList
@@ -298,36 +306,52 @@ limit $15 offset $16;
 -- does not walk over younger jobs that wait. Ids that somebody else made say nothing of time ($21, $22: the range of those that do);
 -- their jobs, all in the default partition, are walked over from the youngest on.
 select x.* from (
-    (select {job}, null::bytea, {view}, null::json, null::bytea, j.created_at as made, j.id as made_id
-    from done d
-    cross join lateral (select * from job where job.id = d.id offset 0) j
-    cross join lateral (select * from spec where spec.id = j.spec offset 0) s
-    left join q on false
-    left join worker w on w.id = d.worker
-    where d.id >= greatest($21::uuid, $23::uuid) and d.id < least($22::uuid, $24::uuid) and {where}
-    order by d.id {dir}
-    limit $15::int8 + $16::int8)
+    {parts}
     union all
-    (select {job}, null::bytea, {view}, null::json, null::bytea, j.created_at, j.id
+    {each}(select {job}, null::bytea, {view}, null::json, null::bytea, j.created_at, j.id
     from job_default j
     cross join lateral (select * from spec where spec.id = j.spec offset 0) s
     left join q on false
     cross join lateral (select * from done_default where done_default.id = j.id offset 0) d
     left join worker w on w.id = d.worker
-    where (j.id < $21 or j.id >= $22) and {where}
+    where {of}(j.id < $21 or j.id >= $22) and {where}
     order by j.created_at {dir}, j.id {dir}
-    limit $15::int8 + $16::int8)
+    limit $15::int8 + $16::int8){end}
 ) x
 order by x.made {dir}, x.made_id {dir}
 limit $15 offset $16;
 
+-- name: JobListPart
+-- A part of JobListCompleted: the latest of all, of one state that has an index, or of one such state and of each spec. What that says is
+-- not said once more: Postgres would think that fewer rows than wanted are left, and would sort all of them.
+{each}(select {job}, null::bytea, {view}, null::json, null::bytea, j.created_at as made, j.id as made_id
+from done d
+cross join lateral (select * from job where job.id = d.id offset 0) j
+cross join lateral (select * from spec where spec.id = j.spec offset 0) s
+left join q on false
+{worker}
+where {of}d.id >= greatest($21::uuid, $23::uuid) and d.id < least($22::uuid, $24::uuid) and {where}
+order by d.id {dir}
+limit $15::int8 + $16::int8){end}
+
+-- name: JobListWorker
+left join worker w on w.id = d.worker
+
+-- name: JobListRareWorker
+-- A part of JobListPart: workers are looked up. When Postgres expected few rows it would sort all there are to merge them with workers.
+left join lateral (select * from worker where worker.id = d.worker offset 0) w on true
+
 -- name: JobListOfSpecs
--- Where JobList reads from when all that narrows it is what the jobs run: the youngest of each spec.
+-- Where JobList reads from when all that narrows it is what the jobs run, and how they ended: the youngest of each spec.
 (
     select x.* from unnest($18::int4[]) as p(id)
-    cross join lateral (select * from job where job.spec = p.id and ($10::timestamptz is null or job.created_at > $10)
-        and ($11::timestamptz is null or job.created_at < $11) order by job.created_at {dir}, job.id {dir} limit $15::int8 + $16::int8) x
+    cross join lateral (select job.* from job {ended}
+        where job.spec = p.id and ($10::timestamptz is null or job.created_at > $10) and ($11::timestamptz is null or job.created_at < $11) order by job.created_at {dir}, job.id {dir} limit $15::int8 + $16::int8) x
 ) j
+
+-- name: JobListEnded
+-- A part of JobListOfSpecs: the row of done is looked up for each job.
+cross join lateral (select 1 from done where done.id = job.id and done.state = any($2) offset 0) e
 
 -- name: JobCounts
 select count(*) filter (where q.state in (0, 5)), count(*) filter (where q.state in (1, 6))
@@ -375,12 +399,13 @@ with lost as (
     limit 1000 for update skip locked
 ), d as (
     delete from q where q.id = any(array(select id from lost))
-    returning q.id, q.started_at, q.worker, q.attempt, q.canceled_by, q.cancel_reason, q.batch, q.gate,
+    returning q.id, q.started_at, q.worker, q.attempt, q.canceled_by, q.cancel_reason, q.batch, q.gate, q.spec,
         case when q.canceled_by is null then 3 else 4 end as state
 ), {count}, e as (
-    insert into done (id, started_at, finished_at, worker, attempt, state, cpu_us, memory_peak, canceled_by, cancel_reason, result, log_off)
+    insert into done (id, started_at, finished_at, worker, attempt, state, cpu_us, memory_peak, canceled_by, cancel_reason, result, log_off,
+        spec)
     select id, started_at, clock_timestamp(), worker, attempt, state, 0, 0, canceled_by, cancel_reason,
-        case when canceled_by is null then $2::json else $3::json end, 0
+        case when canceled_by is null then $2::json else $3::json end, 0, spec
     from d
 )
 select id, coalesce(gate, 0) from d;
