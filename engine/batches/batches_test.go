@@ -138,6 +138,9 @@ func TestSweptByAnother(t *testing.T) {
 	p := open(t)
 	b := p.receive(of("f/demo/a", numbered(20)))
 	running := p.claim(1)
+	if q, r, err := p.q.Counts(t.Context(), "main"); err != nil || q != 19 || r != 1 {
+		t.Errorf("%d rows are queued and %d running, %v", q, r, err)
+	}
 	if ok, err := p.db.BatchCancel(t.Context(), "main", b.ID, "ben", "late"); err != nil || !ok {
 		t.Fatal(ok, err)
 	}
@@ -150,6 +153,10 @@ func TestSweptByAnother(t *testing.T) {
 	}
 	p.end(running, engine.StateCanceled)
 	counts(t, p.look(b.ID), "canceled 20/20 queued 0 running 0 done 20 failed 0 canceled 20")
+	f := engine.JobFilter{PathExact: "f/demo/a", States: []engine.JobState{engine.StateCanceled}, PerPage: 100}
+	if list, err := p.q.List(t.Context(), "main", f); err != nil || len(list) != 20 {
+		t.Errorf("a list of the canceled runs of the script has %d, %v", len(list), err)
+	}
 }
 
 // TestConcurrentFinishes: the count is right however many finish at the same time, of several batches.
