@@ -72,6 +72,7 @@ type Job struct {
 	CacheFor       time.Duration // its result may stand for runs of the same with the same arguments so long; 0: for none. Not kept
 	CacheAnyPath   bool          // whatever the paths of files among the arguments that say what is in them. Not kept
 	Awaited        bool          // somebody here waits for its outcome. Not kept
+	Preprocessed   bool          // Args are what its preprocessor has made of the request; said of what is read, not of claims
 	QueueLimit     int64         // so many waiting jobs of its tag already, and it is refused; 0: no bound of its own. Not kept
 }
 
@@ -144,7 +145,8 @@ type JobView struct {
 	Logs       string // filled only when asked for
 }
 
-// TriggerWebhook is the Trigger of what was asked for over HTTP and has a preprocessor: the arguments are {"event": the request}.
+// TriggerWebhook is the Trigger of what was asked for over HTTP and has a preprocessor: the arguments are {"event": the request},
+// until it has run.
 const TriggerWebhook = "webhook"
 
 // HomePrefix begins the tags of daemons that keep the folder of a flow whose steps all run in one place. A daemon has one such tag, also

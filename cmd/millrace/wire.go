@@ -207,7 +207,7 @@ func (d *daemon) startEngine(ctx context.Context) error {
 	executor := execute.New(execute.Config{
 		Folders: folders, FolderOf: flows.folder, Squash: flows.squash,
 		Workflows: func(c *engine.Claim) *workflow.Session { return host.Open(c) },
-		Scripts:   scripts, Flows: scripts.Flows(), Values: values, Logs: out, Live: logs, Bus: signals, Prepare: prepare.New(d.registry, builder), Pool: d.pool,
+		Scripts:   scripts, Flows: scripts.Flows(), Values: values, Logs: out, Requests: out, Live: logs, Bus: signals, Prepare: prepare.New(d.registry, builder), Pool: d.pool,
 		Env: execute.Env(d.baseURL(), gate.JobToken), Defaults: d.cfg.limits, MaxLimits: d.cfg.maxLimits, GPUs: devices, Networks: d.nets,
 		Log: part("execute"),
 	})

@@ -220,12 +220,12 @@ type target struct {
 	kind engine.JobKind
 	path string
 	hash engine.Hash
-	// event: its arguments are a request, of which its preprocessor makes those of main.
+	// event: its arguments are a request, of which its preprocessor is yet to make those of main.
 	event bool
 }
 
 func targetOf(j *engine.Job) target {
-	return target{j.Kind, j.Path, j.Hash, j.Trigger == engine.TriggerWebhook}
+	return target{j.Kind, j.Path, j.Hash, j.Trigger == engine.TriggerWebhook && !j.Preprocessed}
 }
 
 // templates makes the jobs that run what others ran, once for each thing.

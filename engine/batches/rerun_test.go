@@ -132,12 +132,12 @@ func TestRerunEach(t *testing.T) {
 	}
 }
 
-// TestRerunOfARequest: what got a request through its preprocessor gets it so again, and nothing else does.
+// TestRerunOfARequest: what got a request through its preprocessor, and did not come so far, gets it so again, and nothing else does.
 func TestRerunOfARequest(t *testing.T) {
 	t.Parallel()
 	p := open(t)
 	var ids []uuid.UUID
-	for _, trigger := range []string{engine.TriggerWebhook, "api"} {
+	for _, trigger := range []string{engine.TriggerWebhook, "api", engine.TriggerWebhook} {
 		res, err := p.q.Push(t.Context(), &engine.Job{Workspace: "main", Kind: engine.KindScript, Path: "f/demo/a", Hash: 1, Tag: "noop", CreatedBy: "ann", PermissionedAs: "u/ann",
 			Trigger: trigger, Args: json.RawMessage(`{"event":{"body":1}}`)})
 		if err != nil {
@@ -145,7 +145,15 @@ func TestRerunOfARequest(t *testing.T) {
 		}
 		ids = append(ids, res.ID)
 	}
-	p.end(p.claim(2), engine.StateFailure)
+	claims := p.claim(3)
+	for _, c := range claims {
+		if c.Job.ID == ids[2] {
+			if err := p.q.Preprocessed(t.Context(), c, json.RawMessage(`{"n":1}`)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	p.end(claims, engine.StateFailure)
 	out, err := p.RerunEach(t.Context(), ann, "main", engine.RerunSelection{IDs: ids}, "cli")
 	if err != nil {
 		t.Fatal(err)
@@ -154,6 +162,20 @@ func TestRerunOfARequest(t *testing.T) {
 		v, err := p.q.Get(t.Context(), "main", out[i].ID)
 		if err != nil || v.Trigger != want || string(v.Args) != `{"event":{"body":1}}` {
 			t.Errorf("%d: %+v, %v", i, v, err)
+		}
+	}
+	if v, err := p.q.Get(t.Context(), "main", out[2].ID); err != nil || v.Trigger == engine.TriggerWebhook || v.Preprocessed || string(v.Args) != `{"n":1}` {
+		t.Errorf("of what was preprocessed: %+v, %v", v, err)
+	}
+	b, err := p.RerunJobs(t.Context(), ann, "main", engine.JobFilter{States: []engine.JobState{engine.StateFailure}}, engine.RerunRequest{Trigger: "cli", Priority: 5})
+	if err != nil {
+		t.Fatal(err)
+	}
+	counts(t, b, "running 3/3 queued 3 running 0 done 0 failed 0 canceled 0")
+	for i, c := range p.claim(3) {
+		want := []string{`webhook {"event":{"body":1}}`, `api {"event":{"body":1}}`, `api {"n":1}`}[i]
+		if got := c.Job.Trigger + " " + string(c.Job.Args); got != want {
+			t.Errorf("row %d of the batch: %s, want %s", i+1, got, want)
 		}
 	}
 }

@@ -47,6 +47,12 @@ type logs interface {
 	AppendStream(ctx context.Context, id uuid.UUID, offset int64, text string) error
 }
 
+// requests keeps what preprocessors have made of them.
+type requests interface {
+	Preprocessed(ctx context.Context, c *engine.Claim, args json.RawMessage) error
+	IsPreprocessed(ctx context.Context, id uuid.UUID) (bool, error)
+}
+
 // values follows the references to variables and resources in arguments.
 type values interface {
 	Fill(ctx context.Context, j *engine.Job, raw json.RawMessage) (json.RawMessage, error)
@@ -54,15 +60,16 @@ type values interface {
 
 // Config wires an Executor.
 type Config struct {
-	Scripts scripts
-	Flows   flows  // nil: there are none
-	Values  values // nil: references stay as they are
-	Logs    logs
-	Live    *live.Logs
-	Bus     *bus.Bus
-	Prepare *prepare.Preparer
-	Pool    *pool.Pool
-	Env     func(*engine.Job) runtimes.Env // the job's WM_* variables
+	Scripts  scripts
+	Flows    flows  // nil: there are none
+	Values   values // nil: references stay as they are
+	Logs     logs
+	Requests requests // keeps what preprocessors make of them
+	Live     *live.Logs
+	Bus      *bus.Bus
+	Prepare  *prepare.Preparer
+	Pool     *pool.Pool
+	Env      func(*engine.Job) runtimes.Env // the job's WM_* variables
 	// Defaults are the limits of what asks for none; zero fields: sandbox.DefaultLimits. MaxLimits is the most that can be asked
 	// for; zero fields: any amount.
 	Defaults  sandbox.Limits
@@ -260,17 +267,17 @@ func (x *Executor) code(ctx context.Context, c *engine.Claim, sink *sink, out *e
 	if err := x.cfg.Networks.reach(&p); err != nil {
 		return err
 	}
-	if j, err = x.filled(ctx, j); err != nil {
-		return err
-	}
 	limits, err := x.limits(p, j)
 	if err != nil {
 		return err
 	}
 	if hasPreprocessor(j) {
-		if j, err = x.preprocess(ctx, j, p, sink, &limits); err != nil {
+		if j, err = x.preprocessed(ctx, c, p, sink, &limits); err != nil {
 			return err
 		}
+	}
+	if j, err = x.filled(ctx, j); err != nil {
+		return err
 	}
 	ready, err := x.cfg.Prepare.Prepare(ctx, p.Program, p.lock, sink)
 	if err != nil {

@@ -20,6 +20,21 @@ func hasPreprocessor(j *engine.Job) bool {
 	return j.Trigger == engine.TriggerWebhook && j.Step == "" && (j.Kind == engine.KindScript || j.Kind == engine.KindPreview)
 }
 
+// preprocessed returns the job of c with the arguments that its preprocessor makes. They are stored before main sees them: whoever takes
+// the job up when it is lost has them, and the preprocessor, which may do something that is not to be done twice, is over.
+func (x *Executor) preprocessed(ctx context.Context, c *engine.Claim, p program, sink *sink, limits *sandbox.Limits) (*engine.Job, error) {
+	if c.Attempt > 1 {
+		if done, err := x.cfg.Requests.IsPreprocessed(ctx, c.Job.ID); err != nil || done {
+			return c.Job, err
+		}
+	}
+	j, err := x.preprocess(ctx, c.Job, p, sink, limits)
+	if err != nil {
+		return nil, err
+	}
+	return j, x.cfg.Requests.Preprocessed(ctx, c, j.Args)
+}
+
 // preprocess runs the preprocessor of j's script, in a sandbox of its own with the same limits, and returns j with what it returned as
 // arguments. The time that it took is no longer main's.
 func (x *Executor) preprocess(ctx context.Context, j *engine.Job, p program, sink *sink, limits *sandbox.Limits) (*engine.Job, error) {

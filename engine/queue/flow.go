@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"encoding/json"
 	"time"
 
 	"github.com/millrace/millrace/engine"
@@ -97,6 +98,15 @@ func (q *Queue) FlowHere(f *store.FlowJob, own bool) {
 	f.Worker, f.Own = me, own
 }
 
+// FlowArgs makes what a preprocessor has made of a flow's request ready to be stored by a FlowOp.
+func (q *Queue) FlowArgs(ctx context.Context, j *engine.Job, args json.RawMessage) (store.FlowArgs, error) {
+	i, err := q.argsMade(ctx, j, args)
+	if err != nil {
+		return store.FlowArgs{}, err
+	}
+	return store.FlowArgs{Run: j.ID, Args: args, Blob: i.ArgsBlob}, nil
+}
+
 // FlowEnd makes an outcome ready to be stored by a FlowOp.
 func (q *Queue) FlowEnd(ctx context.Context, o engine.Outcome) (*store.JobFinish, error) {
 	op, err := q.outcome(ctx, o)
@@ -128,6 +138,9 @@ func flowBytes(o *store.FlowOp) (n int) {
 	}
 	for _, s := range o.Steps {
 		n += len(s.Value)
+	}
+	for _, a := range o.Args {
+		n += len(a.Args)
 	}
 	for _, r := range o.Runs {
 		n += len(r.State)

@@ -333,7 +333,9 @@ func (db *DB) BatchJobs(ctx context.Context, ws string, ids []uuid.UUID) ([]*eng
 		}
 		defer rows.Close()
 		for rows.Next() {
-			j := readJob(rows.RawValues())
+			v := rows.RawValues()
+			j := readJob(v)
+			j.Preprocessed = readBool(v[jobColumns])
 			found[j.ID] = j
 		}
 		return rows.Err()

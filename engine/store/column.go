@@ -213,6 +213,8 @@ func readInt(b []byte) int64 {
 	return 0
 }
 
+func readBool(b []byte) bool { return len(b) == 1 && b[0] != 0 }
+
 func readTime(b []byte) time.Time {
 	if len(b) != 8 {
 		return time.Time{}

@@ -20,7 +20,7 @@ const mostOnes = 3
 // one tells whether FlowOne does all of o.
 func (o *FlowOp) one() bool {
 	return !o.Again && len(o.Runs) == 1 && len(o.Ends) == 1 && len(o.Steps) <= 1 && len(o.Jobs) <= 1 &&
-		len(o.Begins)+len(o.Births)+len(o.New)+len(o.Over)+len(o.Parks)+len(o.Caches)+len(o.Purges) == 0 &&
+		len(o.Begins)+len(o.Births)+len(o.New)+len(o.Over)+len(o.Parks)+len(o.Caches)+len(o.Purges)+len(o.Args) == 0 &&
 		(len(o.Steps) == 0 || o.Steps[0].Item == nil && o.Steps[0].Run == o.Runs[0].ID) &&
 		(len(o.Jobs) == 0 || !o.Jobs[0].Run && o.Jobs[0].Gate == 0 && o.Jobs[0].Job.Parent != nil && *o.Jobs[0].Job.Parent == o.Runs[0].ID)
 }

@@ -25,6 +25,7 @@ type FlowOp struct {
 	Parks  []FlowPark
 	Caches []FlowCache
 	Purges []FlowPurge
+	Args   []FlowArgs // runs whose arguments a preprocessor has made
 	// Done is set by a flush: nothing had happened to the runs meanwhile, and the attempts were their worker's.
 	Done bool
 }
@@ -87,6 +88,13 @@ type FlowStep struct {
 	Value   json.RawMessage // nil: null
 }
 
+// FlowArgs are what a preprocessor has made of the request that a flow had.
+type FlowArgs struct {
+	Run  uuid.UUID
+	Args json.RawMessage
+	Blob []byte // hash of the blob that holds them; nil: they are in the row
+}
+
 // FlowPark is until when a run waits; a zero Due: for its jobs.
 type FlowPark struct {
 	ID  uuid.UUID
@@ -111,6 +119,7 @@ var (
 var (
 	flowCacheTypes = append(slices.Clip(flowGuard), oidBytea, oidInt8)
 	flowPurgeTypes = append(slices.Clip(flowGuard), oidUUID, oidText, oidInt8)
+	flowArgsTypes  = append(slices.Clip(flowGuard), oidJSON, oidBytea)
 )
 
 func init() {
@@ -118,27 +127,27 @@ func init() {
 	jobStatements["FlowAdvance"] = oids(append(slices.Clip(flowStateTypes), flowHeldTypes...), true)
 	for name, types := range map[string][]uint32{
 		"FlowRuns": flowRunTypes, "FlowFinish": flowEndTypes, "FlowPark": flowParkTypes, "FlowSteps": flowStepTypes, "FlowJobs": flowJobTypes,
-		"CachePut": flowCacheTypes, "PurgeAdd": flowPurgeTypes,
+		"CachePut": flowCacheTypes, "PurgeAdd": flowPurgeTypes, "FlowArgs": flowArgsTypes,
 	} {
 		jobStatements[name] = oids(types, true)
 	}
 }
 
 // flowRows are the buffers of FlowOps' parameters.
-type flowRows struct{ begin, state, held, runs, ends, parks, steps, jobs, one, caches, purges *rows }
+type flowRows struct{ begin, state, held, runs, ends, parks, steps, jobs, one, caches, purges, args *rows }
 
 func newFlowRows() *flowRows {
 	return &flowRows{
 		begin: newRows([]uint32{oidUUID, oidUUID}), state: newRows(flowStateTypes), held: newRows(flowHeldTypes), runs: newRows(flowRunTypes),
 		ends: newRows(flowEndTypes), parks: newRows(flowParkTypes), steps: newRows(flowStepTypes), jobs: newRows(flowJobTypes),
 		one:    newRows(flowOneTypes),
-		caches: newRows(flowCacheTypes), purges: newRows(flowPurgeTypes),
+		caches: newRows(flowCacheTypes), purges: newRows(flowPurgeTypes), args: newRows(flowArgsTypes),
 	}
 }
 
 // send sends the statements of list; those that have nothing to do are left out.
 func (r *flowRows) send(list []*FlowOp, send sender) {
-	all := []*rows{r.begin, r.state, r.held, r.runs, r.ends, r.parks, r.steps, r.jobs, r.caches, r.purges}
+	all := []*rows{r.begin, r.state, r.held, r.runs, r.ends, r.parks, r.steps, r.jobs, r.caches, r.purges, r.args}
 	for _, x := range all {
 		x.reset()
 	}
@@ -164,6 +173,7 @@ func (r *flowRows) send(list []*FlowOp, send sender) {
 	some("FlowSteps", r.steps)
 	some("CachePut", r.caches)
 	some("PurgeAdd", r.purges)
+	some("FlowArgs", r.args)
 }
 
 func (r *flowRows) add(o *FlowOp) {
@@ -231,6 +241,15 @@ func (r *flowRows) add(o *FlowOp) {
 		c[3].uuid(p.Root)
 		c[4].text(p.Step)
 		c[5].int8(p.After.Microseconds())
+	}
+	for _, a := range o.Args {
+		c := start(r.args, a.Run)
+		if a.Blob != nil {
+			c[3].null()
+		} else {
+			c[3].bytes(a.Args)
+		}
+		c[4].bytes(a.Blob)
 	}
 	for _, j := range o.Jobs {
 		addFlowJob(start(r.jobs, j.Job.ID), j)

@@ -158,9 +158,9 @@ func readView(v [][]byte) *engine.JobView {
 	}
 	out.CPU, out.MemoryPeak = time.Duration(readInt(v[5]))*time.Microsecond, readInt(v[6])
 	out.CanceledBy, out.Reason, out.WorkerName = string(v[7]), string(v[8]), string(v[9])
-	out.Usage, out.Skipped = readUsage(v[10]), v[11] != nil && v[11][0] != 0
-	if out.Result = readBytes(v[12]); out.Result == nil {
-		out.Result = readBytes(v[13])
+	out.Usage, out.Skipped, out.Preprocessed = readUsage(v[10]), readBool(v[11]), readBool(v[12])
+	if out.Result = readBytes(v[13]); out.Result == nil {
+		out.Result = readBytes(v[14])
 	}
 	return out
 }

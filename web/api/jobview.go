@@ -32,7 +32,7 @@ func listJob(v *engine.JobView) *wire.Job {
 		PermissionedAs: v.PermissionedAs, CreatedAt: v.CreatedAt, ScheduledFor: v.ScheduledFor, StartedAt: v.StartedAt,
 		Canceled: v.State == engine.StateCanceled, CanceledBy: v.CanceledBy, CanceledReason: v.Reason,
 		MemPeak: v.MemoryPeak / 1024, CPUMS: ms(v.CPU), Timeout: int64(v.Timeout / time.Second),
-		IsSkipped: v.Skipped, IsFlowStep: v.Step != "", FlowStepID: v.Step, Worker: v.WorkerName, Attempt: v.Attempt, Trigger: v.Trigger, TriggerPath: v.TriggerPath, VisibleToOwner: true,
+		IsSkipped: v.Skipped, Preprocessed: v.Preprocessed, IsFlowStep: v.Step != "", FlowStepID: v.Step, Worker: v.WorkerName, Attempt: v.Attempt, Trigger: v.Trigger, TriggerPath: v.TriggerPath, VisibleToOwner: true,
 	}
 	if v.Path != "" {
 		j.ScriptPath = &v.Path

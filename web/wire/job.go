@@ -24,6 +24,7 @@ type Job struct {
 	Language       string             `json:"language,omitempty"`
 	RawCode        string             `json:"raw_code,omitempty" doc:"previews only"`
 	Args           json.RawMessage    `json:"args,omitempty"`
+	Preprocessed   bool               `json:"preprocessed,omitempty" doc:"args are what its preprocessor has made of the request"`
 	Tag            string             `json:"tag"`
 	Priority       int16              `json:"priority,omitempty"`
 	ParentJob      *uuid.UUID         `json:"parent_job,omitempty"`

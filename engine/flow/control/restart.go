@@ -220,7 +220,7 @@ func (c *Control) inner(ctx context.Context, run uuid.UUID, m *format.Module, it
 // arguments are those of the earlier run, as its steps saw them, with changes.
 func (c *Control) arguments(ctx context.Context, v *engine.JobView, value *format.Value, changes json.RawMessage) (json.RawMessage, error) {
 	args := v.Args
-	if value.PreprocessorModule != nil {
+	if value.PreprocessorModule != nil && !v.Preprocessed { // it was still at work, or an older release ran it
 		steps, err := c.cfg.Store.FlowSteps(ctx, v.ID)
 		if err != nil {
 			return nil, err

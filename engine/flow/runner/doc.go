@@ -41,6 +41,7 @@ type Queue interface {
 	FlowJob(ctx context.Context, j *engine.Job) (*store.FlowJob, error)
 	FlowHere(f *store.FlowJob, own bool)
 	FlowRelease(f *store.FlowJob)
+	FlowArgs(ctx context.Context, j *engine.Job, args json.RawMessage) (store.FlowArgs, error)
 	FlowEnd(ctx context.Context, o engine.Outcome) (*store.JobFinish, error)
 	Deliver(c *engine.Claim)
 	HandBack(ctx context.Context, claims []*engine.Claim) error

@@ -158,13 +158,6 @@ func (s *scope) input() json.RawMessage {
 	if s.look.Iter != nil {
 		x.iter = s.look.Iter
 	}
-	if x.flow.Preprocessor != nil {
-		if fresh, ok := s.look.Recorded[x.flow.Preprocessor.ID]; ok {
-			if v, err := s.eval.operation.value(s.eval.run, fresh); err == nil {
-				x.args = v
-			}
-		}
-	}
 	return x.input()
 }
 

@@ -147,6 +147,13 @@ func (o *operation) step(x *run, e flow.Event) error {
 		}
 		return nil
 	}
+	if ended, ok := e.(flow.Ended); ok && x.preprocesses() && ended.OK && !ended.Replaced {
+		made, err := o.preprocessed(x, ended)
+		if err != nil {
+			return err
+		}
+		e = made
+	}
 	x.at = time.Now()
 	if _, due := e.(flow.Due); due && x.parked.Equal(x.state.Wake()) && x.at.Before(x.parked) {
 		x.at = x.parked // by the database's clock it is time, whatever ours says

@@ -47,16 +47,12 @@ type run struct {
 	lists   map[string][]json.RawMessage // of loops
 	items   map[int32]flow.Ref           // of the module at work
 	known   map[uuid.UUID]json.RawMessage
-	args    json.RawMessage // in place of the job's, by a preprocessor
 }
 
 // record notes the end of a module.
 func (x *run) record(module string, ref flow.Ref) {
 	x.results[module] = ref
 	clear(x.items)
-	if x.flow.Preprocessor != nil && x.flow.Preprocessor.ID == module {
-		x.args = ref.Value
-	}
 }
 
 // mostKnown bounds the bytes of a result that is kept in memory for the expressions of the next step.

@@ -208,9 +208,6 @@ func (x *run) input() json.RawMessage {
 		}
 		if at.def == at.job.ID {
 			args = at.job.Args
-			if at.args != nil {
-				args = at.args
-			}
 			break
 		}
 	}

@@ -107,7 +107,7 @@ limit $5;
 select d.id from done d where d.id > $1 and d.id <= $2 and d.state = any($3) order by d.id limit $4;
 
 -- name: BatchJobs
-select {job}, ab.data
+select {job}, ab.data, j.preprocessed
 from unnest($2::uuid[]) as u(id)
 join job j on j.id = u.id and j.workspace = $1
 join spec s on s.id = j.spec

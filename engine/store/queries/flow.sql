@@ -118,6 +118,11 @@ from unnest($1::uuid[], $2::uuid[], $3::int8[], $4::int4[], $5::text[], $6::int4
 where {held}
 on conflict (run, n) do nothing;
 
+-- name: FlowArgs
+-- What preprocessors have made of requests takes their place; see JobArgsMade.
+update job set args = ($4::json[])[array_position($1::uuid[], id)], args_blob = ($5::bytea[])[array_position($1, id)], preprocessed = true
+where id = any(array(select u.id from unnest($1, $2::uuid[], $3::int8[]) as u(id, guard, token) where {held}));
+
 -- name: FlowHeld
 -- Part of statements whose second parameter are guards: whether the operation of u holds. One look for all rows.
 coalesce((u.guard, u.token) in (select g.id, g.token from flow_run g where g.id = any($2)), false)

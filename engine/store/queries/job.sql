@@ -7,7 +7,7 @@ s.email, s.permissioned_as, s.language, s.network, s.trigger, s.trigger_path, j.
 -- name: JobViewColumns
 coalesce(d.state, q.state), coalesce(d.worker, q.worker), coalesce(d.attempt, q.attempt), coalesce(d.started_at, q.started_at),
 d.finished_at, d.cpu_us, d.memory_peak, coalesce(d.canceled_by, q.canceled_by), coalesce(d.cancel_reason, q.cancel_reason), w.name,
-d.usage, d.skipped
+d.usage, d.skipped, j.preprocessed
 
 -- name: JobInsertMany
 -- Of jobs that have just got their ids here: no other has them, and a statement that need not look is a tenth cheaper.
@@ -193,6 +193,17 @@ left join lateral (
 
 -- name: JobOwned
 select worker, attempt from q where id = $1 and state = 1;
+
+-- name: JobArgsMade
+-- What a preprocessor has made of a request takes its place. The lock keeps the attempt its worker's until then: the next one is to find
+-- either the request or this.
+with h as materialized (
+    select 1 from q where id = $1 and worker = $2 and attempt = $3 and state = 1 for share
+)
+update job set args = $4::json, args_blob = $5::bytea, preprocessed = true where id = $1 and exists (select 1 from h);
+
+-- name: JobPreprocessed
+select coalesce(preprocessed, false) from job where id = $1;
 
 -- name: JobFinished
 -- Whether this outcome is the one that is stored, and not, say, that of a rescuer who gave the same attempt up.
