@@ -2,11 +2,15 @@ package e2e
 
 import (
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
+
+	"github.com/google/uuid"
 
 	"github.com/millrace/millrace/cmd/internal/push"
 	"github.com/millrace/millrace/web/client"
@@ -45,6 +49,7 @@ func preprocessors(t *testing.T, d *daemon) {
 				t.Errorf("%s %s: %s, want %s", language, query, got, c.want)
 			}
 		}
+		d.preprocessed(t, "p/"+path, `{"n":42,"how":"POST`+path[len(path)-2:]+`"}`, `[42,"POST`+path[len(path)-2:]+`"]`)
 		if got := d.post(t, "/api/w/main/jobs/run_wait_result/p/"+path, `{"n": "x"}`); !strings.Contains(got, "error") {
 			t.Errorf("%s: what the preprocessor returned is not checked: %s", language, got)
 		}
@@ -72,9 +77,51 @@ func preprocessors(t *testing.T, d *daemon) {
 			t.Errorf("a preview of a flow: %s, %v, want %s", got, err, want)
 		}
 	}
+	const deployed = `{"path": "f/test/pre_flow", "summary": "", "value": {"preprocessor_module": {"id": "preprocessor", "value": {"type": "rawscript", "language": "python3", "content": "def preprocessor(event): return {'n': event['body']['n'] + 1}", "input_transforms": {}}},
+		"modules": [{"id": "a", "value": {"type": "rawscript", "language": "python3", "content": "def main(n): return n", "input_transforms": {"n": {"type": "javascript", "expr": "flow_input.n"}}}},
+			{"id": "b", "value": {"type": "rawscript", "language": "python3", "content": "def main(n, a): return [n, a]", "input_transforms": {"n": {"type": "javascript", "expr": "flow_input.n"}, "a": {"type": "javascript", "expr": "results.a"}}}}]}}`
+	if _, err := push.Flow(ctx, d.Client, "f/test/pre_flow", json.RawMessage(deployed), t.Output()); err != nil {
+		t.Fatal(err)
+	}
+	d.preprocessed(t, "f/f/test/pre_flow", `{"n":22}`, "[22,22]")
 	if _, err := d.RunWait(ctx, client.Run{Flow: &client.FlowPreview{Value: json.RawMessage(`{"modules": []}`), Event: json.RawMessage(`{}`)}}); err == nil || !strings.Contains(err.Error(), "no preprocessor_module") {
 		t.Errorf("a flow without a preprocessor: %v", err)
 	}
+}
+
+// preprocessed asks for what has a preprocessor; its job has the arguments that this made, and so has a rerun, which does not call it again.
+func (d *daemon) preprocessed(t *testing.T, what, args, want string) {
+	t.Helper()
+	id, err := uuid.Parse(d.post(t, "/api/w/main/jobs/run/"+what, `{"n": 21}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	look := func(id uuid.UUID, preprocessed bool) {
+		t.Helper()
+		if _, err := d.Follow(t.Context(), id, func(wire.Update) error { return nil }); err != nil {
+			t.Fatal(err)
+		}
+		j, err := d.Job(t.Context(), id, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got, wanted any
+		if err := errors.Join(json.Unmarshal(j.Args, &got), json.Unmarshal([]byte(args), &wanted)); err != nil {
+			t.Fatal(err)
+		}
+		if !reflect.DeepEqual(got, wanted) || j.Preprocessed != preprocessed || j.Result == nil || string(*j.Result) != want {
+			t.Errorf("%s: args %s, preprocessed %v, result %s", what, j.Args, j.Preprocessed, *j.Result)
+		}
+	}
+	look(id, true)
+	again, err := d.RerunEach(t.Context(), wire.RerunJobs{JobIDs: []uuid.UUID{id}})
+	if err != nil || len(again) != 1 {
+		t.Fatalf("%v, %v", again, err)
+	}
+	if id, err = uuid.Parse(again[0]); err != nil {
+		t.Fatal(err)
+	}
+	look(id, false)
 }
 
 // post asks over TCP, as a webhook does, and returns the answer.
