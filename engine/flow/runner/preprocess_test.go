@@ -49,6 +49,14 @@ func TestPreprocessor(t *testing.T) {
 		if v, err := b.queue.Get(t.Context(), "main", id); err != nil || !v.Preprocessed || string(v.Args) != `{"n":"`+n+`"}` {
 			t.Errorf("the job: %+v, %v", v, err)
 		}
+		before := count(b, "pre")
+		again, err := b.steer().Restart(t.Context(), ann, "main", id, engine.RestartRequest{Step: "b"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if o := b.outcome(again); string(o.Result) != want || count(b, "pre") != before {
+			t.Errorf("restarted: %s with %s, wanted %s", o.State, o.Result, want)
+		}
 	}
 	b.empty()
 }
