@@ -102,16 +102,6 @@ type Dispatcher struct {
 	cancel context.CancelFunc // ends the loop
 }
 
-// lane is a kind of slots.
-type lane struct {
-	name    string
-	tags    []string
-	size    int64
-	free    atomic.Int64
-	backlog atomic.Bool // rows of these tags may wait in the database
-	gate    Gate        // nil: a free slot is enough
-}
-
 // New returns a dispatcher that takes nothing before Start.
 func New(cfg Config) (*Dispatcher, error) {
 	if cfg.ProcessSlots < 1 {
@@ -123,7 +113,7 @@ func New(cfg Config) (*Dispatcher, error) {
 	if cfg.DedicatedSlots == 0 {
 		cfg.DedicatedSlots = 256
 	}
-	pool, err := ants.NewPool(cfg.ProcessSlots+cfg.NativeSlots+cfg.DedicatedSlots+parked, ants.WithDisablePurge(true))
+	pool, err := ants.NewPool(cfg.ProcessSlots+cfg.NativeSlots+cfg.DedicatedSlots+parked+cfg.DedicatedSlots/8+1, ants.WithDisablePurge(true))
 	if err != nil {
 		return nil, err
 	}
@@ -134,7 +124,7 @@ func New(cfg Config) (*Dispatcher, error) {
 	for _, l := range []*lane{
 		{name: "process", tags: cfg.ProcessTags, size: int64(cfg.ProcessSlots)},
 		{name: "native", tags: cfg.NativeTags, size: int64(cfg.NativeSlots)},
-		{name: "dedicated", tags: cfg.DedicatedTags, size: int64(cfg.DedicatedSlots)},
+		{name: "dedicated", tags: cfg.DedicatedTags, size: int64(cfg.DedicatedSlots), spare: int64(max(1, cfg.DedicatedSlots/8))},
 	} {
 		d.open(l)
 	}
@@ -200,20 +190,20 @@ func (d *Dispatcher) Drain(ctx context.Context) {
 	d.pool.Release()
 }
 
-// TryReserve takes a slot for a job with this tag. False: the row must be left queued.
-func (d *Dispatcher) TryReserve(tag string) bool {
+// TryReserve takes a slot for a job with this tag. False: the row must be left queued. A job of a priority above zero passes those
+// that wait where the lane has slots to spare for such: it runs sooner than a claim could find it.
+func (d *Dispatcher) TryReserve(tag string, priority int16) bool {
 	l := d.byTag[tag]
 	if l == nil || !d.taking.Load() {
 		return false
 	}
-	if l.backlog.Load() {
-		return false
-	}
-	if l.take(1) == 0 {
+	if !l.backlog.Load() {
+		if l.take(1) == 1 {
+			return true
+		}
 		l.backlog.Store(true)
-		return false
 	}
-	return true
+	return priority > 0 && l.exceed()
 }
 
 // Release gives back a reserved slot whose job was not inserted.
@@ -231,23 +221,6 @@ func (d *Dispatcher) Deliver(c *engine.Claim) {
 		return
 	}
 	d.start(l, c)
-}
-
-// take takes up to n slots and says how many it got.
-func (l *lane) take(n int64) int64 {
-	if l.gate != nil {
-		return l.enter()
-	}
-	for {
-		free := l.free.Load()
-		got := min(n, free)
-		if got <= 0 {
-			return 0
-		}
-		if l.free.CompareAndSwap(free, free-got) {
-			return got
-		}
-	}
 }
 
 // release gives back the slot of a job; uuid.Nil: none came to it.
@@ -390,7 +363,7 @@ func (d *Dispatcher) finish(l *lane, c *engine.Claim, out engine.Outcome) (next 
 		out.Patient = out.Patient && l.free.Load() > l.size/2 // otherwise somebody waits for the slot
 		if d.cfg.Flows != nil && c.Job.Step != "" {
 			accepted, next, err = d.ofFlow(ctx, l, c, out)
-		} else if l.gate == nil && l.backlog.Load() && d.taking.Load() {
+		} else if l.gate == nil && l.backlog.Load() && d.taking.Load() && l.free.Load() >= 0 { // the slots to spare take no others
 			accepted, next, err = d.queue.FinishAndClaim(ctx, out, l.tags)
 		} else {
 			accepted, err = d.queue.Finish(ctx, out)

@@ -153,7 +153,7 @@ func job() *engine.Job {
 
 // push does what the queue does: fast lane or left queued.
 func push(d *Dispatcher, m *memory, j *engine.Job) bool {
-	if d.TryReserve(j.Tag) {
+	if d.TryReserve(j.Tag, j.Priority) {
 		d.Deliver(&engine.Claim{Job: j, Attempt: 1})
 		return true
 	}
@@ -248,7 +248,7 @@ func TestUnknownTagsAreLeftQueued(t *testing.T) {
 	d, m, _ := setup(t, 1)
 	start(t, d, m)
 	settle(d)
-	if d.TryReserve("gpu") {
+	if d.TryReserve("gpu", 0) {
 		t.Fatal("reserved a slot for a tag that is not taken here")
 	}
 }
@@ -291,7 +291,7 @@ func TestDrainWaitsThenHandsBack(t *testing.T) {
 	if len(m.back) != 1 || len(m.finished) != 1 {
 		t.Fatalf("%d handed back, %d finished", len(m.back), len(m.finished))
 	}
-	if d.TryReserve("python3") {
+	if d.TryReserve("python3", 0) {
 		t.Fatal("takes jobs after a drain")
 	}
 	d.Drain(ctx)

@@ -19,8 +19,8 @@ type instant struct {
 	waiting sync.Map // *engine.Job -> chan time.Time: when the job started, then when its outcome was stored
 }
 
-func (d *instant) TryReserve(string) bool { return true }
-func (d *instant) Release(string)         {}
+func (d *instant) TryReserve(string, int16) bool { return true }
+func (d *instant) Release(string)                {}
 
 func (d *instant) Deliver(c *engine.Claim) {
 	started := time.Now()

@@ -119,6 +119,21 @@ func (l *lanes) touch(k laneKey, due time.Time) {
 	e.gen++
 }
 
+// passing is the priority with which j may pass the jobs that wait: its own, or zero when others as urgent wait themselves.
+func (l *lanes) passing(j *engine.Job) int16 {
+	if j.Priority <= 0 {
+		return 0
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for k, e := range l.all {
+		if e.ready && k.tag == j.Tag && k.prio >= j.Priority {
+			return 0
+		}
+	}
+	return j.Priority
+}
+
 // laneLook is a look at the lanes: where to claim, and what was known then.
 type laneLook struct {
 	lanes []store.Lane

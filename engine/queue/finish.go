@@ -99,7 +99,7 @@ func (q *Queue) outcome(ctx context.Context, o engine.Outcome) (*op, error) {
 			f.ResultBlob = hash
 		}
 	}
-	return &op{finish: f, patient: o.Patient}, nil
+	return &op{finish: f, patient: o.Patient && !h.urgent, urgent: h.urgent}, nil
 }
 
 // HandBack makes claimed jobs queued again, for whoever has a slot; those that are to be canceled are, then. Jobs that are not

@@ -63,7 +63,7 @@ func (q *Queue) expectFlow(o *store.FlowOp) {
 
 // FlowBegins tells whether a flow that is asked for can begin here at once; otherwise it is queued.
 func (q *Queue) FlowBegins(j *engine.Job) bool {
-	if q.worker.Load() == 0 || q.cfg.Slots == nil || !q.cfg.Slots.TryReserve(j.Tag) {
+	if q.worker.Load() == 0 || q.cfg.Slots == nil || !q.cfg.Slots.TryReserve(j.Tag, 0) {
 		return false
 	}
 	q.cfg.Slots.Release(j.Tag) // to begin a flow takes no time that a slot would be needed for
@@ -92,7 +92,7 @@ func (q *Queue) FlowJob(ctx context.Context, j *engine.Job) (*store.FlowJob, err
 // a limit, or that is to run later, takes none.
 func (q *Queue) FlowHere(f *store.FlowJob, own bool) {
 	me := q.worker.Load()
-	if me == 0 || q.cfg.Slots == nil || f.Gate != 0 || !f.Job.ScheduledFor.IsZero() || !own && !q.cfg.Slots.TryReserve(f.Job.Tag) {
+	if me == 0 || q.cfg.Slots == nil || f.Gate != 0 || !f.Job.ScheduledFor.IsZero() || !own && !q.cfg.Slots.TryReserve(f.Job.Tag, q.lanes.passing(f.Job)) {
 		return
 	}
 	f.Worker, f.Own = me, own

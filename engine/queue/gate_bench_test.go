@@ -21,9 +21,9 @@ type finisher struct {
 	waiting sync.Map // uuid.UUID -> chan struct{}: closed when the outcome is stored
 }
 
-func (d *finisher) TryReserve(string) bool  { return true }
-func (d *finisher) Release(string)          {}
-func (d *finisher) Deliver(c *engine.Claim) { go d.run(c) }
+func (d *finisher) TryReserve(string, int16) bool { return true }
+func (d *finisher) Release(string)                {}
+func (d *finisher) Deliver(c *engine.Claim)       { go d.run(c) }
 
 func (d *finisher) run(c *engine.Claim) {
 	for c != nil {

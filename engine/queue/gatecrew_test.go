@@ -70,7 +70,7 @@ func crew(ctx context.Context, t *testing.T, wg *sync.WaitGroup, q *Queue, s *sl
 			case c := <-s.claims:
 				wg.Go(func() { handle(c, true) })
 			case <-q.Wake():
-				for s.TryReserve("noop") {
+				for s.TryReserve("noop", 0) {
 					list, err := q.Claim(ctx, []string{"noop"}, 1)
 					if err != nil || len(list) == 0 {
 						s.Release("noop")

@@ -2,6 +2,7 @@ package queue
 
 import (
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 )
@@ -16,9 +17,12 @@ type group[T any] struct {
 	max int           // items in a batch
 	big func(v T) int // bytes of an item; nil: they do not matter
 	lim int           // bytes in a batch
+	// urgent tells what goes before all else, with little company, so that its batch takes little time; nil: nothing does.
+	urgent func(v T) bool
 
 	mu      sync.Mutex
 	pending []T  // guarded by mu
+	ahead   int  // how many of pending, the first ones, are urgent; guarded by mu
 	busy    bool // somebody is at work; guarded by mu
 	armed   bool // a timer will look after pending; guarded by mu
 }
@@ -31,7 +35,7 @@ const patience = 2 * time.Millisecond
 func (g *group[T]) addLater(v T) {
 	g.mu.Lock()
 	if g.busy || len(g.pending) < manyPatient {
-		g.pending = append(g.pending, v)
+		g.put(v)
 		if !g.busy && !g.armed {
 			g.armed = true
 			time.AfterFunc(patience, g.look)
@@ -60,7 +64,7 @@ func (g *group[T]) look() {
 
 func (g *group[T]) add(v T) {
 	g.mu.Lock()
-	g.pending = append(g.pending, v)
+	g.put(v)
 	if g.busy {
 		g.mu.Unlock()
 		return
@@ -102,10 +106,27 @@ func (g *group[T]) drain() {
 	}
 }
 
+// company is how much that is not urgent shares the batch of what is: without any, a stream of urgent things would hold up the rest.
+const company = 32
+
+// put adds v to pending: behind all, or behind what is as urgent. Called with mu held.
+func (g *group[T]) put(v T) {
+	if g.urgent == nil || !g.urgent(v) {
+		g.pending = append(g.pending, v)
+		return
+	}
+	g.pending = slices.Insert(g.pending, g.ahead, v)
+	g.ahead++
+}
+
 // take cuts the next batch off pending; at least one item when there is one. Called with mu held.
 func (g *group[T]) take() []T {
 	n, bytes := 0, 0
-	for n < len(g.pending) && n < g.max {
+	most := g.max
+	if g.ahead > 0 {
+		most = min(most, g.ahead+company)
+	}
+	for n < len(g.pending) && n < most {
 		if g.big != nil {
 			if bytes += g.big(g.pending[n]); bytes > g.lim && n > 0 {
 				break
@@ -113,6 +134,7 @@ func (g *group[T]) take() []T {
 		}
 		n++
 	}
+	g.ahead = max(0, g.ahead-n)
 	if n == len(g.pending) {
 		batch := g.pending
 		g.pending = nil

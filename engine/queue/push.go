@@ -27,8 +27,8 @@ func (q *Queue) push(ctx context.Context, j *engine.Job, mark *store.Checkpoint)
 	if err != nil {
 		return engine.PushResult{}, err
 	}
-	o := &op{insert: i, mark: mark}
-	if me := q.worker.Load(); me != 0 && q.cfg.Slots != nil && !j.ScheduledFor.After(q.now()) && q.cfg.Slots.TryReserve(j.Tag) {
+	o := &op{insert: i, mark: mark, urgent: j.Priority > 0}
+	if me := q.worker.Load(); me != 0 && q.cfg.Slots != nil && !j.ScheduledFor.After(q.now()) && q.cfg.Slots.TryReserve(j.Tag, q.lanes.passing(j)) {
 		i.Worker = me
 	}
 	if i.Worker == 0 || i.Gate != 0 {

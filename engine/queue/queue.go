@@ -41,8 +41,9 @@ import (
 
 // Slots is where jobs run in this process; the dispatcher is one.
 type Slots interface {
-	// TryReserve takes a slot for a job of this tag. False: the row is left queued.
-	TryReserve(tag string) bool
+	// TryReserve takes a slot for a job of this tag. False: the row is left queued. A job of a priority above zero may pass others
+	// that wait.
+	TryReserve(tag string, priority int16) bool
 	// Release gives a reserved slot back: nothing was inserted.
 	Release(tag string)
 	// Deliver starts a job in the slot that was reserved for it. It must not block for long.
@@ -257,6 +258,7 @@ type held struct {
 	attempt int32
 	gate    int32 // the limit it counts for; 0: none
 	batch   bool  // it counts for a batch
+	urgent  bool  // it has a priority
 }
 
 // hold notes that an attempt is in this process's hands; false: it was noted before, or handed back before it came.
@@ -270,7 +272,7 @@ func (q *Queue) hold(c *engine.Claim) bool {
 		q.suspect() // a crash of the database may have undone the handing back as well
 		return false
 	}
-	q.running[c.Job.ID] = held{attempt: c.Attempt, gate: c.Gate, batch: c.Job.Batch != nil}
+	q.running[c.Job.ID] = held{attempt: c.Attempt, gate: c.Gate, batch: c.Job.Batch != nil, urgent: c.Job.Priority > 0}
 	return true
 }
 

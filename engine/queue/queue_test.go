@@ -27,7 +27,7 @@ func newSlots(free int) *slots {
 	return &slots{free: free, claims: make(chan *engine.Claim, 10000), canceled: make(chan uuid.UUID, 100)}
 }
 
-func (s *slots) TryReserve(string) bool {
+func (s *slots) TryReserve(string, int16) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.free == 0 {

@@ -19,6 +19,8 @@ type op struct {
 	seats  *seats            // of an insert that may have to wait
 	// patient: it may wait for others to share a flush with
 	patient bool
+	// urgent: it is of a job with a priority
+	urgent bool
 
 	done    chan struct{} // closed when the op is over
 	err     error         // nil: it is committed
@@ -57,7 +59,8 @@ type writer struct {
 
 func newWriter(q *Queue) *writer {
 	w := &writer{q: q, conn: q.cfg.DB.NewJobWriter()}
-	w.group = group[*op]{run: w.run, max: 512, big: (*op).bytes, lim: 16 << 20}
+	w.group = group[*op]{run: w.run, max: 512, big: (*op).bytes, lim: 16 << 20,
+		urgent: func(o *op) bool { return o.urgent }}
 	return w
 }
 
