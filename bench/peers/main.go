@@ -129,6 +129,7 @@ func run(ctx context.Context, o options, onlyInstall bool) error {
 	if o.quick && o.peers == nil {
 		chosen = onlyTuned(chosen)
 	}
+	chosen = tunedFirst(chosen)
 	if onlyInstall {
 		ours, err := find(all, own[0])
 		if err != nil {

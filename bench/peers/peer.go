@@ -91,6 +91,22 @@ func onlyTuned(list []variant) []variant {
 	return slices.DeleteFunc(slices.Clone(list), func(v variant) bool { return !v.tuned })
 }
 
+// tunedFirst orders what a run may not come to the end of; slow ones come last among the tuned.
+func tunedFirst(list []variant) []variant {
+	rank := func(v variant) int {
+		switch {
+		case !v.tuned:
+			return 2
+		case v.Slow:
+			return 1
+		}
+		return 0
+	}
+	list = slices.Clone(list)
+	slices.SortStableFunc(list, func(a, b variant) int { return rank(a) - rank(b) })
+	return list
+}
+
 func find(all []variant, name string) (variant, error) {
 	for _, v := range all {
 		if v.Name == name {

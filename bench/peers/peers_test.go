@@ -194,6 +194,27 @@ func TestQuickRunsTakeTheTunedVariant(t *testing.T) {
 	}
 }
 
+func TestTheTunedVariantComesFirst(t *testing.T) {
+	all, err := readPeers(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	chosen, err := choose(all, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	list := tunedFirst(chosen)
+	n := len(onlyTuned(chosen))
+	if slices.ContainsFunc(list[:n], func(v variant) bool { return !v.tuned }) || len(list) != len(chosen) || list[0].Slow || !list[n-1].Slow {
+		t.Errorf("the order is %v", list)
+	}
+	s := session{}
+	tuned, plain := s.size(list[0]), s.size(list[slices.IndexFunc(list, func(v variant) bool { return !v.tuned && !v.Slow })])
+	if tuned.rounds != 3 || tuned.backlog == 0 || plain.rounds >= tuned.rounds || plain.backlog != 0 || plain.fibo33 != tuned.fibo33 {
+		t.Errorf("tuned %+v, others %+v", tuned, plain)
+	}
+}
+
 func TestSizesOfASeriesThatWouldTakeTooLongAreLeftOut(t *testing.T) {
 	y := &system{adapter: startFake(t, "right")}
 	z := size{jobsLimit: time.Microsecond}

@@ -71,6 +71,9 @@ func (s session) measure(ctx context.Context, all []variant, v variant) error {
 // size is how much a peer is measured.
 func (s session) size(v variant) size {
 	z := sizeOf(s.quick, v.Slow)
+	if !v.tuned && !s.quick && !slices.Contains(own, v.Name) {
+		z = z.brief(v.Slow)
+	}
 	switch {
 	case s.smoke:
 		z = smoke(v.Slow)

@@ -79,6 +79,17 @@ func sizeOf(quick, slow bool) size {
 	return s
 }
 
+// brief is the size for a variant of a peer that stands beside a better tuned one: as in a quick run, but for what would not be
+// the same work then.
+func (z size) brief(slow bool) size {
+	b := sizeOf(true, slow)
+	b.limit, b.backlog = z.limit, 0
+	if !slow {
+		b.fibo33 = z.fibo33
+	}
+	return b
+}
+
 // scaling is how cost grows with clients and jobs; the caller goes through numbers of slots.
 func scaling(quick, slow bool) size {
 	s := size{limit: time.Hour, rounds: 1, warm: time.Second, clients: []int{1, 4, 16, 64, 256}, saturate: 2 * time.Second,
