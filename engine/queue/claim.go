@@ -57,15 +57,22 @@ func (l *lanes) init(now func() time.Time) {
 
 // added notes a job that was left queued.
 func (l *lanes) added(tag string, prio int16, due time.Time) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if wait := due.Sub(l.now()); wait > 0 {
-		if l.dueAt(time.Now().Add(wait)) {
-			signal(l.sooner)
-		}
+	if due.After(l.now()) {
+		l.becomesDue(due)
 		return
 	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	l.touch(laneKey{tag, prio}, due)
+}
+
+// becomesDue has loop look at that moment, by the server's clock.
+func (l *lanes) becomesDue(due time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.dueAt(time.Now().Add(due.Sub(l.now()))) {
+		signal(l.sooner)
+	}
 }
 
 // dueAt notes that a job becomes due, by the clock here; true: it is the next. Called with mu held.

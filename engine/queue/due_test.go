@@ -8,6 +8,7 @@ import (
 
 	"github.com/millrace/millrace/engine"
 	"github.com/millrace/millrace/engine/store"
+	"github.com/millrace/millrace/engine/store/storetest"
 )
 
 // TestStartsWhenDue pushes jobs for a little later, one as the one before is due, as the soak does. They start when they are due, and
@@ -39,6 +40,35 @@ func TestStartsWhenDue(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// TestDueElsewhere pushes a job for a little later that only another process takes, which looks by itself only once an hour.
+func TestDueElsewhere(t *testing.T) {
+	t.Parallel()
+	url := storetest.URL(t)
+	here, there := quiet(storetest.Open(t, url), nil), quiet(storetest.Open(t, url), nil)
+	here.Tags, there.Tags = []string{"noop"}, []string{"other"}
+	a, b := start(t, here), start(t, there)
+	claim(t, b, 1, "other") // nothing yet; b has looked
+	for a.others.Load() == 0 {
+		if _, err := a.beatOnce(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	j := noop()
+	j.Tag, j.ScheduledFor = "other", time.Now().Add(300*time.Millisecond)
+	push(t, a, j)
+	for {
+		<-b.Wake()
+		got := claim(t, b, 1, "other")
+		if len(got) == 0 {
+			continue
+		}
+		if got[0].Job.ID != j.ID || time.Now().Before(j.ScheduledFor) {
+			t.Errorf("%v was claimed at %v, due at %v", got[0].Job.ID, time.Now(), j.ScheduledFor)
+		}
+		return
 	}
 }
 

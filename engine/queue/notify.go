@@ -15,7 +15,7 @@ import (
 // all of them queue up for one lock), is sent once for all that was left queued meanwhile, and only when there is another
 // worker to hear it.
 const (
-	pushChannel   = "millrace_push"   // "<worker>\n<prio> <tag>\n...": rows were left queued; no lanes: look everywhere
+	pushChannel   = "millrace_push"   // "<worker>\n<prio> <tag>\n...": rows were left queued; no lanes: look everywhere; a line "@<ms since 1970>": one becomes due then
 	cancelChannel = "millrace_cancel" // "<worker>": jobs of that worker were canceled
 	joinChannel   = "millrace_join"   // "<worker>": a worker has come
 )
@@ -28,24 +28,31 @@ type notices struct {
 	mu    sync.Mutex
 	lanes map[laneKey]bool // guarded by mu
 	look  bool             // lanes unknown: everything; guarded by mu
+	due   time.Time        // when the first of those for later becomes due, by the server's clock; zero: there are none; guarded by mu
 	kick  chan struct{}
 	now   func() time.Time // by the server's clock
+	poll  time.Duration    // about how often all look what becomes due next, unless looks take long
 }
 
-func (n *notices) init(now func() time.Time) {
-	n.now = now
+func (n *notices) init(now func() time.Time, poll time.Duration) {
+	n.now, n.poll = now, poll
 	n.lanes = map[laneKey]bool{}
 	n.kick = make(chan struct{}, 1)
 }
 
 // queued notes a job that was left queued.
 func (n *notices) queued(j *engine.Job) {
-	if j.ScheduledFor.After(n.now()) {
-		return // found by the polls of all in time
+	wait := j.ScheduledFor.Sub(n.now())
+	if wait > 2*n.poll+maxRest {
+		return // found in time by the looks of all
 	}
 	n.mu.Lock()
-	n.lanes[laneKey{j.Tag, j.Priority}] = true
-	n.mu.Unlock()
+	defer n.mu.Unlock()
+	if wait <= 0 {
+		n.lanes[laneKey{j.Tag, j.Priority}] = true
+	} else if n.due.IsZero() || j.ScheduledFor.Before(n.due) {
+		n.due = j.ScheduledFor
+	}
 }
 
 // all notes that jobs of unknown lanes are queued.
@@ -58,14 +65,14 @@ func (n *notices) all() {
 func (n *notices) any() bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.look || len(n.lanes) > 0
+	return n.look || len(n.lanes) > 0 || !n.due.IsZero()
 }
 
 // take empties the notices into a payload; "" when there are none.
 func (n *notices) take(worker int32) string {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if !n.look && len(n.lanes) == 0 {
+	if !n.look && len(n.lanes) == 0 && n.due.IsZero() {
 		return ""
 	}
 	from := strconv.Itoa(int(worker))
@@ -74,8 +81,11 @@ func (n *notices) take(worker int32) string {
 	for k := range n.lanes {
 		fmt.Fprintf(&b, "\n%d %s", k.prio, k.tag)
 	}
+	if !n.due.IsZero() {
+		fmt.Fprintf(&b, "\n@%d", n.due.UnixMilli())
+	}
 	look := n.look
-	n.look = false
+	n.look, n.due = false, time.Time{}
 	clear(n.lanes)
 	if look || b.Len() > payloadLimit {
 		return from
@@ -161,6 +171,12 @@ func (q *Queue) heard(payload string) {
 		return
 	}
 	for line := range strings.SplitSeq(rest, "\n") {
+		if ms, ok := strings.CutPrefix(line, "@"); ok {
+			if at, err := strconv.ParseInt(ms, 10, 64); err == nil {
+				q.lanes.becomesDue(time.UnixMilli(at))
+			}
+			continue
+		}
 		prio, tag, _ := strings.Cut(line, " ")
 		n, err := strconv.ParseInt(prio, 10, 16)
 		if err != nil {

@@ -176,7 +176,7 @@ func New(cfg Config) (*Queue, error) {
 	q.gates.init()
 	q.room.levels = map[string]*level{}
 	q.debouncing = make(chan struct{}, debouncers)
-	q.news.init(q.now)
+	q.news.init(q.now, cfg.Poll)
 	return q, nil
 }
 
