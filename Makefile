@@ -54,11 +54,13 @@ run: build ## start the daemon in the foreground, run the example once, stay up 
 test: build vet lint test/all test/walls test/postgres test/race test/fuzz test/chaos test/peers ## all checks and all tests
 	@echo "make test: everything passed"
 
-# Where there is no browser to be had, the tests of pages are skipped and say why.
+# Where there is no browser or no command line of Windmill to be had, the tests with them are skipped and say why.
 .PHONY: test/all
 test/all: build ## unit and integration tests, as root where possible
 	@packaging/setup.sh --browser || [ $$? = 3 ]
-	@exec="$(TEST_EXEC)"; $(GO) test -json -count=1 -timeout 10m $${exec:+-exec "$$exec"} ./... | $(GO) run ./cmd/internal/house/testsum
+	@exec="$(TEST_EXEC)"; if wmill=$$(packaging/setup.sh --wmill); then export MILLRACE_TEST_WMILL="$$wmill"; \
+	elif [ $$? = 3 ]; then export MILLRACE_TEST_WMILL_MISSING="no wmill to be had here, see above"; else exit 1; fi; \
+	$(GO) test -json -count=1 -timeout 10m $${exec:+-exec "$$exec"} ./... | $(GO) run ./cmd/internal/house/testsum
 
 # test/all runs them as plain processes; this is where their system calls, files and secrets meet the walls.
 .PHONY: test/walls

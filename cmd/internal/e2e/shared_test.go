@@ -10,7 +10,7 @@ type part struct {
 
 // TestJobs asks one daemon for everything that jobs do and suffer.
 func TestJobs(t *testing.T) {
-	share(t, "2", []part{{"Arguments", arguments}, {"ScriptsAndTokens", scriptsAndTokens}, {"BadInput", badInput}, {"Flows", flows}, {"DeployedFlows", deployedFlows}, {"SteeredFlows", steeredFlows}, {"GroupsApprove", groupsApprove}, {"Values", values}, {"Preprocessors", preprocessors}, {"WorkedExample", workedExample}, {"Locks", locks}})
+	share(t, "2", []part{{"Arguments", arguments}, {"ScriptsAndTokens", scriptsAndTokens}, {"BadInput", badInput}, {"Flows", flows}, {"DeployedFlows", deployedFlows}, {"SteeredFlows", steeredFlows}, {"GroupsApprove", groupsApprove}, {"Values", values}, {"Preprocessors", preprocessors}, {"WorkedExample", workedExample}, {"Locks", locks}, {"WindmillCLI", windmillCLI}})
 }
 
 // TestOneSlot holds what needs the next job in the same slot, or no slot for it.
