@@ -15,6 +15,8 @@ func (h *API) workspaceRoutes() []Route {
 			Summary: "The same, with the username in each", Answer: JSONOf(wire.Memberships{}), Handle: h.listMemberships},
 		{Method: "POST", Path: "/api/workspaces/create", Name: "createWorkspace", Group: "workspaces", Access: Admin, Status: statusNew,
 			Summary: "Makes a workspace", Body: JSONOf(wire.NewWorkspace{}), Answer: TextOf("its id"), Handle: h.createWorkspace},
+		{Method: "GET", Path: "/api/settings/global/automate_username_creation", Name: "usernamesAreMade", Group: "workspaces", Access: User,
+			Summary: "Whether usernames are the server's to choose: false, who takes somebody in may name them", Answer: JSONOf(true), Handle: usernamesAreMade},
 	}
 }
 
@@ -63,6 +65,9 @@ func (h *API) listMemberships(a *Ask) error {
 	}
 	return JSON(a.RequestCtx, m)
 }
+
+// usernamesAreMade is asked by Windmill's command line before it makes a workspace or a member: it sends a username only after a no.
+func usernamesAreMade(a *Ask) error { return JSON(a.RequestCtx, false) }
 
 func (h *API) createWorkspace(a *Ask) error {
 	var n wire.NewWorkspace

@@ -162,6 +162,8 @@ func TestAccounts(t *testing.T) {
 		{name: "exists no body", method: "POST", path: "/api/workspaces/exists", status: 400},
 		{name: "exists not", method: "POST", path: "/api/workspaces/exists", body: `{"id":"x"}`, status: 200, kind: "application/json", exact: "false"},
 		{name: "exists", method: "POST", path: "/api/workspaces/exists", body: `{"id":"main"}`, status: 200, exact: "true"},
+		{name: "whose usernames are", path: "/api/settings/global/automate_username_creation", status: 200, kind: "application/json", exact: "false"},
+		{name: "whose usernames are, a stranger", path: "/api/settings/global/automate_username_creation", token: "-", status: 401},
 		{name: "create bad id", method: "POST", path: "/api/workspaces/create", body: `{"id":"../x"}`, status: 400},
 		{name: "create taken", method: "POST", path: "/api/workspaces/create", body: `{"id":"main"}`, status: 409, want: []string{"Conflict: main: exists already"}},
 		{name: "create", method: "POST", path: "/api/workspaces/create", body: `{"id":"new"}`, status: 201, kind: "text/plain", exact: "new"},

@@ -6,9 +6,11 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/millrace/millrace/engine"
 	"github.com/millrace/millrace/web/wire"
 )
 
@@ -115,5 +117,10 @@ func windmillCLI(t *testing.T, d *daemon) {
 		if got, err := os.ReadFile(filepath.Join(dir, "f/wmill", file)); err != nil || !strings.Contains(string(got), want) {
 			t.Errorf("%s of what was pulled: %v\n%s", file, err, got)
 		}
+	}
+	works("Added workspace", "workspace", "add", "new", "wmill-new", d.url()+"/", "--token", token, "--create")
+	list, err := d.Workspaces(ctx)
+	if err != nil || !slices.ContainsFunc(list, func(w engine.Workspace) bool { return w.ID == "wmill-new" }) {
+		t.Errorf("the workspaces are %v, %v", list, err)
 	}
 }
