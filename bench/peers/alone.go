@@ -92,7 +92,7 @@ func (s session) alone(ctx context.Context, y *system, z size) error {
 }
 
 // fanLimit is what the largest fan-out may take, going by one of a tenth.
-const fanLimit = 2 * time.Minute
+const fanLimit = time.Minute
 
 // fanAlone is a fan-out too large for turns.
 func (s session) fanAlone(ctx context.Context, y *system, z size) error {

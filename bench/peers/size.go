@@ -56,10 +56,10 @@ func smoke(slow bool) size {
 }
 
 func sizeOf(quick, slow bool) size {
-	s := size{limit: 20 * time.Minute, rounds: 3, warm: 2 * time.Second, turn: 2 * time.Second, least: 10, closed: 400, rates: []float64{50, 200}, open: 2 * time.Second,
-		clients: []int{1, 4, 16, 64, 256}, saturate: 700 * time.Millisecond, fiboRuns: 3, fibo33: 10, steps: 100, stepsRate: 64, fans: []int{100, 1000}, fanAlone: 10_000,
-		burn: time.Second, burnMost: 100_000, burnFirst: 200, payload: 10, payloads: []int{1 << 10, 100 << 10, 1 << 20}, idle: 6 * time.Second,
-		backlog: 1_000_000, probes: 200, pinned: 5 * time.Second, pinClients: 16, kill: 2000, recovery: 30 * time.Second}
+	s := size{limit: 20 * time.Minute, rounds: 3, warm: 2 * time.Second, turn: 1200 * time.Millisecond, least: 10, closed: 400, rates: []float64{50, 200}, open: 2 * time.Second,
+		clients: []int{1, 4, 16, 64, 256}, saturate: 600 * time.Millisecond, fiboRuns: 3, fibo33: 10, steps: 100, stepsRate: 64, fans: []int{100, 1000}, fanAlone: 10_000,
+		burn: 800 * time.Millisecond, burnMost: 100_000, burnFirst: 200, payload: 10, payloads: []int{1 << 10, 100 << 10, 1 << 20}, idle: 5 * time.Second,
+		backlog: 1_000_000, probes: 200, pinned: 5 * time.Second, pinClients: 16, kill: 2000, recovery: 20 * time.Second}
 	if quick {
 		s.limit = 3 * time.Minute
 		s.rounds, s.warm, s.turn, s.closed, s.rates, s.open = 2, 500*time.Millisecond, 500*time.Millisecond, 100, s.rates[:1], 500*time.Millisecond
@@ -69,7 +69,7 @@ func sizeOf(quick, slow bool) size {
 	}
 	if slow {
 		s.rounds, s.least, s.warm, s.rates, s.clients, s.stepsRate, s.fiboRuns, s.fans, s.fanAlone = 2, 1, time.Millisecond, nil, []int{4}, 0, 1, s.fans[:1], 0
-		s.cold, s.turn, s.saturate, s.burn, s.pinned, s.backlog, s.kill = true, 8*time.Second, 10*time.Second, 10*time.Second, 0, 0, 12
+		s.cold, s.turn, s.saturate, s.burn, s.pinned, s.backlog, s.kill = true, 6*time.Second, 8*time.Second, 8*time.Second, 0, 0, 12
 		s.recovery, s.burnFirst = time.Minute, 12
 		if quick {
 			s.rounds, s.turn, s.saturate, s.fans, s.payloads, s.burn = 1, 4*time.Second, 4*time.Second, nil, s.payloads[:1], time.Millisecond
@@ -137,7 +137,7 @@ func (z size) works() []work {
 	}
 	for _, n := range z.fans {
 		list = append(list, work{name: "W5", key: fmt.Sprintf("fan-%d", n), title: fmt.Sprintf("fan-out to %d and join", n), unit: "ms", needs: "fan",
-			once: n >= 1000, run: z.warmed(request{Work: "fan", N: n}, 1)})
+			once: n >= 1000, run: z.fan(n)})
 	}
 	for _, n := range z.payloads {
 		list = append(list, work{name: "W11", key: fmt.Sprintf("payload-%d", n), title: fmt.Sprintf("argument and result of %d KB", n>>10), unit: "ms",

@@ -81,6 +81,14 @@ func (z size) warmed(r request, n int) func(context.Context, *adapter) (sample, 
 	}
 }
 
+// fan is a fan-out; one of a hundred branches comes after another that does not count.
+func (z size) fan(n int) func(context.Context, *adapter) (sample, error) {
+	if n >= 1000 {
+		return z.repeat(request{Work: "fan", N: n}, 1)
+	}
+	return z.warmed(request{Work: "fan", N: n}, 1)
+}
+
 const (
 	shortFlow = 40 // steps of fibo(10)
 	deep      = 33
