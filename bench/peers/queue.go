@@ -7,7 +7,11 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"time"
 )
+
+// probing is how long a system is asked for urgent jobs: one that reads a million rows for each takes minutes otherwise.
+const probing = 20 * time.Second
 
 // backlog fills a system's queue and times urgent jobs that come meanwhile.
 func (s session) backlog(ctx context.Context, y *system, z size) error {
@@ -18,7 +22,7 @@ func (s session) backlog(ctx context.Context, y *system, z size) error {
 		return err
 	}
 	h := newHistogram()
-	for i := range z.probes {
+	for i, end := 0, time.Now().Add(probing); i < z.probes && (i < z.least || time.Now().Before(end)); i++ {
 		took, _, err := y.one(ctx, request{Work: "empty", Arg: i, Urgent: true})
 		if err != nil {
 			return fmt.Errorf("probe: %w", err)
