@@ -126,7 +126,7 @@ bench: build $(BUILD)/bin/bench ## measure; writes bench/results/latest.json and
 
 # PEERS holds flags: make bench-peers PEERS="--peers celery,river --works W1,W2 --merge". QUICK=1 is the short form.
 .PHONY: bench-peers
-bench-peers: build $(BUILD)/bin/peers ## install real systems and measure them beside Millrace (an hour; QUICK=1: ten minutes; the first time ten more)
+bench-peers: build $(BUILD)/bin/peers ## install real systems and measure them beside Millrace (45 minutes; QUICK=1: ten; the first time ten more)
 	@exec $(AS_ROOT) env "PATH=$(dir $(GO)):$$PATH" $(BUILD)/bin/peers run $(if $(QUICK),--quick --out bench/results/peers-quick.json) $(PEERS)
 
 .PHONY: bench-peers/install

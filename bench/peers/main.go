@@ -20,6 +20,7 @@ import (
 type options struct {
 	peers  []string // names of variants
 	works  []string
+	all    bool // variants, not only the best tuned of each peer
 	quick  bool
 	smoke  bool
 	delay  time.Duration // added to every flush of PostgreSQL and Redis
@@ -72,9 +73,10 @@ func parse(args []string) (options, error) {
 	var o options
 	var peers, works string
 	fs := flag.NewFlagSet("peers run", flag.ContinueOnError)
-	fs.StringVar(&peers, "peers", "", "comma-separated `names` of peers, as in the config.json of each; all without it, or with --quick the tuned one of each folder")
+	fs.StringVar(&peers, "peers", "", "comma-separated `names` of peers, as in the config.json of each; without it the best tuned one of each folder")
+	fs.BoolVar(&o.all, "all", false, "every variant: those that users find, too, with fewer repetitions than the best tuned one")
 	fs.StringVar(&works, "works", "", "comma-separated `works`: "+strings.Join(workNames(), ", "))
-	fs.BoolVar(&o.quick, "quick", false, "few repetitions: minutes instead of an hour, wide intervals")
+	fs.BoolVar(&o.quick, "quick", false, "few repetitions: ten minutes, wide intervals")
 	fs.BoolVar(&o.smoke, "smoke", false, "only see that the peers work: a few runs of each, results checked, figures worthless")
 	fs.DurationVar(&o.delay, "flush-delay", 0, "`time` to add to every flush of PostgreSQL and Redis, as a slower disk would")
 	fs.IntVar(&o.slots, "slots", 0, "jobs at a time for peers with worker processes, and for Millrace; 0: 2 for each core")
@@ -126,7 +128,7 @@ func run(ctx context.Context, o options, onlyInstall bool) error {
 	if err != nil {
 		return err
 	}
-	if o.quick && o.peers == nil {
+	if !o.all && o.peers == nil {
 		chosen = onlyTuned(chosen)
 	}
 	chosen = tunedFirst(chosen)

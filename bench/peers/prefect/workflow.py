@@ -17,8 +17,9 @@ def add_one(n: int) -> int:
     return n + 1
 
 
+# Which step it is keeps Prefect from taking it for one that is done: within a flow run it answers equal arguments from what it has kept.
 @task
-def fibo_step(k: int) -> list:
+def fibo_step(step: int, k: int) -> list:
     began = now()
     value = compute(k)
     return [value, began, now()]
@@ -41,7 +42,7 @@ async def steps(n: int) -> int:
 
 @flow
 async def fibo(n: int, k: int) -> list:
-    return [fibo_step(k) for _ in range(n)]
+    return [fibo_step(i, k) for i in range(n)]
 
 
 @flow
