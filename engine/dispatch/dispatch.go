@@ -113,7 +113,8 @@ func New(cfg Config) (*Dispatcher, error) {
 	if cfg.DedicatedSlots == 0 {
 		cfg.DedicatedSlots = 256
 	}
-	pool, err := ants.NewPool(cfg.ProcessSlots+cfg.NativeSlots+cfg.DedicatedSlots+parked+cfg.DedicatedSlots/8+1, ants.WithDisablePurge(true))
+	spare := max(1, cfg.DedicatedSlots/8)
+	pool, err := ants.NewPool(cfg.ProcessSlots+cfg.NativeSlots+cfg.DedicatedSlots+spare+parked, ants.WithDisablePurge(true))
 	if err != nil {
 		return nil, err
 	}
@@ -124,7 +125,7 @@ func New(cfg Config) (*Dispatcher, error) {
 	for _, l := range []*lane{
 		{name: "process", tags: cfg.ProcessTags, size: int64(cfg.ProcessSlots)},
 		{name: "native", tags: cfg.NativeTags, size: int64(cfg.NativeSlots)},
-		{name: "dedicated", tags: cfg.DedicatedTags, size: int64(cfg.DedicatedSlots), spare: int64(max(1, cfg.DedicatedSlots/8))},
+		{name: "dedicated", tags: cfg.DedicatedTags, size: int64(cfg.DedicatedSlots), spare: int64(spare)},
 	} {
 		d.open(l)
 	}

@@ -8,6 +8,8 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/rs/zerolog"
+
+	"github.com/millrace/millrace/engine"
 )
 
 // door is a gate with a number of places.
@@ -129,4 +131,33 @@ func TestAGateThatOpensByItself(t *testing.T) {
 	}
 	g.let <- struct{}{}
 	<-m.stored
+}
+
+// TestUrgentDoesNotPassAGate pushes urgent jobs: what they need is not there sooner for their priority.
+func TestUrgentDoesNotPassAGate(t *testing.T) {
+	t.Parallel()
+	d, m, g, door := gatedSetup(t, 1)
+	first, second := job(), job()
+	for _, j := range []*engine.Job{first, second} {
+		j.Tag, j.Priority = "gpu:1", 100
+	}
+	if !push(d, m, first) {
+		t.Fatal("the gate is open")
+	}
+	<-g.started
+	if push(d, m, second) {
+		t.Fatal("an urgent job passed the gate")
+	}
+	g.let <- struct{}{}
+	if id := <-g.started; id != second.ID {
+		t.Fatalf("%v started", id)
+	}
+	g.let <- struct{}{}
+	<-m.stored
+	<-m.stored
+	door.mu.Lock()
+	defer door.mu.Unlock()
+	if door.most != 1 {
+		t.Errorf("%d jobs were behind the gate at the same time", door.most)
+	}
 }

@@ -30,8 +30,11 @@ func (l *lane) take(n int64) int64 {
 	}
 }
 
-// exceed takes a slot of those to spare.
+// exceed takes a slot although others wait: a free one, or one of those to spare. What is behind a gate is not there sooner for anybody.
 func (l *lane) exceed() bool {
+	if l.gate != nil {
+		return false
+	}
 	for {
 		free := l.free.Load()
 		if free <= -l.spare {
