@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 // Pinned are the settings of hot connections, for the tests of their plans.
@@ -39,6 +40,18 @@ var (
 	PartitionName = partitionName
 	IDAt          = idAt
 )
+
+// Connections ask for a setting in each pool. The other connections begin with the settings of the first.
+func Connections(db *DB) map[string]func(ctx context.Context, setting string) (string, error) {
+	out := map[string]func(context.Context, string) (string, error){}
+	for kind, pool := range map[string]*pgxpool.Pool{"pool": db.pool, "quick": db.quick} {
+		out[kind] = func(ctx context.Context, setting string) (got string, err error) {
+			err = pool.QueryRow(ctx, "select current_setting($1)", setting).Scan(&got)
+			return got, err
+		}
+	}
+	return out
+}
 
 // QueueTidyAbove is QueueTidy with another idea of what is worth it.
 func QueueTidyAbove(ctx context.Context, db *DB, above int64) ([]string, error) {

@@ -21,6 +21,7 @@ const (
 	seldom   = "maintenance, once in many minutes"
 	overview = "counts everything for a person"
 	noTables = "looks at no table"
+	rescue   = "see TestPlansOfARescue"
 )
 
 // tables are those whose statements are looked at.
@@ -126,11 +127,11 @@ var jobWrites = map[string]want{
 	"JobCancelQueued":  {via: "q_pkey", args: `tid(1000002), 'main', 'bob', '', '{}'`},
 	"JobCancelRunning": {via: "q_pkey", args: `tid(1001000), 'main', 'bob', ''`},
 	"JobCanceled":      {hot: true, via: "q_cancel", args: `1`},
-	"JobRescue":        {why: seldom},
-	"JobStepsOver":     {why: seldom},
+	"JobRescue":        {why: rescue},
+	"JobStepsOver":     {why: rescue},
 	"JobRunning":       {why: seldom},
 	"JobDueAgain":      {why: seldom},
-	"JobRescueEnd":     {why: seldom},
+	"JobRescueEnd":     {why: rescue},
 	"JobKeyExpire":     {why: seldom},
 }
 

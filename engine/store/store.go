@@ -5,7 +5,7 @@
 //
 // Connections come in four kinds, and nothing else opens one:
 //
-//	pool      ordinary work, the server's own settings, but never less than synchronous_commit=on
+//	pool      ordinary work, the server's own settings, but jit=off and never less than synchronous_commit=on
 //	quick     claims, log chunks, heartbeats, NOTIFY, looks at one job: synchronous_commit=off and pinned generic plans. What
 //	          it writes may be lost by a crash of the server, and every caller must be able to bear that
 //	JobWriter the one connection through which jobs are created and completed (group commit)
@@ -56,7 +56,6 @@ var pinned = map[string]string{
 	"enable_bitmapscan": "off", // it reads all of an index's range, even when a LIMIT asks for a few rows of it
 	"enable_hashjoin":   "off",
 	"enable_mergejoin":  "off",
-	"jit":               "off",
 }
 
 // Open connects, checks the server's version, brings the schema up to date and returns the database.
@@ -140,6 +139,7 @@ func baseParams(c *pgconn.Config) {
 	}
 	c.RuntimeParams["timezone"] = "UTC"
 	c.RuntimeParams["idle_in_transaction_session_timeout"] = "60s"
+	c.RuntimeParams["jit"] = "off" // seconds for a statement of milliseconds, once the hot table has been large
 	if c.ConnectTimeout == 0 {
 		c.ConnectTimeout = 10 * time.Second
 	}

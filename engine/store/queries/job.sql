@@ -384,14 +384,16 @@ where q.id = $1 and j.workspace = $2;
 -- name: JobRescue
 -- started_at <= now(): a row that is claimed anew while this runs is judged by an old look at the workers, and must not match.
 -- One that was begun in the far future was so before the clock was set back. crowd: workers that were lost with more than one job.
+-- This and what follows leave the planner no choice but to go from the rows of q, which are few, to each one's job and not the other way
+-- round, whatever it believes of either: a start after a crash waits for them.
 with crowd as (
     select q.worker from q
-    where q.state = 1 and not exists (select 1 from worker w where w.id = q.worker and w.gone is null)
+    where q.state = 1 and q.worker <> all(array(select w.id from worker w where w.gone is null))
     group by q.worker having count(*) > 1
 ), lost as (
     select q.id from q
     where q.state = 1 and (q.started_at <= now() or q.started_at > now() + interval '1 minute')
-        and not exists (select 1 from worker w where w.id = q.worker and w.gone is null)
+        and q.worker <> all(array(select w.id from worker w where w.gone is null))
         and q.canceled_by is null and (q.lost < $1::int4 or {moved})
     limit 1000 for update skip locked
 )
@@ -404,9 +406,9 @@ returning q.id;
 with lost as (
     select q.id from q
     where q.state = 1 and (q.started_at <= now() or q.started_at > now() + interval '1 minute')
-        and not exists (select 1 from worker w where w.id = q.worker and w.gone is null)
+        and q.worker <> all(array(select w.id from worker w where w.gone is null))
         and (q.canceled_by is not null or q.lost >= $1::int4 and not {moved})
-        and exists (select 1 from job where job.id = q.id and job.step is null)
+        and (select job.step is null from job where job.id = q.id)
     limit 1000 for update skip locked
 ), d as (
     delete from q where q.id = any(array(select id from lost))
@@ -424,15 +426,16 @@ select id, coalesce(gate, 0) from d;
 -- name: JobStepsOver
 -- Steps of flows that nobody runs and nobody will: their worker is gone, and they are to be canceled or were lost too often; or
 -- another one stands for them (worker 0).
-select {job}, null::bytea, q.worker, q.attempt, q.canceled_by, q.cancel_reason
-from (
+with over as materialized (
     (select * from q where q.worker = 0 and q.canceled_by is not null and q.state in (0, 5) limit 1000)
     union all
     (select * from q
     where q.state = 1 and (q.started_at <= now() or q.started_at > now() + interval '1 minute')
-        and not exists (select 1 from worker w where w.id = q.worker and w.gone is null)
+        and q.worker <> all(array(select w.id from worker w where w.gone is null))
         and (q.canceled_by is not null or q.lost >= $1::int4 and not {moved})
     limit 1000)
-) q
-join job j on j.id = q.id and j.step is not null
+)
+select {job}, null::bytea, q.worker, q.attempt, q.canceled_by, q.cancel_reason
+from over q
+cross join lateral (select * from job where job.id = q.id and job.step is not null limit 1) j
 join spec s on s.id = j.spec;
