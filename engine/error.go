@@ -21,6 +21,10 @@ const (
 	Internal     Code = "internal"
 )
 
+// ErrDrained is the cause of the end of a wait for a job's result in a daemon that stops, when nothing that runs here could bring that
+// result any more.
+var ErrDrained = errors.New("nothing runs here any more")
+
 // Error is what every engine entry point returns when it fails: what was wrong, where, and what to do.
 type Error struct {
 	Code Code

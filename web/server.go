@@ -193,6 +193,10 @@ func (s *Server) Stop(ctx context.Context) error {
 	return s.stopErr
 }
 
+// Drained answers requests that wait for results with what is known: no job runs here any more that could bring one. It is for a server
+// that stops: otherwise they are waited for until the end of Stop's context.
+func (s *Server) Drained() { s.api.Drained() }
+
 // lastWords is what requests get to answer that they were given up.
 const lastWords = time.Second
 

@@ -60,7 +60,7 @@ func (d *daemon) startServices(ctx context.Context, s services) error {
 		{s.flows.Start, func(context.Context) { s.flows.Stop() }},
 		{s.batches.Start, func(context.Context) { s.batches.Stop() }},
 		{s.maintain.Start, func(context.Context) { s.maintain.Stop() }},
-		{d.startWork(s.queue), d.stopWork},
+		{d.startWork(s.queue), d.stopWork(s.queue)},
 		{s.schedules.Start, func(context.Context) { s.schedules.Stop() }},
 	} {
 		if err := x.start(ctx); err != nil {
@@ -98,16 +98,40 @@ func (d *daemon) startWork(q *queue.Queue) func(context.Context) error {
 	}
 }
 
-// stopWork ends both at the same time: requests that wait for a running job get its result if it ends in time.
-func (d *daemon) stopWork(patience context.Context) {
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		if err := d.server.Stop(patience); err != nil {
-			d.log.Info().Err(err).Msg("requests were cut")
+// stopWork ends both at the same time: requests that wait for a running job get its result if it ends in time. Those that wait for a
+// job that does not run here are not a reason to go on, unless another daemon may run it.
+func (d *daemon) stopWork(q *queue.Queue) func(context.Context) {
+	return func(patience context.Context) {
+		var wg sync.WaitGroup
+		serving, over := context.WithCancel(patience)
+		wg.Go(func() {
+			defer over()
+			if err := d.server.Stop(patience); err != nil {
+				d.log.Info().Err(err).Msg("requests were cut")
+			}
+		})
+		wg.Go(func() {
+			d.dispatch.Drain(patience)
+			if alone(serving, q) {
+				d.server.Drained()
+			}
+		})
+		wg.Wait()
+	}
+}
+
+// alone waits until there is no other daemon, as heartbeats count them; false: ctx ended first.
+func alone(ctx context.Context, q *queue.Queue) bool {
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for q.Others() > 0 {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-tick.C:
 		}
-	})
-	wg.Go(func() { d.dispatch.Drain(patience) })
-	wg.Wait()
+	}
+	return true
 }
 
 // ensureWorkspace makes the workspace named by --workspace if it is not there.

@@ -96,8 +96,11 @@ type Dispatcher struct {
 
 	mu      sync.Mutex
 	running map[uuid.UUID]context.CancelCauseFunc // guarded by mu
+	over    bool                                  // a drain has stopped the running jobs; guarded by mu
 
-	jobs   sync.WaitGroup // running jobs
+	reserved tally // slots of jobs that are being inserted
+	jobs     tally // running jobs
+
 	loop   sync.WaitGroup
 	cancel context.CancelFunc // ends the loop
 }
@@ -120,7 +123,7 @@ func New(cfg Config) (*Dispatcher, error) {
 	}
 	d := &Dispatcher{
 		cfg: cfg, pool: pool, byTag: map[string]*lane{}, kick: make(chan struct{}, 1), running: map[uuid.UUID]context.CancelCauseFunc{},
-		storing: deadline.New(30 * time.Second),
+		storing: deadline.New(30 * time.Second), reserved: newTally(), jobs: newTally(),
 	}
 	for _, l := range []*lane{
 		{name: "process", tags: cfg.ProcessTags, size: int64(cfg.ProcessSlots)},
@@ -165,37 +168,11 @@ func (d *Dispatcher) Start(_ context.Context, q Queue) error {
 	return nil
 }
 
-// Drain takes no more jobs and waits for the running ones until ctx ends; those that still run then are stopped and handed
-// back to the queue.
-func (d *Dispatcher) Drain(ctx context.Context) {
-	if !d.taking.Swap(false) {
-		return
-	}
-	d.cancel()
-	d.loop.Wait()
-	done := make(chan struct{})
-	go func() {
-		d.jobs.Wait()
-		close(done)
-	}()
-	select {
-	case <-done:
-	case <-ctx.Done():
-		d.mu.Lock()
-		for _, stop := range d.running {
-			stop(execute.ErrShutdown)
-		}
-		d.mu.Unlock()
-		<-done
-	}
-	d.pool.Release()
-}
-
 // TryReserve takes a slot for a job with this tag. False: the row must be left queued. A job of a priority above zero passes those
 // that wait where the lane has slots to spare for such: it runs sooner than a claim could find it.
 func (d *Dispatcher) TryReserve(tag string, priority int16) bool {
 	l := d.byTag[tag]
-	if l == nil || !d.taking.Load() {
+	if l == nil || !d.reserve() {
 		return false
 	}
 	if !l.backlog.Load() {
@@ -204,13 +181,18 @@ func (d *Dispatcher) TryReserve(tag string, priority int16) bool {
 		}
 		l.backlog.Store(true)
 	}
-	return priority > 0 && l.exceed()
+	if priority > 0 && l.exceed() {
+		return true
+	}
+	d.reserved.done()
+	return false
 }
 
 // Release gives back a reserved slot whose job was not inserted.
 func (d *Dispatcher) Release(tag string) {
 	if l := d.byTag[tag]; l != nil {
 		d.release(l, uuid.Nil)
+		d.reserved.done()
 	}
 }
 
@@ -222,6 +204,7 @@ func (d *Dispatcher) Deliver(c *engine.Claim) {
 		return
 	}
 	d.start(l, c)
+	d.reserved.done() // not before the job counts
 }
 
 // release gives back the slot of a job; uuid.Nil: none came to it.
@@ -297,17 +280,17 @@ func (d *Dispatcher) fill(ctx context.Context, l *lane) error {
 
 // start runs c in a slot that is already taken.
 func (d *Dispatcher) start(l *lane, c *engine.Claim) {
-	d.jobs.Add(1)
+	d.jobs.add()
 	if err := d.pool.Submit(func() { d.job(l, c) }); err != nil {
 		d.cfg.Log.Error().Err(err).Msg("submit job; the rescuer will find it")
-		d.jobs.Done()
+		d.jobs.done()
 		d.release(l, c.Job.ID)
 	}
 }
 
 // job runs c and, while jobs wait, the next ones in the same slot.
 func (d *Dispatcher) job(l *lane, c *engine.Claim) {
-	defer d.jobs.Done()
+	defer d.jobs.done()
 	defer func(first uuid.UUID) { d.release(l, first) }(c.Job.ID) // of a gated lane there is no other
 	for c != nil {
 		if d.begun(c) {
@@ -342,6 +325,9 @@ func (d *Dispatcher) execute(c *engine.Claim) (engine.Outcome, bool) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	d.mu.Lock()
 	d.running[c.Job.ID] = cancel
+	if d.over { // it came too late to be stopped with the others
+		cancel(execute.ErrShutdown)
+	}
 	d.mu.Unlock()
 	out, done := d.cfg.Executor.Execute(ctx, c)
 	d.mu.Lock()

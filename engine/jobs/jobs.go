@@ -255,49 +255,6 @@ func checkArgs(args *json.RawMessage) error {
 	return nil
 }
 
-// Wait blocks until the job is completed; it returns ctx's error when ctx ends first.
-func (s *Jobs) Wait(ctx context.Context, p engine.Principal, ws string, id uuid.UUID) (*engine.JobView, error) {
-	if err := s.cfg.Gate.Can(p, "read", ws, ""); err != nil {
-		return nil, err
-	}
-	changed, stop := s.cfg.Bus.Await(id)
-	defer stop()
-	poll := s.firstLook()
-	for first := true; ; first = false {
-		if v, ok := s.cfg.Bus.Done(id); ok && v.Workspace == ws {
-			return v, nil
-		}
-		_, here := s.cfg.Live.Get(id)
-		if !first && !here {
-			v, err := s.cfg.Queue.Get(ctx, ws, id)
-			if err != nil || v.FinishedAt != nil {
-				return v, err
-			}
-			if early, err := s.early(ctx, v); err != nil || early != nil {
-				return early, err
-			}
-		}
-		t := time.NewTimer(poll)
-		select {
-		case <-ctx.Done():
-			t.Stop()
-			return nil, ctx.Err()
-		case <-changed:
-			t.Stop()
-		case <-t.C: // another daemon may run it: look, ever less often
-			poll = min(2*poll, time.Second)
-		}
-	}
-}
-
-// firstLook is how long a wait trusts the bus alone: jobs that other daemons run end without a signal here.
-func (s *Jobs) firstLook() time.Duration {
-	if s.cfg.Others != nil && s.cfg.Others() == 0 {
-		return 500 * time.Millisecond
-	}
-	return 4 * time.Millisecond
-}
-
 // Get returns a job.
 func (s *Jobs) Get(ctx context.Context, p engine.Principal, ws string, id uuid.UUID, withLogs bool) (*engine.JobView, error) {
 	if err := s.cfg.Gate.Can(p, "read", ws, ""); err != nil {

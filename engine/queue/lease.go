@@ -25,6 +25,9 @@ import (
 // orphansEvery is how often jobs are looked for whose worker is gone although nobody was marked as gone just now.
 const orphansEvery = time.Minute
 
+// beatAgain is how long after a heartbeat that failed the next one is tried.
+const beatAgain = time.Second
+
 // beat keeps the lease, and looks after those that lost theirs.
 func (q *Queue) beat(ctx context.Context) {
 	tick := time.NewTicker(q.cfg.Heartbeat)
@@ -39,6 +42,7 @@ func (q *Queue) beat(ctx context.Context) {
 		case err != nil:
 			q.cfg.Log.Warn().Err(err).Msg("heartbeat; will try again")
 			steady = time.Time{}
+			tick.Reset(min(q.cfg.Heartbeat, beatAgain))
 		case steady.IsZero() || set:
 			steady = time.Now()
 		}
@@ -61,8 +65,10 @@ func (q *Queue) beat(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
+		case <-q.beatNow:
 		case <-tick.C:
 		}
+		tick.Reset(q.cfg.Heartbeat) // two looks for strays are a heartbeat apart
 	}
 }
 

@@ -156,6 +156,9 @@ func (q *Queue) listener(ctx context.Context) {
 			if n.Payload != strconv.Itoa(int(q.worker.Load())) {
 				q.others.CompareAndSwap(0, 1) // the next heartbeat counts them
 			}
+			if n.Missed { // the database was away: who came, and what was left in doubt meanwhile, is found out now
+				signal(q.beatNow)
+			}
 		}
 	}
 }

@@ -137,14 +137,19 @@ func (q *Queue) pushed(ctx context.Context, o *op) (engine.PushResult, error) {
 	return res, err
 }
 
-// twice explains an insert that found a job of the same id or key.
+// twice explains an insert that found a job of the same id or key. It asks as patiently as the insert was retried: when the database was
+// lost under that, the other connections are dead as well, and a job that runs here by the books would wait for the next heartbeat.
 func (q *Queue) twice(ctx context.Context, o *op) (engine.PushResult, error) {
 	j := o.insert.Job
 	res := engine.PushResult{ID: j.ID, Duplicate: true}
 	if j.IdempotencyKey != "" {
-		id, err := q.cfg.DB.JobByKey(ctx, j.Workspace, j.IdempotencyKey)
+		var id uuid.UUID
+		err := q.patiently(ctx, func() (err error) {
+			id, err = q.cfg.DB.JobByKey(ctx, j.Workspace, j.IdempotencyKey)
+			return err
+		})
 		if err != nil && !store.IsNotFound(err) {
-			return res, wrap(err)
+			return res, err
 		}
 		if err == nil && id != j.ID {
 			res.ID = id
@@ -152,18 +157,25 @@ func (q *Queue) twice(ctx context.Context, o *op) (engine.PushResult, error) {
 		}
 	}
 	if o.retried && o.insert.Worker != 0 { // was it this very insert, committed before the connection broke?
-		worker, attempt, running, err := q.cfg.DB.JobOwner(ctx, j.ID)
-		if err != nil {
-			return res, wrap(err)
+		var worker, attempt int32
+		var running bool
+		if err := q.patiently(ctx, func() (err error) {
+			worker, attempt, running, err = q.cfg.DB.JobOwner(ctx, j.ID)
+			return err
+		}); err != nil {
+			return res, err
 		}
 		if running && worker == o.insert.Worker && attempt == 1 {
 			res.Claimed, res.Duplicate = true, false
 			return res, nil
 		}
 	}
-	here, err := q.cfg.DB.JobExists(ctx, j.Workspace, j.ID)
-	if err != nil {
-		return res, wrap(err)
+	var here bool
+	if err := q.patiently(ctx, func() (err error) {
+		here, err = q.cfg.DB.JobExists(ctx, j.Workspace, j.ID)
+		return err
+	}); err != nil {
+		return res, err
 	}
 	if !here {
 		return engine.PushResult{}, engine.Errorf(engine.Conflict, "job.push", "the id %s is taken", j.ID)

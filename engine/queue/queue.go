@@ -141,6 +141,7 @@ type Queue struct {
 	executed atomic.Int64
 	wake     chan struct{}
 	look     chan struct{} // tells loop to look for heads now
+	beatNow  chan struct{} // tells beat not to wait for its next time
 
 	runMu   sync.Mutex
 	running map[uuid.UUID]held // attempts that are in this process's hands; guarded by runMu
@@ -169,7 +170,7 @@ func New(cfg Config) (*Queue, error) {
 	if info.Name == "" {
 		info.Name = fmt.Sprintf("%s:%d", host, info.PID)
 	}
-	q := &Queue{cfg: cfg, info: info, wake: make(chan struct{}, 1), look: make(chan struct{}, 1), running: map[uuid.UUID]held{}}
+	q := &Queue{cfg: cfg, info: info, wake: make(chan struct{}, 1), look: make(chan struct{}, 1), beatNow: make(chan struct{}, 1), running: map[uuid.UUID]held{}}
 	q.writer = newWriter(q)
 	q.output = group[*outputOp]{run: q.flushOutput, max: 256}
 	q.lanes.init(q.now)

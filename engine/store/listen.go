@@ -136,6 +136,7 @@ func (h *hub) session(again bool) error {
 		return err
 	}
 	defer c.Close(context.WithoutCancel(h.ctx)) //nolint:errcheck // nothing is lost with it
+	defer h.db.lost()
 	listening := map[string]bool{}
 	for h.ctx.Err() == nil {
 		wait, cancel, answer := h.prepare(listening)

@@ -111,6 +111,13 @@ func (db *DB) Close() {
 	db.pool.Close()
 }
 
+// lost has the pools connect anew: when the listening connection ends, which is always open, the server is most likely gone, and each of
+// their connections would fail whoever takes it.
+func (db *DB) lost() {
+	db.quick.Reset()
+	db.pool.Reset()
+}
+
 // Ping reports whether the database answers.
 func (db *DB) Ping(ctx context.Context) error { return db.pool.Ping(ctx) }
 

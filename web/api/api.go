@@ -67,6 +67,8 @@ type API struct {
 	base        context.Context
 	log         zerolog.Logger
 	draining    chan struct{}   // closed by Drain
+	awaiting    context.Context // of those who wait for results
+	drained     context.CancelCauseFunc
 	streams     atomic.Int64    // open event streams
 	answered    [5]atomic.Int64 // requests by class of status, written by Count
 }
@@ -109,10 +111,11 @@ func New(cfg Config) (*API, error) {
 	if cfg.Base == nil {
 		cfg.Base = context.Background()
 	}
+	awaiting, drained := context.WithCancelCause(cfg.Base)
 	return &API{jobs: cfg.Jobs, flowRuns: cfg.FlowRuns, scripts: cfg.Scripts, flows: cfg.Flows, schedules: cfg.Schedules, batches: cfg.Batches, values: cfg.Values, tokens: cfg.Tokens,
 		workspaces: cfg.Workspaces, people: cfg.People, health: cfg.Health,
 		metrics: cfg.Metrics, sessions: session.New(cfg.Auth), version: cfg.Version, endings: cfg.Endings, waitTimeout: cfg.WaitTimeout, waiting: deadline.New(cfg.WaitTimeout),
-		base: cfg.Base, log: cfg.Log, draining: make(chan struct{})}, nil
+		base: cfg.Base, log: cfg.Log, draining: make(chan struct{}), awaiting: awaiting, drained: drained}, nil
 }
 
 // Routes is the contents page.
@@ -253,6 +256,9 @@ func (h *API) Drain() {
 		close(h.draining)
 	}
 }
+
+// Drained answers those who wait for results that no job which runs here could bring any more.
+func (h *API) Drained() { h.drained(engine.ErrDrained) }
 
 // Count counts an answer.
 func (h *API) Count(status int) {

@@ -230,7 +230,7 @@ func (h *API) askAndWait(request func(*Ask) (engine.RunRequest, error)) func(*As
 }
 
 func (h *API) wait(a *Ask, id uuid.UUID) error {
-	ctx := h.waiting.Context(a.Base)
+	ctx := h.waiting.Context(h.awaiting)
 	v, err := h.jobs.Wait(ctx, a.Who, a.Workspace, id)
 	switch {
 	case err == nil:
@@ -239,7 +239,7 @@ func (h *API) wait(a *Ask, id uuid.UUID) error {
 		Text(a.RequestCtx, fasthttp.StatusGatewayTimeout, "Timeout: job "+id.String()+" goes on but has no result after "+
 			h.waitTimeout.String()+"; ask /api/w/"+a.Workspace+"/jobs_u/completed/get_result_maybe/"+id.String())
 		return nil
-	case a.Base.Err() != nil:
+	case h.awaiting.Err() != nil:
 		return engine.Errorf(engine.Unavailable, "wait", "the daemon is stopping; job %s is kept", id)
 	}
 	return err

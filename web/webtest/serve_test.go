@@ -241,6 +241,25 @@ func TestGracefulStop(t *testing.T) {
 	}
 }
 
+// TestStopWithoutResults: a stop does not wait for requests whose results nothing could bring any more.
+func TestStopWithoutResults(t *testing.T) {
+	t.Parallel()
+	e, d, _ := running(t)
+	e.mu.Lock()
+	e.requests = nil
+	e.mu.Unlock()
+	answer := waitingRequest(t, e, d)
+	stopped := make(chan error, 1)
+	go func() { stopped <- d.Server.Stop(context.Background()) }()
+	d.Server.Drained()
+	if got := <-answer; !strings.HasPrefix(got, "503") || !strings.Contains(got, "is kept") {
+		t.Errorf("answer %s", got)
+	}
+	if err := <-stopped; err != nil {
+		t.Errorf("stop: %v", err)
+	}
+}
+
 func TestStopAtTheDeadline(t *testing.T) {
 	t.Parallel()
 	e, _, _ := running(t)

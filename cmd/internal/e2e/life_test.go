@@ -3,7 +3,11 @@ package e2e
 import (
 	"context"
 	"encoding/json"
+	"os"
+	"path/filepath"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -43,6 +47,47 @@ func TestStopAndStartAgain(t *testing.T) {
 		t.Errorf("the handed-back job: %s %s, attempt %d", j.Status, result(j), j.Attempt)
 	}
 	again.end()
+}
+
+// TestStopIsNotHeldUpByWaiters stops a daemon that somebody asks for the result of a job that nobody runs: right after its database
+// has died, when there may be others that it has not heard of.
+func TestStopIsNotHeldUpByWaiters(t *testing.T) {
+	data := folder(t)
+	d := start(t, data, "--drain", "1h")
+	lock, err := os.ReadFile(filepath.Join(data, "postgres", "data", "postmaster.pid"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, _, _ := strings.Cut(string(lock), "\n")
+	pid, err := strconv.Atoi(first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer := make(chan error, 1)
+	go func() {
+		_, err := d.RunWait(context.Background(), client.Run{Preview: &wire.Preview{Language: "bash", Content: "echo", Path: "u/test/nobody", Tag: "nobody"}})
+		answer <- err
+	}()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for n := 0; n == 0; {
+		<-tick.C
+		list, err := d.Jobs(t.Context(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n = len(list)
+	}
+	if err := syscall.Kill(pid, syscall.SIGQUIT); err != nil {
+		t.Fatal(err)
+	}
+	for !strings.Contains(d.log.String(), "postgres is back") {
+		<-tick.C
+	}
+	d.end()
+	if err := <-answer; err == nil || !strings.Contains(err.Error(), "is kept") {
+		t.Errorf("who waited is told: %v", err)
+	}
 }
 
 // TestKillNine kills the daemon without warning: nothing is left, and its jobs are run again.
