@@ -41,7 +41,7 @@ const (
 	Source Type = 'S' // source text
 	Path   Type = 'P' // path of the program, for stack traces
 	Entry  Type = 'N' // function to call
-	Env    Type = 'V' // JSON object of strings
+	Env    Type = 'V' // name=value and a zero byte for each variable; of a Run: a JSON object of the changes, null for what goes
 	Args   Type = 'A' // JSON object; starts the run
 	Share  Type = 'D' // in the place of Args: runs of this script follow
 

@@ -20,7 +20,7 @@ func TestRequestRoundTrip(t *testing.T) {
 		Source: []byte("def main(): pass"),
 		Path:   "u/ann/etl",
 		Entry:  "main",
-		Env:    runtimes.Env{{Name: "A", Value: "quote \" back \\ line\n tab\t nul\x00 é 漢 \u2028"}, {Name: "WM_TOKEN", Value: ""}},
+		Env:    runtimes.Env{{Name: "A", Value: "quote \" back \\ line\n tab\t is= é 漢 \u2028"}, {Name: "WM_TOKEN", Value: ""}},
 		Args:   json.RawMessage(`{"n":1}`),
 	}
 	b, err := want.AppendTo(nil)
@@ -34,6 +34,25 @@ func TestRequestRoundTrip(t *testing.T) {
 	if string(got.Source) != string(want.Source) || got.Path != want.Path || got.Entry != want.Entry ||
 		string(got.Args) != string(want.Args) || !slices.Equal(got.Env, want.Env) {
 		t.Errorf("got %+v, want %+v", got, want)
+	}
+}
+
+// TestVariablesThatNoProcessCanHave are left out, and the others stay.
+func TestVariablesThatNoProcessCanHave(t *testing.T) {
+	q := Request{Env: runtimes.Env{{Name: "", Value: "a"}, {Name: "B=C", Value: "b"}, {Name: "D\x00", Value: "c"}, {Name: "E", Value: "\x00"},
+		{Name: "F", Value: "\xffe"}}}
+	b, err := q.AppendTo(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := ReadRequest(NewReader(bytes.NewReader(b)))
+	if want := (runtimes.Env{{Name: "F", Value: "\uFFFDe"}}); err != nil || !slices.Equal(got.Env, want) {
+		t.Errorf("got %q, %v, want %q", got.Env, err, want)
+	}
+	for _, bad := range []string{"A\x00", "=a\x00"} {
+		if _, err := ReadRequest(NewReader(bytes.NewReader(Append(nil, Env, bad)))); err == nil {
+			t.Errorf("%q is taken for a variable", bad)
+		}
 	}
 }
 

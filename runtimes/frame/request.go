@@ -3,6 +3,7 @@ package frame
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/millrace/millrace/runtimes"
@@ -56,22 +57,45 @@ func (r *Request) AppendTo(dst []byte) ([]byte, error) {
 	return Append(dst, Args, r.Args), nil
 }
 
+// appendEnv appends the variables as a process keeps them, name=value and a zero byte each. One that no process can have, because
+// its name is empty or has a = or a zero byte, or its value has one, is left out.
 func appendEnv(dst []byte, env runtimes.Env) ([]byte, error) {
 	start := len(dst)
 	dst = AppendHeader(dst, Env, 0)
-	sep := byte('{')
 	for _, v := range env {
-		dst = appendPair(dst, sep, v.Name, v.Value)
-		sep = ','
+		if v.Name == "" || strings.ContainsAny(v.Name, "=\x00") || strings.IndexByte(v.Value, 0) >= 0 {
+			continue
+		}
+		dst = append(appendText(dst, v.Name), '=')
+		dst = append(appendText(dst, v.Value), 0)
 	}
-	return endEnv(append(dst, '}'), start)
+	return endEnv(dst, start)
 }
 
-func appendPair(dst []byte, sep byte, k, v string) []byte {
-	dst = append(dst, sep)
-	dst = appendQuoted(dst, k)
-	dst = append(dst, ':')
-	return appendQuoted(dst, v)
+// appendText appends s. Bytes that are not UTF-8 become U+FFFD.
+func appendText(dst []byte, s string) []byte {
+	if utf8.ValidString(s) {
+		return append(dst, s...)
+	}
+	for _, r := range s {
+		dst = utf8.AppendRune(dst, r)
+	}
+	return dst
+}
+
+func readEnv(p []byte) (runtimes.Env, error) {
+	var env runtimes.Env
+	for entry := range strings.SplitSeq(string(p), "\x00") {
+		if entry == "" {
+			continue
+		}
+		name, value, ok := strings.Cut(entry, "=")
+		if !ok || name == "" {
+			return nil, fmt.Errorf("frame: environment: %q is no variable", name)
+		}
+		env = append(env, runtimes.Variable{Name: name, Value: value})
+	}
+	return env, nil
 }
 
 // endEnv fills in the size of the frame that begins at start.
@@ -82,6 +106,13 @@ func endEnv(dst []byte, start int) ([]byte, error) {
 	}
 	AppendHeader(dst[:start], Env, size) // in place: the room is there
 	return dst, nil
+}
+
+func appendPair(dst []byte, sep byte, k, v string) []byte {
+	dst = append(dst, sep)
+	dst = appendQuoted(dst, k)
+	dst = append(dst, ':')
+	return appendQuoted(dst, v)
 }
 
 // appendQuoted appends s as a JSON string. Bytes that are not UTF-8 become U+FFFD.
@@ -126,11 +157,9 @@ func ReadRequest(r *Reader) (Request, error) {
 		case Entry:
 			q.Entry = string(p)
 		case Env:
-			var env map[string]string
-			if err := json.Unmarshal(p, &env); err != nil {
-				return q, fmt.Errorf("frame: environment: %w", err)
+			if q.Env, err = readEnv(p); err != nil {
+				return q, err
 			}
-			q.Env = runtimes.EnvOf(env)
 		case Modules:
 			q.Learn = true
 		case History:

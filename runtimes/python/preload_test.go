@@ -1,6 +1,7 @@
 package python
 
 import (
+	"errors"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -28,7 +29,7 @@ func TestPreload(t *testing.T) {
 }
 
 // run runs Python code that sees the wrapper's modules and a module "good", and others that are not fit to be imported ahead.
-func run(t *testing.T, code string) string {
+func run(t *testing.T, code string, args ...string) string {
 	t.Helper()
 	tool, err := exec.LookPath("python3")
 	if err != nil {
@@ -42,8 +43,13 @@ func run(t *testing.T, code string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	out, err := exec.Command(tool, "-I", "-S", "-B", "-c", "import sys; sys.path[:0] = sys.argv[1:]\n"+code, lib, folder).Output()
+	args = append([]string{"-I", "-S", "-B", "-c", "import sys; sys.path[:0] = sys.argv[1:3]\n" + code, lib, folder}, args...)
+	out, err := exec.Command(tool, args...).Output()
 	if err != nil {
+		var exit *exec.ExitError
+		if errors.As(err, &exit) {
+			out = append(out, exit.Stderr...)
+		}
 		t.Fatalf("%v\n%s", err, out)
 	}
 	return strings.TrimSpace(string(out))
@@ -68,8 +74,8 @@ func TestLearn(t *testing.T) {
 	code := `
 import json, millrace_job as job, millrace_learn
 def learn(source):
-    watch = millrace_learn.Watch(b'{"WM_X": "1"}')
-    job._run({83: source.encode(), 78: b"main", 86: b'{"WM_X": "1"}', 65: b"{}"}, finish=lambda: None)
+    watch = millrace_learn.Watch(b"WM_X=1\\0")
+    job._run({83: source.encode(), 78: b"main", 86: b"WM_X=1\\0", 65: b"{}"}, finish=lambda: None)
     return json.loads(watch.stop())["modules"]
 print(learn(` + script + `), learn("import os, third\nos.environ['A'] = 'b'\ndef main(): pass"))
 `

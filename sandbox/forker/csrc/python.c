@@ -10,7 +10,6 @@
 #include "forker.h"
 
 #include <errno.h>
-#include <malloc.h>
 
 static void flush(const char *stream) {
 	PyObject *file = PySys_GetObject(stream); // borrowed
@@ -80,10 +79,9 @@ static PyObject *py_serve(PyObject *self, PyObject *args) {
 		python.before = PyOS_BeforeFork;
 		python.parent = PyOS_AfterFork_Parent;
 	}
-#ifdef __GLIBC__
-	malloc_trim(0); // what the boot has freed would be copied or unmapped once more by every job
-#endif
+	heap_fill();
 	collapse();
+	text_copied();
 	if (w.practise) learn(&w);
 	if (serve(fd, &python)) return PyErr_SetFromErrno(PyExc_OSError);
 	Py_RETURN_NONE;
@@ -95,7 +93,18 @@ static PyObject *py_gather(PyObject *self, PyObject *none) {
 	Py_RETURN_NONE;
 }
 
+static PyObject *py_environ(PyObject *self, PyObject *block) {
+	(void)self;
+	char *text;
+	Py_ssize_t size;
+	if (PyBytes_AsStringAndSize(block, &text, &size)) return NULL;
+	if (environ_take(text, size)) return PyErr_NoMemory();
+	Py_INCREF(block); // as long as the process lives
+	Py_RETURN_NONE;
+}
+
 static PyMethodDef methods[] = {
+	{"environ", py_environ, METH_O, "environ(block): C's environ gets the variables of block, name=value and a zero byte each, and points into it."},
 	{"gather", py_gather, METH_NOARGS, "gather(): objects that are made from now on lie together, for serve to make the best of it."},
 	{"serve", py_serve, METH_VARARGS,
 	 "serve(fd, run_job, hooks=True, practise=None): fork a confined child that calls run_job() for each request on fd; returns "

@@ -4,8 +4,8 @@
 //
 // Boots once, waits for one request on descriptor 3, runs one script, answers, ends.
 //
-// Frames: a type byte, the payload's length (uint32, little-endian), the payload. In: S source, P path, N entry, V environment,
-// A arguments (the last). Out: Y ready, T chunk of a stream, then R result or E failure, once.
+// Frames: a type byte, the payload's length (uint32, little-endian), the payload. In: S source, P path, N entry, V environment
+// (name=value and a zero byte for each variable), A arguments (the last). Out: Y ready, T chunk of a stream, then R result or E failure, once.
 // The payload of N is the name of the function, a line end, and a JSON array with [name, required, kind] of each parameter in
 // order; kind is "", "date", "bigint" or "bytes" and says what a JSON value is made into. D in the place of A: share.js takes over.
 "use strict";
@@ -329,12 +329,21 @@ function streams(result) {
   return typeof result[Symbol.asyncIterator] === "function" || (typeof result.next === "function" && typeof result[Symbol.iterator] === "function");
 }
 
+// setVariables adds variables to the environment: name=value and a zero byte each.
+function setVariables(block) {
+  const env = process.env;
+  for (let at = 0, end; (end = block.indexOf("\0", at)) > 0; at = end + 1) {
+    const is = block.indexOf("=", at);
+    env[block.slice(at, is)] = block.slice(is + 1, end);
+  }
+}
+
 // load imports the script and finds its function.
 async function load(request) {
   if (request.P?.length) display = request.P.toString() + (/\.[cm]?[jt]sx?$/.test(request.P.toString()) ? "" : ".ts");
   const [entry, list] = (request.N?.toString() || "main").split("\n", 2);
   const known = list ? JSON.parse(list) : null;
-  if (request.V) Object.assign(process.env, JSON.parse(request.V.toString()));
+  if (request.V) setVariables(request.V.toString());
   source = request.S?.toString() ?? "";
   if (source.includes("windmill-client")) {
     workflows = require(__dirname + "/workflow.js");
@@ -390,7 +399,7 @@ process.exit = (code) => {
 // compiles what it needs of this file. The script lies where the real one will, and only its answer goes nowhere.
 async function practise() {
   const script = "type A = { n: number };\nexport async function main(a: A, b: string = `x`): Promise<unknown> { return { ...a, b }; }\n";
-  const environment = JSON.stringify({ LANG: process.env.LANG });
+  const environment = process.env.LANG ? `LANG=${process.env.LANG}\0` : "";
   const parts = [["S", script], ["P", "practice"], ["N", 'main\n[["a",true,""],["b",false,""]]'], ["V", environment], ["A", '{"a":{"n":1}}']];
   try {
     await run(readRequest(Buffer.concat(parts.map(([kind, text]) => frame(kind, text)))));

@@ -1,8 +1,9 @@
 """One job: reads the request from descriptor 3, runs the script, answers with one frame, ends the process.
 
-Frames: a type byte, the payload's length (uint32, little-endian), the payload. In: S source, P path, N entry, V environment,
-A arguments (the last). Out: T chunk of a stream, then R result or E failure, once.
+Frames: a type byte, the payload's length (uint32, little-endian), the payload. In: S source, P path, N entry, V environment
+(name=value and a zero byte for each variable), A arguments (the last). Out: T chunk of a stream, then R result or E failure, once.
 """
+import _random
 import asyncio
 import atexit
 import gc
@@ -10,6 +11,7 @@ import inspect
 import io
 import json
 import linecache
+import logging
 import os
 import struct
 import sys
@@ -17,12 +19,14 @@ import threading
 import traceback
 import types
 
+import millrace_environ as variables
 import millrace_loop as loops
 import millrace_package as package
 import millrace_values as values
 import millrace_workflow as workflows
 
 FD = 3
+_seed = _random.Random.seed  # without what random itself does around it, which is nothing for a seed of the system's
 MAX_PAYLOAD = 64 << 20
 _header = struct.Struct("<BI")
 
@@ -86,6 +90,9 @@ def forget():
     tempfile = modules.get("tempfile")
     if tempfile is not None:
         tempfile._name_sequence = tempfile.tempdir = None
+    random = modules.get("random")
+    if random is not None:
+        random._inst.gauss_next = None
     uuid = modules.get("uuid")
     if uuid is not None:
         uuid._node = uuid._last_timestamp = None
@@ -100,8 +107,7 @@ def renew():
     modules = sys.modules
     random = modules.get("random")
     if random is not None:
-        random._inst.seed()
-    threading.main_thread()._set_native_id()
+        _seed(random._inst)
     if "millrace_preload" in modules:
         modules["millrace_preload"].set_threads()
     if "numpy.random" in modules:
@@ -235,11 +241,38 @@ def _failure(error, filename):
     return out
 
 
+def prepare():
+    """Does what is the same in all jobs of a zygote, once."""
+    variables.prepare()
+    threading.main_thread()._native_id = 1  # a job is the first process of its namespace
+    _exit_functions()
+
+
+def _exit_functions():
+    """Has logging's part of the end of a process done by _finish, which knows when there is nothing to do."""
+    found = []
+
+    class Look:
+        def __eq__(self, function):
+            found.append(function)
+            return False
+
+    atexit.unregister(Look())  # compares each with it, and so removes none
+    if found == [logging.shutdown]:
+        atexit._clear()
+
+
+_active, _limbo = threading._active, threading._limbo
+
+
 def _finish():
     """What the interpreter does at its end, of which os._exit would cheat the script."""
-    if threading.active_count() > 1:
+    if len(_active) > 1 or _limbo:
         threading._shutdown()
-    atexit._run_exitfuncs()
+    if atexit._ncallbacks():
+        atexit._run_exitfuncs()
+    if len(logging._handlerList) > 1:  # one is logging's own, for standard error
+        logging.shutdown()
 
 
 def _flush():
@@ -256,23 +289,13 @@ def _display(path):
     return path if path.endswith(".py") else path + ".py"
 
 
-def _set_environment(variables):
-    """os.environ[k] = v for each, in one pass."""
-    known, put = os.environ._data, os.putenv
-    for k, v in variables.items():
-        if "\0" not in k and "\0" not in v and "=" not in k and k:
-            k, v = os.fsencode(k), os.fsencode(v)
-            put(k, v)
-            known[k] = v
-
-
 def _run(request, finish=_finish):
     """Runs the script; returns the kind and payload of the answer."""
     filename = _display(request.get(80, b"").decode())
     try:
         environment = request.get(86)
         if environment:
-            _set_environment(values.decode(environment))
+            variables.take(environment)
         args = values.decode(request[65])
         source = request.get(83, b"")
         if b"wmill" in source:
@@ -322,9 +345,9 @@ def run_job():
 def practise():
     """Does what most jobs do, in a child of the zygote that is not one of them and ends then."""
     renew()
-    variables = {"WM_VARIABLE_%02d" % i: "a value of some length" for i in range(30)}
+    block = b"".join(b"WM_VARIABLE_%02d=a value of some length\0" % i for i in range(30))
     source = b"def main(n: int, s: str = ''):\n    return {'n': n + 1, 's': [s]}\n"
-    kind, payload = _run({83: source, 80: b"f/some/script", 78: b"main", 86: json.dumps(variables).encode(), 65: b'{"n": 1}'})
+    kind, payload = _run({83: source, 80: b"f/some/script", 78: b"main", 86: block, 65: b'{"n": 1}'})
     _flush()
     _header.pack(ord(kind), len(payload)) + payload
     if "millrace_preload" in sys.modules:
@@ -340,7 +363,7 @@ async def main(a):
 
 def rehearse(source):
     """Runs the parts of a job on a script that nobody asked for, so that children find them warm."""
-    request = {83: source.encode(), 80: b"warm", 78: b"main", 86: b"{}", 65: b'{"a": {"x": [1, 2.5, "s", null]}}'}
+    request = {83: source.encode(), 80: b"warm", 78: b"main", 65: b'{"a": {"x": [1, 2.5, "s", null]}}'}
     # The main that is rehearsed returns a lambda, so that the slow encoder and the failure are rehearsed too.
     real, sys.stderr = sys.stderr, io.StringIO()
     alone, workflows.Alone = workflows.Alone, workflows.Rehearsal

@@ -4,13 +4,15 @@ import os
 import sys
 import time
 
+import millrace_environ as variables
+
 
 class Watch:
     """Stands first among those who find modules and finds none; it sees what is asked for, and by whom."""
 
     def __init__(self, environment):
         self.asked, self.seconds, self.start, self.last = [], 0.0, None, 0.0
-        self.variables = {**os.environ, **json.loads(environment or b"{}")}
+        self.variables = {**os.environ, **{os.fsdecode(k): os.fsdecode(v) for k, v in variables.pairs(environment or b"")}}
         sys.meta_path.insert(0, self)
 
     def find_spec(self, name, path=None, target=None):

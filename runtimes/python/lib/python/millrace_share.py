@@ -15,7 +15,6 @@ import os
 import signal
 import struct
 import sys
-import termios
 import time
 
 import millrace_job as job
@@ -114,7 +113,7 @@ class Surroundings:
         self.pipe = os.dup(1)
         self.folder = os.getcwd()
         self.signals = Signals()
-        self.pending = bytearray(4)
+        self.pending, self.count_pending = bytearray(4), _pending_of()
         self.keys = {}  # names of variables, as the environment has them; None: it cannot have such a one
 
     def prepare(self, changes):
@@ -173,7 +172,7 @@ class Surroundings:
         os.dup2(self.pipe, 1)
         os.dup2(self.pipe, 2)
         pending = self.pending
-        fcntl.ioctl(self.pipe, termios.FIONREAD, pending, True)
+        fcntl.ioctl(self.pipe, self.count_pending, pending, True)
         if any(pending):
             self._drained()
 
@@ -202,7 +201,14 @@ class Surroundings:
         while any(self.pending) and time.monotonic() < end:
             time.sleep(pause)
             pause = min(2 * pause, 0.005)
-            fcntl.ioctl(self.pipe, termios.FIONREAD, self.pending, True)
+            fcntl.ioctl(self.pipe, self.count_pending, self.pending, True)
+
+
+def _pending_of():
+    """The ioctl that counts what waits in a pipe. Its module is not for the zygote, whose other jobs do not need it."""
+    import termios
+
+    return termios.FIONREAD
 
 
 def _send(number, kind, payload):

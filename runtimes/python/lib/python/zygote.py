@@ -80,11 +80,14 @@ def import_own():
             import _millrace_forker as forker
 
             forker.gather()
+        import millrace_late as late
+
+        late.hold()
         import millrace_job as job
         import millrace_abreast, millrace_learn  # noqa: F401 for processes that run many calls, and that are asked what they import
     finally:
         sys.path.remove(HERE)
-    return job, forker
+    return job, forker, late
 
 
 def add_site_builtins():
@@ -116,6 +119,7 @@ def warm(job):
     job.rehearse(WARM_SOURCE)
     job.loops.prepare()
     job.package.prepare()
+    job.prepare()
     job.forget()
 
 
@@ -151,14 +155,16 @@ def main():
     owners, register = watch_hooks()
     deps = sys.argv[sys.argv.index("--deps") + 1] if "--deps" in sys.argv else ""
     set_paths(deps)
-    job, forker = import_own()
+    job, forker, late = import_own()
     add_site_builtins()
     line_buffer()
     if forker is None:
         os.register_at_fork = register
+        late.release()
         job.run_job()
         return
     warm(job)
+    late.release()
     import_ahead(job)
     os.register_at_fork = register
     sys.argv[:] = ["main.py"]
