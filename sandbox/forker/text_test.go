@@ -55,10 +55,10 @@ func TestTextIsMappedByTheFork(t *testing.T) {
 		faults[shared] = got[0].(float64)
 	})
 	t.Logf("faults %v", faults)
-	if faults[true] < 5 {
+	if faults[true] < 2 { // few where the kernel has the file in large pieces
 		t.Errorf("%v faults in a mapping that is shared: the test proves nothing", faults[true])
 	}
-	if faults[false] > 5 {
+	if faults[false] > 1 {
 		t.Errorf("%v faults", faults[false])
 	}
 }

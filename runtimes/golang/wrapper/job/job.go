@@ -109,12 +109,11 @@ func receive() []byte {
 		case 'A':
 			return payload
 		case 'V':
-			var env map[string]string
-			if err := json.Unmarshal(payload, &env); err != nil {
-				broken(err)
-			}
-			for k, v := range env {
-				if err := os.Setenv(k, v); err != nil {
+			for len(payload) > 0 { // name=value and a zero byte for each variable
+				entry, rest, _ := bytes.Cut(payload, []byte{0})
+				payload = rest
+				name, value, _ := bytes.Cut(entry, []byte{'='})
+				if err := os.Setenv(string(name), string(value)); err != nil {
 					broken(err)
 				}
 			}
