@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"time"
@@ -140,13 +141,19 @@ func (b *bench) launch(ctx context.Context, data string, flags ...string) (*daem
 	// Not in this program's group: Ctrl-C ends the measuring first, which then ends the daemon.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
 	d := &daemon{cmd: cmd, address: address, exited: make(chan struct{}), started: time.Now()}
-	if err := cmd.Start(); err != nil {
+	started := make(chan error)
+	go func() {
+		runtime.LockOSThread() // its end, with which others that are locked end too, would be the daemon's death signal
+		err := cmd.Start()
+		started <- err
+		if err == nil {
+			_ = cmd.Wait() // how it ended is in its log
+			close(d.exited)
+		}
+	}()
+	if err := <-started; err != nil {
 		return nil, fmt.Errorf("start the daemon: %w (make build first)", err)
 	}
-	go func() {
-		_ = cmd.Wait() // how it ended is in its log
-		close(d.exited)
-	}()
 	if err := d.ready(ctx); err != nil {
 		log, _ := os.ReadFile(logFile.Name())
 		return d, fmt.Errorf("%w; its log ends with:\n%s", err, tail(log, 2000))
