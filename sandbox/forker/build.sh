@@ -23,5 +23,5 @@ shared="$src/loop.c $src/confine.c $src/launch.c $src/hold.c $src/touch.c $src/f
 mv "$out/.forker.$$" "$out/forker"
 # shellcheck disable=SC2086
 "$cc" $flags -fPIC -shared -fvisibility=hidden -DMILLRACE_PYTHON -DPy_LIMITED_API=0x03080000 "-I$include" \
-	-o "$out/python/.forker.$$" "$src/python.c" "$src/arena.c" "$src/environ.c" "$src/text.c" $shared -ldl
+	-o "$out/python/.forker.$$" "$src/python.c" "$src/arena.c" "$src/environ.c" $shared -ldl
 mv "$out/python/.forker.$$" "$out/python/_millrace_forker.abi3.so"

@@ -7,7 +7,6 @@
 //	csrc/filter.c, landlock.c   the last two walls that a job gets
 //	csrc/touch.c                pages that jobs of a zygote are known to write to are copied ahead
 //	csrc/arena.c                an interpreter's objects lie together, so that forks share them in huge pages, and jobs get fresh memory
-//	csrc/text.c                 forks copy the tables of programs and libraries, which jobs would fill in fault by fault
 //	csrc/environ.c              a job's environment, without a copy of each variable
 //	wire.go, client.go          the protocol and the caller's half; process.go, held.go, collect.go: one job as the caller sees it
 //

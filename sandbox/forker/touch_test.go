@@ -36,18 +36,11 @@ _millrace_forker.serve(3, run_job, True, *([write] if "--practise" in sys.argv e
 // inBoth has two jobs run in a zygote without an argument and in one with it, and passes on what each says, a list of some length.
 func inBoth(t *testing.T, source, argument string, length int, look func(with bool, said []any)) {
 	t.Helper()
-	inBothWith(t, source, argument, length, func(string) {}, look)
-}
-
-// inBothWith is inBoth with more in the zygote's folder than its source.
-func inBothWith(t *testing.T, source, argument string, length int, furnish func(dir string), look func(with bool, said []any)) {
-	t.Helper()
 	for _, with := range []bool{false, true} {
 		template := zygote(t)
 		if err := os.WriteFile(filepath.Join(template.Binds[0].Source, "zygote.py"), []byte(source), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		furnish(template.Binds[0].Source)
 		if with {
 			template.Zygote = append(template.Zygote, argument)
 		}

@@ -92,7 +92,6 @@ void touch(void);
 void collapse(void);
 void arena_gather(void);
 void heap_fill(void);
-void text_copied(void);
 int environ_take(char *block, size_t size);
 void filter_build(void);
 int filter_load(void);

@@ -81,7 +81,6 @@ static PyObject *py_serve(PyObject *self, PyObject *args) {
 	}
 	heap_fill();
 	collapse();
-	text_copied();
 	if (w.practise) learn(&w);
 	if (serve(fd, &python)) return PyErr_SetFromErrno(PyExc_OSError);
 	Py_RETURN_NONE;
