@@ -9,6 +9,7 @@ import (
 	"math"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -358,4 +359,28 @@ func TestTheFoldersArePeers(t *testing.T) {
 		}
 		_ = f.Close() // only read
 	}
+}
+
+// TestUsageKeepsWhatHasEnded: the time of a process that ends is not lost to its family.
+func TestUsageKeepsWhatHasEnded(t *testing.T) {
+	cmd := exec.CommandContext(t.Context(), "sh", "-c", "sh -c 'i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done'; echo ended; read line")
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := bufio.NewReader(out).ReadString('\n'); err != nil {
+		t.Fatal(err)
+	}
+	if cpu, _ := usage(descendants(cmd.Process.Pid)); cpu == 0 {
+		t.Error("a child that has counted to 300,000 and ended took no time")
+	}
+	_ = in.Close()
+	_ = cmd.Wait() // its read has failed, which is how it was to end
 }

@@ -120,11 +120,12 @@ func statFields(file string) []string {
 
 const ticksPerSecond = 100 // of /proc on Linux
 
-// usage returns the processor time and the memory (shared pages counted once) of processes.
+// usage returns the processor time and the memory (shared pages counted once) of processes. The time is theirs and that of their children
+// that have ended, or a family of which one ends would seem to give time back.
 func usage(pids []int) (cpu time.Duration, megabytes float64) {
 	for _, pid := range pids {
-		if f := statFields(fmt.Sprintf("/proc/%d/stat", pid)); len(f) > 12 {
-			for _, n := range f[11:13] {
+		if f := statFields(fmt.Sprintf("/proc/%d/stat", pid)); len(f) > 14 {
+			for _, n := range f[11:15] {
 				ticks, _ := strconv.Atoi(n)
 				cpu += time.Duration(ticks) * time.Second / ticksPerSecond
 			}
