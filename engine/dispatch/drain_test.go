@@ -10,20 +10,32 @@ import (
 	"github.com/millrace/millrace/engine"
 )
 
+// reserve takes a slot for a job that is yet to be inserted.
+func reserve(t *testing.T, d *Dispatcher) {
+	t.Helper()
+	if !d.TryReserve("python3", 0) {
+		t.Fatal("no slot is free")
+	}
+}
+
+// drain begins a drain and tells of its end.
+func drain(patience context.Context, d *Dispatcher) <-chan struct{} {
+	drained := make(chan struct{})
+	go func() {
+		d.Drain(patience)
+		close(drained)
+	}()
+	return drained
+}
+
 // TestDrainWaitsForReservedSlots: a job that is being inserted as running here when a drain begins is run, not left to be rescued.
 func TestDrainWaitsForReservedSlots(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d, m, g := setup(t, 1)
 		start(t, d, m)
 		synctest.Wait()
-		if !d.TryReserve("python3", 0) {
-			t.Fatal("no slot is free")
-		}
-		drained := make(chan struct{})
-		go func() {
-			d.Drain(context.Background())
-			close(drained)
-		}()
+		reserve(t, d)
+		drained := drain(context.Background(), d)
 		synctest.Wait()
 		if d.TryReserve("noop", 0) {
 			t.Fatal("a slot is given after the drain began")
@@ -58,14 +70,8 @@ func TestDrainEndsWithoutTheJobOfAReservedSlot(t *testing.T) {
 		d, m, _ := setup(t, 1)
 		start(t, d, m)
 		synctest.Wait()
-		if !d.TryReserve("python3", 0) {
-			t.Fatal("no slot is free")
-		}
-		drained := make(chan struct{})
-		go func() {
-			d.Drain(context.Background())
-			close(drained)
-		}()
+		reserve(t, d)
+		drained := drain(context.Background(), d)
 		synctest.Wait()
 		d.Release("python3")
 		<-drained
@@ -97,15 +103,9 @@ func TestDrainStopsLateJobs(t *testing.T) {
 		start(t, d, m)
 		synctest.Wait()
 		push(d, m, job())
-		if !d.TryReserve("python3", 0) {
-			t.Fatal("no slot is free")
-		}
+		reserve(t, d)
 		patience, end := context.WithCancel(t.Context())
-		drained := make(chan struct{})
-		go func() {
-			d.Drain(patience)
-			close(drained)
-		}()
+		drained := drain(patience, d)
 		synctest.Wait()
 		end()
 		synctest.Wait()
