@@ -20,6 +20,8 @@ type config struct {
 	Store    string    `json:"store"`    // postgres, redis or own
 	Command  []string  `json:"command"`  // of the adapter; $INSTALL is where it was installed
 	Variants []variant `json:"variants"`
+	// Payload is the largest argument that the system takes, in bytes; 0: it has no bound below the largest that is measured.
+	Payload int `json:"payload,omitempty"`
 }
 
 // variant is one way to run a peer: as its users run it, or tuned.

@@ -384,3 +384,12 @@ func TestUsageKeepsWhatHasEnded(t *testing.T) {
 	_ = in.Close()
 	_ = cmd.Wait() // its read has failed, which is how it was to end
 }
+
+// TestPayloadThatAPeerRefuses: what a system's own limit forbids is not asked of it.
+func TestPayloadThatAPeerRefuses(t *testing.T) {
+	for most, want := range map[int]int{0: 3, 512 << 10: 2, 1 << 20: 3} {
+		if got := (session{}).size(variant{Name: "x", tuned: true, config: &config{Payload: most}}).payloads; len(got) != want {
+			t.Errorf("of a system that takes %d bytes: %v", most, got)
+		}
+	}
+}

@@ -83,6 +83,9 @@ func (s session) size(v variant) size {
 	case s.rounds > 0:
 		z.rounds = s.rounds
 	}
+	if most := v.config.Payload; most > 0 {
+		z.payloads = slices.DeleteFunc(slices.Clone(z.payloads), func(n int) bool { return n > most })
+	}
 	return z
 }
 
