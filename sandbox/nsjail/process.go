@@ -19,6 +19,7 @@ import (
 	"github.com/millrace/millrace/sandbox/forker"
 	"github.com/millrace/millrace/sandbox/rootfs"
 	"github.com/millrace/millrace/sandbox/seccomp"
+	"github.com/millrace/millrace/sandbox/timerslack"
 )
 
 // jail is a running nsjail with a forker in it.
@@ -122,7 +123,7 @@ func (s *Slot) jail(ctx context.Context) (*jail, error) {
 	j.cmd.ExtraFiles = []*os.File{far}
 	j.cmd.Stdout, j.cmd.Stderr = &j.said, &j.said
 	j.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	err = j.cmd.Start()
+	err = timerslack.Started(j.cmd.Start)
 	_ = far.Close()
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start nsjail: %w", err), conn.Close())

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/engine"
+	"github.com/millrace/millrace/sandbox/timerslack"
 )
 
 // postmaster is one life of the child.
@@ -37,7 +38,7 @@ func (s *Server) launch() (*postmaster, error) {
 		defer runtime.UnlockOSThread()
 		cmd := s.command(context.Background(), "postgres", "-D", s.place.data)
 		cmd.Stdout, cmd.Stderr = w, w
-		err := cmd.Start()
+		err := timerslack.Started(cmd.Start)
 		w.Close()
 		if err == nil {
 			pm.pid, pm.proc = cmd.Process.Pid, cmd.Process
