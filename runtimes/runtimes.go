@@ -177,6 +177,8 @@ type Launch struct {
 	// Entry is sent in the request: the function to call and whatever the language's wrapper needs with it.
 	Entry  string
 	Result string // ResultFrame or ResultOutput
+	// Compiles: the process can say what it compiled of the source, and take that from an earlier run (frame.Compiled).
+	Compiles bool
 	// Share: one process can run many calls of the script, one after the other (frame.Share).
 	Share bool
 }

@@ -49,7 +49,7 @@ func (x *Executor) run(ctx context.Context, r *prepare.Prepared, p program, t po
 	}
 	known := pool.Program{Key: r.Key, Preloader: r.Entry.Preloader}
 	if len(p.env) > 0 {
-		known.Key = "" // modules may read its variables when they are imported
+		known.Preloader = nil // modules may read its variables when they are imported
 	}
 	return x.cfg.Pool.RunHot(ctx, r.Launch, known, t)
 }

@@ -14,10 +14,10 @@ import (
 	"github.com/millrace/millrace/engine"
 	"github.com/millrace/millrace/engine/bus"
 	"github.com/millrace/millrace/engine/gpu"
-	"github.com/millrace/millrace/engine/jsontext"
 	"github.com/millrace/millrace/engine/live"
 	"github.com/millrace/millrace/engine/store"
 	"github.com/millrace/millrace/runtimes"
+	"github.com/millrace/millrace/runtimes/jsontext"
 	"github.com/millrace/millrace/runtimes/signature"
 )
 

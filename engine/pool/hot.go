@@ -23,7 +23,7 @@ import (
 // Program is what RunHot must know of a program.
 type Program struct {
 	Key       string             // its content; "": nothing is learned of it
-	Preloader runtimes.Preloader // nil: its language cannot
+	Preloader runtimes.Preloader // nil: nothing is imported ahead, its language cannot or it must not be
 }
 
 const (
@@ -66,8 +66,20 @@ type hots struct {
 	opening map[string]bool   // classes, by key, of which a slot is being opened; guarded by mu
 }
 
-// RunHot acquires a worker for l, runs t, and releases it. Where p is known, imports are done already.
+// RunHot acquires a worker for l, runs t, and releases it. Where prog is known, it is compiled and its imports are done already.
 func (p *Pool) RunHot(ctx context.Context, l runtimes.Launch, prog Program, t Task) (Result, error) {
+	if !l.Compiles || prog.Key == "" {
+		return p.runHot(ctx, l, prog, t)
+	}
+	t.Compiled, t.Compile = p.codes.look(prog.Key, p.now())
+	res, err := p.runHot(ctx, l, prog, t)
+	if t.Compile {
+		p.codes.keep(prog.Key, res.Compiled, p.now())
+	}
+	return res, err
+}
+
+func (p *Pool) runHot(ctx context.Context, l runtimes.Launch, prog Program, t Task) (Result, error) {
 	small := t.Limits.Memory > 0 && t.Limits.Memory < hotLeast
 	if !p.hots.on || small || prog.Key == "" || prog.Preloader == nil || len(l.Template.Zygote) == 0 {
 		return p.runOn(ctx, l, t)

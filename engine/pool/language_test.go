@@ -331,3 +331,36 @@ func BenchmarkDedicated(b *testing.B) {
 		})
 	}
 }
+
+// TestCompiledOnce: the second run of a script says what it compiled, and the others run that. The compiler's warning tells.
+func TestCompiledOnce(t *testing.T) {
+	s := open(t, pool.Dedicated{}).script(t, python.New(), `
+def main(n: int):
+    if n == 3: raise ValueError(n)
+    return [n, n is 5]
+`)
+	var outputs []string
+	for n := range 5 {
+		var output string
+		res, err := s.RunHot(t.Context(), s.launch, pool.Program{Key: "x"}, pool.Task{
+			Program: runtimes.Program{Path: "f/x"}, Call: runtimes.Call{Args: fmt.Appendf(nil, `{"n": %d}`, n)},
+			OnOutput: func(b []byte) { output += string(b) },
+		})
+		switch {
+		case err != nil:
+			t.Fatal(err)
+		case n == 3:
+			if res.Failure == nil || res.Failure.Name != "ValueError" || !strings.Contains(res.Failure.Stack, "f/x.py\", line 3") {
+				t.Errorf("%+v", res.Failure)
+			}
+		case string(res.Value) != fmt.Sprintf("[%d,false]", n):
+			t.Errorf("run %d: %s, %v", n, res.Value, res.Failure)
+		}
+		outputs = append(outputs, output)
+	}
+	for n, output := range outputs {
+		if warned := strings.Contains(output, "SyntaxWarning"); warned != (n < 2) {
+			t.Errorf("run %d: %q", n, output)
+		}
+	}
+}

@@ -42,6 +42,7 @@ type Pool struct {
 
 	dedicated dedicated
 	hots      hots
+	codes     codes
 	now       func() time.Time              // a test's clock
 	since     func(time.Time) time.Duration // likewise, of what took its time
 

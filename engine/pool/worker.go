@@ -31,7 +31,10 @@ type Task struct {
 	Limits  sandbox.Limits  // zero fields: defaults
 	Binder  runtimes.Binder // nil when the call goes by frames
 	Learn   bool            // ask which modules the run imports
-	Replay  bool            // a workflow that was begun before, and asks what it did then
+	// Compiled is what an earlier run compiled; Compile: ask for it.
+	Compiled []byte
+	Compile  bool
+	Replay   bool // a workflow that was begun before, and asks what it did then
 	// Priority has a dedicated run pass those of a lower one that have not been sent to the process.
 	Priority int
 	Visit    *Visit // nil: nothing is known of what it contacts
@@ -61,8 +64,10 @@ type Result struct {
 	Failure *runtimes.Failure // what went wrong
 	Usage   sandbox.Usage
 	Imports json.RawMessage // which modules it says it imported, for Learn
-	Stopped string          // why the run was stopped from outside, one of the Stopped constants; "" otherwise
-	Limit   engine.LimitHit // the limit that it met, whether or not it failed; "": none
+	// Compiled is what it compiled, for Compile; nil: it did not say.
+	Compiled []byte
+	Stopped  string          // why the run was stopped from outside, one of the Stopped constants; "" otherwise
+	Limit    engine.LimitHit // the limit that it met, whether or not it failed; "": none
 }
 
 // The reasons in Result.Stopped.
@@ -286,9 +291,9 @@ func (r *run) request() ([]byte, error) {
 	}
 	q := frame.Request{
 		Source: r.w.launch.Source, Path: r.t.Program.Path, Entry: r.w.launch.Entry, Env: r.t.Call.Env, Args: r.t.Call.Args,
-		Learn: r.t.Learn, Replay: r.t.Replay,
+		Learn: r.t.Learn, Replay: r.t.Replay, Compile: r.t.Compile, Compiled: r.t.Compiled,
 	}
-	return q.AppendTo(make([]byte, 0, len(q.Source)+len(q.Args)+1024))
+	return q.AppendTo(make([]byte, 0, len(q.Source)+len(q.Compiled)+len(q.Args)+1024))
 }
 
 // outputBuffer is how much output is read at once.
@@ -325,11 +330,17 @@ func (r *run) readOutput() {
 }
 
 // readReplies reads frames until the result, the failure, or the end.
-func (r *run) readReplies() Result {
+func (r *run) readReplies() (res Result) {
 	var imports json.RawMessage
-	for {
+	var compiled []byte
+	defer func() { res.Compiled = compiled }()
+	for first := true; ; first = false {
 		reply, err := r.s.frames.Reply()
 		switch {
+		case err == nil && reply.Type == frame.Compiled:
+			if first && r.t.Compile { // what comes later may be the script's own
+				compiled = reply.Data
+			}
 		case err == nil && reply.Type == frame.Chunk:
 			if r.t.OnStream != nil {
 				r.t.OnStream(reply.Data)

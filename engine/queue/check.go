@@ -9,7 +9,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/millrace/millrace/engine"
-	"github.com/millrace/millrace/engine/jsontext"
+	"github.com/millrace/millrace/runtimes/jsontext"
 )
 
 var errLost = errors.New("the connection was lost")

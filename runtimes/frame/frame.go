@@ -4,8 +4,9 @@
 //
 //	to the job    S source  P path  N entry  V env (JSON)  A args (JSON)     any order, A is the last and starts the run
 //	              M: say which modules the run imports   H: it was begun before, see below
+//	              B: what an earlier run compiled of the source, or, empty, say what this one compiles
 //	from the job  Y ready   T chunk of a stream            R result (JSON)   or E failure (JSON); R or E is the last
-//	              M modules (JSON), before the last
+//	              M modules (JSON), before the last        B what it compiled, before all else that is said after Y
 //
 // A workflow asks for steps while it runs: W from the job, K back to it, JSON objects both; any number, in any order, before the last.
 // One that gets H has been begun before, and asks first what it did then.
@@ -54,6 +55,8 @@ const (
 	Output  Type = 'O' // from a run of such a process: text that it prints
 	Drop    Type = 'X' // both ways: a run of such a process that is not wanted any more, and does nothing any more
 	History Type = 'H' // to the job, empty: the run was begun before
+
+	Compiled Type = 'B' // both ways: the source in a form that only the language knows. To the job, empty: say it
 
 	Number  Type = 'I' // both ways: number of the run that the next frames belong to, 8 bytes, little-endian
 	Modules Type = 'M' // to the job, empty: say what is imported. From the job: runtimes.Imports as JSON

@@ -9,12 +9,13 @@ import (
 	"unicode/utf8"
 
 	"github.com/millrace/millrace/runtimes"
+	"github.com/millrace/millrace/runtimes/jsontext"
 )
 
 // Reply is one frame from a job.
 type Reply struct {
-	Type    Type              // Ready, Chunk, Result, Failure, Number, Modules, Ask, Leave, Abreast, Output or Drop
-	Data    []byte            // of a Chunk, a Result, Modules, an Ask or Output; belongs to the caller
+	Type    Type              // Ready, Chunk, Result, Failure, Number, Modules, Compiled, Ask, Leave, Abreast, Output or Drop
+	Data    []byte            // of a Chunk, a Result, Modules, Compiled, an Ask or Output; belongs to the caller
 	Number  uint64            // of a Number
 	Failure *runtimes.Failure // of a Failure
 }
@@ -29,7 +30,7 @@ func (r *Reader) Reply() (Reply, error) {
 	switch t {
 	case Ready, Leave, Abreast, Drop:
 		return Reply{Type: t}, nil
-	case Chunk, Modules, Ask, Output:
+	case Chunk, Modules, Compiled, Ask, Output:
 		return Reply{Type: t, Data: r.take()}, nil
 	case Number:
 		if len(p) != 8 {
@@ -49,7 +50,7 @@ func (r *Reader) Reply() (Reply, error) {
 
 // CheckResult says what is wrong with a result that a job gave; nil when it is JSON in UTF-8.
 func CheckResult(p []byte) *runtimes.Failure {
-	if !utf8.Valid(p) || !json.Valid(p) {
+	if !utf8.Valid(p) || !jsontext.Valid(p) {
 		return &runtimes.Failure{Name: "InvalidResult", Message: "the result is not valid JSON: " + excerpt(p)}
 	}
 	return nil

@@ -18,6 +18,9 @@ type Request struct {
 	Args   json.RawMessage // empty: {}
 	Learn  bool            // say which modules the run imports
 	Replay bool            // it was begun before: History
+	// Compiled is what an earlier run compiled of Source; Compile: say it.
+	Compiled []byte
+	Compile  bool
 	// Share: the process runs many calls of this script, which follow as Runs. Env and Args are not sent.
 	Share bool
 }
@@ -38,6 +41,9 @@ func (r *Request) AppendTo(dst []byte) ([]byte, error) {
 	}
 	if r.Share {
 		return Append(dst, Share, ""), nil
+	}
+	if r.Compile || len(r.Compiled) > 0 {
+		dst = Append(dst, Compiled, r.Compiled)
 	}
 	if r.Learn {
 		dst = Append(dst, Modules, "")
@@ -160,6 +166,8 @@ func ReadRequest(r *Reader) (Request, error) {
 			if q.Env, err = readEnv(p); err != nil {
 				return q, err
 			}
+		case Compiled:
+			q.Compiled, q.Compile = append([]byte(nil), p...), len(p) == 0
 		case Modules:
 			q.Learn = true
 		case History:

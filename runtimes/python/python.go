@@ -137,7 +137,7 @@ func (*Python) Launch(h runtimes.Host, p runtimes.Program, built runtimes.Artifa
 	if entry == "" {
 		entry = "main"
 	}
-	return runtimes.Launch{Template: t, Source: []byte(p.Source), Entry: entry, Result: runtimes.ResultFrame, Share: true}, nil
+	return runtimes.Launch{Template: t, Source: []byte(p.Source), Entry: entry, Result: runtimes.ResultFrame, Compiles: true, Share: true}, nil
 }
 
 var moduleName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*$`)

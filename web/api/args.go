@@ -10,7 +10,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
-	"github.com/millrace/millrace/engine/jsontext"
+	"github.com/millrace/millrace/runtimes/jsontext"
 )
 
 // reserved are the query parameters that steer a run and so are never arguments of a GET.

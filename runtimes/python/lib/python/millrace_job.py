@@ -1,7 +1,8 @@
 """One job: reads the request from descriptor 3, runs the script, answers with one frame, ends the process.
 
 Frames: a type byte, the payload's length (uint32, little-endian), the payload. In: S source, P path, N entry, V environment
-(name=value and a zero byte for each variable), A arguments (the last). Out: T chunk of a stream, then R result or E failure, once.
+(name=value and a zero byte for each variable), B what was compiled of the source, or nothing if it shall be told, A arguments (the
+last). Out: B before all else, T chunk of a stream, then R result or E failure, once.
 """
 import _random
 import asyncio
@@ -12,12 +13,14 @@ import io
 import json
 import linecache
 import logging
+import marshal
 import os
 import struct
 import sys
 import threading
 import traceback
 import types
+from importlib.util import MAGIC_NUMBER
 
 import millrace_environ as variables
 import millrace_loop as loops
@@ -114,10 +117,35 @@ def renew():
         modules["numpy.random"].seed()
 
 
-def _load(source, filename):
-    """Compiles and executes the script as the module "main"; returns its namespace."""
+MAX_COMPILED = 1 << 20
+
+
+def _compiled(data):
+    """The code object that another run told, or None if it is of another interpreter."""
+    if data[:4] != MAGIC_NUMBER:
+        return None
+    try:
+        return marshal.loads(memoryview(data)[4:])
+    except (ValueError, EOFError, TypeError):
+        return None
+
+
+def _tell_compiled(code):
+    """Tells what was compiled; nothing of what is large. It must come before any of the script's own code, and come at all, for the
+    server believes the first frame of a run and no other."""
+    data = MAGIC_NUMBER + marshal.dumps(code)
+    _send("B", data if len(data) <= MAX_COMPILED else b"")
+
+
+def _load(source, filename, compiled=None):
+    """Compiles and executes the script as the module "main"; returns its namespace. compiled is what it was compiled to before, or
+    empty if that shall be told."""
     linecache.cache[filename] = (len(source), None, source.splitlines(True), filename)
-    code = compile(source, filename, "exec", dont_inherit=True)
+    code = _compiled(compiled) if compiled else None
+    if code is None:
+        code = compile(source, filename, "exec", dont_inherit=True)
+        if compiled is not None:
+            _tell_compiled(code)
     module = types.ModuleType("main")
     module.__file__ = filename
     sys.modules["main"] = module
@@ -300,7 +328,7 @@ def _run(request, finish=_finish):
         source = request.get(83, b"")
         if b"wmill" in source:
             package.install()
-        namespace = _load(source.decode(), filename)
+        namespace = _load(source.decode(), filename, request.get(66))
         entry = request.get(78, b"main").decode().split("\n", 1)[0] or "main"
         payload = values.encode(_enter(namespace, entry, args, filename, 72 in request))
         finish()
@@ -371,6 +399,7 @@ def rehearse(source):
     try:
         for source in (request[83], request[83], plain, later, WORKFLOW, b"def main(:"):
             _run({**request, 83: source}, finish=gc.collect)  # not what ends a process: this one lives on
+        _run({**request, 83: plain, 66: MAGIC_NUMBER + marshal.dumps(compile(plain, "warm.py", "exec"))}, finish=gc.collect)
     finally:
         sys.stderr, workflows.Alone = real, alone
         package.uninstall()
