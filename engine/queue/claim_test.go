@@ -8,6 +8,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/millrace/millrace/engine"
+	"github.com/millrace/millrace/engine/store"
 	"github.com/millrace/millrace/engine/store/storetest"
 )
 
@@ -170,5 +171,76 @@ func TestDueBehindDue(t *testing.T) {
 	}
 	if d := q.lanes.wait(10 * time.Hour); d < 50*time.Second || d > time.Minute+time.Second {
 		t.Errorf("it waits %s for what is due in a minute", d)
+	}
+}
+
+// TestPushInTheFlushThatFreesASlot: a job that somebody waits for, and that no slot is free for, is stored and claimed by the flush of
+// an outcome.
+func TestPushInTheFlushThatFreesASlot(t *testing.T) {
+	t.Parallel()
+	s := newSlots(1)
+	q := start(t, quiet(storetest.New(t), s))
+	awaitBeat(t, q)
+	push(t, q, noop())
+	first := <-s.claims
+	j := noop()
+	j.Awaited = true
+	i, err := q.prepare(t.Context(), j)
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := &op{insert: i, done: make(chan struct{})}
+	if in.patient = q.canWait(in); !in.patient {
+		t.Fatal("it is flushed at once")
+	}
+	end, err := q.outcome(t.Context(), success(first))
+	if err != nil {
+		t.Fatal(err)
+	}
+	end.claim, end.done = &ask{tags: []string{"noop"}, most: 1}, make(chan struct{})
+	before := q.Flushes()
+	release := holdWriter(q)
+	q.writer.group.addLater(in)
+	q.writer.group.add(end)
+	release()
+	<-in.done
+	<-end.done
+	if in.err != nil || end.err != nil || len(end.claim.got) != 1 || end.claim.got[0].Job.ID != j.ID || q.Flushes() != before+1 {
+		t.Fatalf("%v %v, claimed %v, %d flushes", in.err, end.err, end.claim.got, q.Flushes()-before)
+	}
+	select {
+	case <-q.Wake():
+		t.Error("somebody was woken for a job that runs")
+	default:
+	}
+}
+
+// TestPushesThatCannotWait: others wait for them, or for what comes of them.
+func TestPushesThatCannotWait(t *testing.T) {
+	t.Parallel()
+	q := start(t, quiet(storetest.New(t), newSlots(0)))
+	awaitBeat(t, q)
+	for name, change := range map[string]func(o *op){
+		"nobody waits for the outcome": func(o *op) { o.insert.Job.Awaited = false },
+		"it begins at once":            func(o *op) { o.insert.Worker = 1 },
+		"urgent":                       func(o *op) { o.urgent = true },
+		"another process takes it":     func(o *op) { o.insert.Job.Tag = "foreign" },
+		"it has a limit":               func(o *op) { o.insert.Gate = 7 },
+	} {
+		j := noop()
+		j.Awaited = true
+		o := &op{insert: &store.JobInsert{Job: j}}
+		if !q.canWait(o) {
+			t.Fatal("the plain one cannot")
+		}
+		if change(o); q.canWait(o) {
+			t.Errorf("%s: it waits", name)
+		}
+	}
+	q.others.Store(1)
+	j := noop()
+	j.Awaited = true
+	if q.canWait(&op{insert: &store.JobInsert{Job: j}}) {
+		t.Error("it waits although another process may have a slot")
 	}
 }

@@ -3,6 +3,7 @@ package queue
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -39,6 +40,7 @@ func (q *Queue) push(ctx context.Context, j *engine.Job, mark *store.Checkpoint)
 			return engine.PushResult{}, err
 		}
 	}
+	o.patient = q.canWait(o)
 	err = q.writer.do(ctx, o)
 	switch {
 	case err == nil:
@@ -51,6 +53,14 @@ func (q *Queue) push(ctx context.Context, j *engine.Job, mark *store.Checkpoint)
 	default:
 	}
 	return q.pushed(ctx, o)
+}
+
+// canWait says that o need not be flushed at once: whoever asks waits for the job's outcome, and no slot is free for it. The flush of the
+// outcome that frees one takes it along, and may claim it.
+func (q *Queue) canWait(o *op) bool {
+	i := o.insert
+	return i.Worker == 0 && i.Job.Awaited && !o.urgent && i.Gate == 0 && q.cfg.Slots != nil && q.worker.Load() != 0 && q.others.Load() == 0 &&
+		slices.Contains(q.cfg.Tags, i.Job.Tag)
 }
 
 // prepare checks a job and puts large arguments where they belong.

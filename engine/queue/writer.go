@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -19,6 +20,7 @@ type op struct {
 	seats  *seats            // of an insert that may have to wait
 	// patient: it may wait for others to share a flush with
 	patient bool
+	taken   bool // the job of an insert was claimed by the flush that stored it
 	// urgent: it is of a job with a priority
 	urgent bool
 
@@ -190,6 +192,7 @@ func (w *writer) flush(ops []*op) error {
 	var look laneLook
 	if len(asks) > 0 {
 		w.expect(b.Gates, asks[0].tags)
+		w.bring(b.Inserts, asks[0].tags)
 		if look = w.q.lanes.ready(asks[0].tags); len(look.lanes) > 0 {
 			b.Claim = &store.JobClaim{Lanes: look.lanes, Max: most, Worker: w.q.worker.Load()}
 		}
@@ -210,9 +213,29 @@ func (w *writer) flush(ops []*op) error {
 	}
 	w.q.admitted(b.Gates, b.Claim.Claims...)
 	w.q.lanes.claimed(look, b.Claim)
+	took(ops, b.Claim.Claims)
 	sortClaims(b.Claim.Claims)
 	deal(b.Claim.Claims, asks)
 	return nil
+}
+
+// bring has the claim of a flush look at what the flush itself leaves queued.
+func (w *writer) bring(inserts []*store.JobInsert, tags []string) {
+	for _, i := range inserts {
+		if j := i.Job; i.Worker == 0 && i.Gate == 0 && slices.Contains(tags, j.Tag) {
+			w.q.lanes.added(j.Tag, j.Priority, j.ScheduledFor)
+		}
+	}
+}
+
+// took tells the inserts of a flush which of them it claimed as well.
+func took(ops []*op, claims []*engine.Claim) {
+	if len(claims) == 0 {
+		return
+	}
+	for _, o := range ops {
+		o.taken = o.insert != nil && slices.ContainsFunc(claims, func(c *engine.Claim) bool { return c.Job.ID == o.insert.Job.ID })
+	}
 }
 
 // deal gives claims to those who asked.
@@ -226,7 +249,7 @@ func deal(claims []*engine.Claim, asks []*ask) {
 // settle tells the owners of committed ops, and the world of rows that were left queued.
 func (w *writer) settle(ops []*op) {
 	for _, o := range ops {
-		if i := o.insert; i != nil && i.Inserted && i.Worker == 0 && i.Gate == 0 {
+		if i := o.insert; i != nil && i.Inserted && i.Worker == 0 && i.Gate == 0 && !o.taken {
 			w.q.lanes.left(i.Job, w.took > slack)
 			w.q.news.queued(i.Job)
 		}
