@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -146,4 +147,76 @@ func (d *daemon) post(t *testing.T, path, body string) string {
 		t.Error(err)
 	}
 	return string(text)
+}
+
+// TestKilledAfterPreprocessor kills the daemon when main, or a flow's first step, has begun: the preprocessor is not run again, and what
+// it made of the request is what goes on.
+func TestKilledAfterPreprocessor(t *testing.T) {
+	const (
+		pre  = "def preprocessor(event):\n    import uuid\n    return {'n': event['body'] + uuid.uuid4().hex}\n"
+		work = "def main(n: str):\n    import time\n    print('begun', n, flush=True)\n    time.sleep(2)\n    return n\n"
+	)
+	event := json.RawMessage(`{"body": "x"}`)
+	flow := map[string]any{
+		"preprocessor_module": map[string]any{"id": "preprocessor", "value": map[string]any{"type": "rawscript", "language": "python3", "content": pre,
+			"input_transforms": map[string]any{}}},
+		"modules": []any{map[string]any{"id": "a", "value": map[string]any{"type": "rawscript", "language": "python3", "content": work,
+			"input_transforms": map[string]any{"n": map[string]any{"type": "javascript", "expr": "flow_input.n"}}}}},
+	}
+	value, err := json.Marshal(flow)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data := folder(t)
+	d := start(t, data)
+	ctx := t.Context()
+	made := map[uuid.UUID]string{} // what the preprocessor of each job made
+	for _, run := range []client.Run{
+		{Preview: &wire.Preview{Language: "python3", Content: pre + work, Path: "u/test/pre", Event: event}},
+		{Flow: &client.FlowPreview{Value: value, Event: event}},
+	} {
+		id, err := d.Run(ctx, run)
+		if err != nil {
+			t.Fatal(err)
+		}
+		code := id
+		if run.Flow != nil {
+			code = d.firstStep(t, id)
+		}
+		watching, cancel := context.WithCancel(ctx)
+		_, _ = d.Follow(watching, code, func(u wire.Update) error {
+			if _, after, ok := strings.Cut(u.NewLogs, "begun "); ok {
+				made[id] = strings.Fields(after)[0]
+				cancel()
+			}
+			return nil
+		})
+		cancel()
+	}
+	_ = d.cmd.Process.Kill()
+	<-d.done
+	again := start(t, data)
+	for id, n := range made {
+		if j := again.wait(ctx, id); result(j) != `"`+n+`"` || !strings.HasPrefix(n, "x") {
+			t.Errorf("the preprocessor made %q, and the run after the kill ended as %s %s", n, j.Status, result(j))
+		}
+	}
+	if len(made) != 2 {
+		t.Errorf("%d jobs had begun", len(made))
+	}
+}
+
+// firstStep is the job of a flow's first step, once it is there.
+func (d *daemon) firstStep(t *testing.T, flow uuid.UUID) (step uuid.UUID) {
+	t.Helper()
+	watching, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	_, _ = d.Follow(watching, flow, func(u wire.Update) error {
+		if s := statusOf(u); len(s.Modules) > 0 && s.Modules[0].Job != nil {
+			step = *s.Modules[0].Job
+			cancel()
+		}
+		return nil
+	})
+	return step
 }
