@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"runtime"
 	"sync"
 	"syscall"
 	"time"
@@ -25,6 +26,9 @@ type blockingConn struct {
 
 // blocking takes over c when it can: a Unix socket or plain TCP. Otherwise, and after an error, the connection stays as it is.
 func blocking(c *pgconn.PgConn) (*pgconn.PgConn, error) {
+	if runtime.GOMAXPROCS(0) == 1 {
+		return c, nil // nothing else would run until the runtime noticed, which may take a millisecond (sandbox/timerslack)
+	}
 	f, ok := c.Conn().(interface{ File() (*os.File, error) })
 	if !ok {
 		return c, nil // TLS

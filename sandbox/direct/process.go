@@ -14,8 +14,8 @@ import (
 	"syscall"
 
 	"github.com/millrace/millrace/sandbox"
-	"github.com/millrace/millrace/sandbox/timerslack"
 	"github.com/millrace/millrace/sandbox/stdio"
+	"github.com/millrace/millrace/sandbox/timerslack"
 )
 
 const (
@@ -61,7 +61,7 @@ func start(dir string, t sandbox.Template, spec sandbox.Spec) (*process, error) 
 	p.cmd.ExtraFiles = []*os.File{p.pair.JobConn}
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	p.cmd.Dir = work
-	err = timerslack.Started(p.cmd.Start)
+	err = timerslack.Started(timerslack.Usual, p.cmd.Start)
 	p.pair.CloseJobEnds()
 	if err != nil {
 		p.exit = sandbox.Exit{Code: 127, Error: fmt.Sprintf("exec %s: %v", p.cmd.Args[0], cause(err))}

@@ -123,7 +123,7 @@ func (s *Slot) jail(ctx context.Context) (*jail, error) {
 	j.cmd.ExtraFiles = []*os.File{far}
 	j.cmd.Stdout, j.cmd.Stderr = &j.said, &j.said
 	j.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	err = timerslack.Started(j.cmd.Start)
+	err = timerslack.Started(timerslack.Usual, j.cmd.Start)
 	_ = far.Close()
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start nsjail: %w", err), conn.Close())

@@ -45,15 +45,15 @@ func Widen() error {
 	return fmt.Errorf("become a process with another timer slack: %w", err)
 }
 
-// Started runs start on a thread whose children have the usual slack: for programs that are not this one.
-func Started(start func() error) error {
+// Started runs start on a thread whose children have that slack: Usual for programs that are not this one.
+func Started(slack time.Duration, start func() error) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	had, err := get()
-	if err != nil || had <= Usual {
+	if err != nil || had == slack {
 		return start()
 	}
-	if err := set(Usual); err == nil {
+	if err := set(slack); err == nil {
 		defer set(had) //nolint:errcheck // it was this before
 	}
 	return start()

@@ -24,7 +24,7 @@ func TestMain(m *testing.M) {
 		text, err := os.ReadFile(filepath.Join("/proc", filepath.Base(dir), "timerslack_ns"))
 		fmt.Println("thread", strings.TrimSpace(string(text)), err)
 	}
-	for _, starts := range []func(func() error) error{func(f func() error) error { return f() }, Started} {
+	for _, starts := range []func(func() error) error{func(f func() error) error { return f() }, func(f func() error) error { return Started(Usual, f) }} {
 		cmd := exec.Command("/bin/cat", "/proc/self/timerslack_ns")
 		cmd.Stdout = os.Stdout
 		if err := starts(cmd.Start); err != nil {
@@ -68,7 +68,7 @@ func TestStartedAsItIs(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := fmt.Errorf("no")
-	if err := Started(func() error { return want }); err != want {
+	if err := Started(before, func() error { return want }); err != want {
 		t.Errorf("got %v", err)
 	}
 	if after, err := get(); err != nil || after != before || before > 10*time.Millisecond {

@@ -15,7 +15,7 @@ func TestJobs(t *testing.T) {
 
 // TestOneSlot holds what needs the next job in the same slot, or no slot for it.
 func TestOneSlot(t *testing.T) {
-	share(t, "1", []part{{"DaemonisingChild", daemonisingChild}, {"Cancel", cancel}, {"NoTwoAlike", noTwoAlike}, {"Limits", limits}})
+	share(t, "1", []part{{"DaemonisingChild", daemonisingChild}, {"Cancel", cancel}, {"NoTwoAlike", noTwoAlike}, {"Limits", limits}, {"Timers", timers}})
 }
 
 func share(t *testing.T, slots string, parts []part) {

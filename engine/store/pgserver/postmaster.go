@@ -38,7 +38,7 @@ func (s *Server) launch() (*postmaster, error) {
 		defer runtime.UnlockOSThread()
 		cmd := s.command(context.Background(), "postgres", "-D", s.place.data)
 		cmd.Stdout, cmd.Stderr = w, w
-		err := timerslack.Started(cmd.Start)
+		err := timerslack.Started(timerslack.Usual, cmd.Start)
 		w.Close()
 		if err == nil {
 			pm.pid, pm.proc = cmd.Process.Pid, cmd.Process

@@ -18,6 +18,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/millrace/millrace/engine/store/pgserver"
+	"github.com/millrace/millrace/sandbox/timerslack"
 )
 
 // cluster is a running server.
@@ -72,7 +73,7 @@ func start(durable bool) (*cluster, error) {
 		args = append(args, "-c", "fsync=off", "-c", "full_page_writes=off")
 	}
 	server := run("postgres", args...)
-	if err := server.Start(); err != nil {
+	if err := timerslack.Started(timerslack.Usual, server.Start); err != nil {
 		return nil, fmt.Errorf("start postgres: %w", err)
 	}
 	c := &cluster{url: "postgres://millrace@/postgres?host=" + dir, exited: make(chan struct{})}
