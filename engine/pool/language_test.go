@@ -364,3 +364,19 @@ def main(n: int):
 		}
 	}
 }
+
+// TestForgedCompiled: what a script itself says that it was compiled to is nobody's code.
+func TestForgedCompiled(t *testing.T) {
+	s := open(t, pool.Dedicated{}).script(t, python.New(), `
+import importlib.util, marshal, os, struct
+forged = importlib.util.MAGIC_NUMBER + marshal.dumps(compile("def main(): return 'forged'", "f/x.py", "exec"))
+os.write(3, struct.pack("<BI", ord("B"), len(forged)) + forged)
+def main(): return "own"
+`)
+	for n := range 5 {
+		res, err := s.RunHot(t.Context(), s.launch, pool.Program{Key: "x"}, pool.Task{Program: runtimes.Program{Path: "f/x"}})
+		if err != nil || string(res.Value) != `"own"` {
+			t.Errorf("run %d: %s, %v, %v", n, res.Value, res.Failure, err)
+		}
+	}
+}
