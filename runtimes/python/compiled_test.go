@@ -29,7 +29,9 @@ go("def main(): return 2", b"")
 other = said[0][1]
 assert go(source, other) == ("R", 2), "the source was compiled again"
 for broken in (b"x" + other[1:], other[:-3], other[:4], b"none"):
+    said.clear()
     assert go(source, broken) == plain, broken
+    assert [kind for kind, _ in said] == ["T"], "it said what nobody asked for"
 
 # A failure shows its lines, whichever way.
 said.clear()

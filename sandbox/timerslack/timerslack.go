@@ -2,8 +2,8 @@
 //
 // Go's runtime has a thread that looks after the others. Whenever a process that was idle gets something to do, that thread sleeps for
 // twenty microseconds at a time, fifty times, before it sleeps longer. In a daemon that runs some hundred jobs a second, each in
-// bursts of a millisecond or two, these are thousands of timer interrupts a second, which on a virtual machine cost more than what the
-// jobs themselves do: a quarter more small jobs a second run without them. No setting of the runtime's changes it, but the kernel
+// bursts of a millisecond or two, these are thousands of timer interrupts a second, which on a virtual machine cost
+// a fifth to a third of it: so many more small jobs a second run without them. No setting of the runtime's changes it, but the kernel
 // adds the slack of the thread to each of its sleeps (prctl(2), PR_SET_TIMERSLACK).
 package timerslack
 

@@ -144,7 +144,7 @@ def _load(source, filename, compiled=None):
     code = _compiled(compiled) if compiled else None
     if code is None:
         code = compile(source, filename, "exec", dont_inherit=True)
-        if compiled is not None:
+        if compiled == b"":
             _tell_compiled(code)
     module = types.ModuleType("main")
     module.__file__ = filename
