@@ -226,6 +226,7 @@ func TestPushesThatCannotWait(t *testing.T) {
 		"urgent":                       func(o *op) { o.urgent = true },
 		"another process takes it":     func(o *op) { o.insert.Job.Tag = "foreign" },
 		"it has a limit":               func(o *op) { o.insert.Gate = 7 },
+		"it is a workflow's task":      func(o *op) { o.mark = &store.Checkpoint{} },
 	} {
 		j := noop()
 		j.Awaited = true

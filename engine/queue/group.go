@@ -9,7 +9,7 @@ import (
 
 // group commits together what is asked for at the same time, without a timer and without a goroutine of its own: who finds
 // nobody at work takes everything pending and does it; who finds somebody at work leaves its part and will be woken by them.
-// Only what nobody waits for (addLater) may lie for a moment until somebody comes.
+// Only what need not be done at once (addLater) may lie for a moment until somebody comes.
 type group[T any] struct {
 	// run does a batch and wakes its owners. When it cannot be done now it returns how to go on, which may take long: that
 	// happens in the background, and what comes meanwhile waits.
@@ -27,7 +27,7 @@ type group[T any] struct {
 	armed   bool // a timer will look after pending; guarded by mu
 }
 
-// patience is how long something that nobody waits for lies until somebody comes whose flush it can share. Outcomes of jobs that
+// patience is how long something that need not be done at once lies until somebody comes whose flush it can share. Outcomes of jobs that
 // were asked for one by one share the flush of the next job that way, so that a steady stream of jobs costs one flush a job.
 const patience = 2 * time.Millisecond
 

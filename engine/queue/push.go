@@ -56,10 +56,10 @@ func (q *Queue) push(ctx context.Context, j *engine.Job, mark *store.Checkpoint)
 }
 
 // canWait says that o need not be flushed at once: whoever asks waits for the job's outcome, and no slot is free for it. The flush of the
-// outcome that frees one takes it along, and may claim it.
+// outcome that frees one takes it along, and may claim it. A task's workflow goes on to the next task when this one is stored, so it cannot.
 func (q *Queue) canWait(o *op) bool {
 	i := o.insert
-	return i.Worker == 0 && i.Job.Awaited && !o.urgent && i.Gate == 0 && q.cfg.Slots != nil && q.worker.Load() != 0 && q.others.Load() == 0 &&
+	return i.Worker == 0 && i.Job.Awaited && o.mark == nil && !o.urgent && i.Gate == 0 && q.cfg.Slots != nil && q.worker.Load() != 0 && q.others.Load() == 0 &&
 		slices.Contains(q.cfg.Tags, i.Job.Tag)
 }
 

@@ -15,8 +15,9 @@
 // never used twice. Exactly one outcome is stored for a job. So code runs at least once, and its result counts once.
 //
 // A job that is dispatched directly costs two commits: insert+claim, and finish. Both go through the writer (writer.go).
-// Nothing that anybody waits for waits for a timer on the way; polls are only the safety net of lost notifications. (An outcome that
-// nobody waits for may lie for two milliseconds, to share the next job's flush.)
+// Nothing that anybody waits for waits for a timer on the way; polls are only the safety net of lost notifications. Two things
+// may lie for two milliseconds, to share another's flush: an outcome that nobody waits for, and a job that no slot is free for while its caller
+// waits for the outcome.
 //
 // Goroutines: whoever calls Push or Finish flushes the writer itself. loop keeps the lanes (claim.go) and wakes the
 // dispatcher, gateLoop admits jobs whose limit has room by time alone (gate.go), beat keeps the lease and rescues (lease.go),
