@@ -26,6 +26,7 @@ import (
 	"github.com/millrace/millrace/engine/queue"
 	"github.com/millrace/millrace/engine/secret"
 	"github.com/millrace/millrace/engine/trigger/schedule"
+	"github.com/millrace/millrace/engine/trim"
 	"github.com/millrace/millrace/runtimes"
 	"github.com/millrace/millrace/runtimes/build"
 )
@@ -41,6 +42,7 @@ type services struct {
 	schedules *schedule.Schedules
 	batches   *batches.Batches
 	maintain  *maintain.Service
+	trim      *trim.Service
 	builder   *build.Builder
 }
 
@@ -60,6 +62,7 @@ func (d *daemon) startServices(ctx context.Context, s services) error {
 		{s.flows.Start, func(context.Context) { s.flows.Stop() }},
 		{s.batches.Start, func(context.Context) { s.batches.Stop() }},
 		{s.maintain.Start, func(context.Context) { s.maintain.Stop() }},
+		{s.trim.Start, func(context.Context) { s.trim.Stop() }},
 		{d.startWork(s.queue), d.stopWork(s.queue)},
 		{s.schedules.Start, func(context.Context) { s.schedules.Stop() }},
 	} {

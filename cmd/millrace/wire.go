@@ -35,6 +35,7 @@ import (
 	"github.com/millrace/millrace/engine/store"
 	"github.com/millrace/millrace/engine/store/pgserver"
 	"github.com/millrace/millrace/engine/trigger/schedule"
+	"github.com/millrace/millrace/engine/trim"
 	"github.com/millrace/millrace/engine/workflow"
 	"github.com/millrace/millrace/runtimes"
 	"github.com/millrace/millrace/runtimes/build"
@@ -231,6 +232,10 @@ func (d *daemon) startEngine(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	spare, err := trim.New(trim.Config{LastEnd: d.lastWork})
+	if err != nil {
+		return err
+	}
 	d.jobs = jobs.New(jobs.Config{
 		Queue: intake{q, flows}, Scripts: scripts, Flows: scripts.Flows(), Gate: gate, Registry: d.registry, Bus: signals, Live: logs, Network: string(d.nets.Default), Contacts: contacts, Steps: d.db,
 		Others: q.Others, GPUs: devices, Cache: d.db, Answer: flows.answer, Log: part("jobs"),
@@ -261,5 +266,5 @@ func (d *daemon) startEngine(ctx context.Context) error {
 		return err
 	}
 	d.guests.Store(d.server)
-	return d.startServices(ctx, services{gate: gate, values: values, scripts: scripts, queue: q, flows: flows.Runner, folders: folders, schedules: schedules, batches: many, maintain: upkeep, builder: builder})
+	return d.startServices(ctx, services{gate: gate, values: values, scripts: scripts, queue: q, flows: flows.Runner, folders: folders, schedules: schedules, batches: many, maintain: upkeep, trim: spare, builder: builder})
 }

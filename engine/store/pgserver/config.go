@@ -29,7 +29,9 @@ type size struct {
 func settings(sz size, sharedMB int) [][2]string {
 	mb := sz.memory >> 20
 	if sharedMB <= 0 {
-		sharedMB = int(min(max(mb/16, 128), 2048))
+		// What lies there stays the server's until it stops, also when nothing runs. The queue's load is as fast with 128 MB as with
+		// sixteen times that: the hot table is small, and the rest is written once.
+		sharedMB = int(min(max(mb/192, 128), 2048))
 	}
 	walMB := min(max(sz.disk>>20/16, 256), 4096)
 	return [][2]string{

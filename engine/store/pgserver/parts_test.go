@@ -42,7 +42,8 @@ func TestSettingsFollowTheHost(t *testing.T) {
 		want          []string
 	}{
 		{512, 4, 0, []string{"shared_buffers=128MB", "max_wal_size=256MB", "work_mem=4MB"}},
-		{16 << 10, 100, 0, []string{"shared_buffers=1024MB", "max_wal_size=4096MB", "min_wal_size=1024MB", "work_mem=16MB"}},
+		{16 << 10, 100, 0, []string{"shared_buffers=128MB", "max_wal_size=4096MB", "min_wal_size=1024MB", "work_mem=16MB"}},
+		{96 << 10, 1000, 0, []string{"shared_buffers=512MB"}},
 		{512 << 10, 4000, 0, []string{"shared_buffers=2048MB", "max_wal_size=4096MB"}},
 		{512 << 10, 4000, 77, []string{"shared_buffers=77MB", "fsync=on", "full_page_writes=on", "synchronous_commit=on"}},
 	} {
