@@ -12,6 +12,9 @@
 
 const FD = 3;
 const MAX_PAYLOAD = 64 << 20;
+// Milliseconds from the answer to the end: the kernel takes a while to take so large a process apart, and meanwhile the commit of its
+// result would take four times as long. Who needs the place sooner kills the process.
+const LINGER = 2;
 const READ = 2048; // at least: all of most requests, and no memory that nobody has touched yet
 const work = process.cwd();
 const file = work + "/main.ts";
@@ -254,6 +257,7 @@ function answer(kind, text) {
   if (answered) return;
   answered = true;
   send(kind, text);
+  Bun.sleepSync(LINGER);
   realExit(kind === "R" ? 0 : 1);
 }
 
