@@ -183,9 +183,11 @@ func (h *hots) giveUp(key string) {
 	}
 }
 
-// acquireHot takes an idle slot of use, or waits a little for one that is busy. Nil: there is none; one is being opened then.
+// acquireHot takes an idle slot of use, or waits for one that is busy: for patience, and again as long while others get theirs, for then
+// the host is busy, and to import what they need not would make it busier. Nil: there is none; one is being opened then.
 func (p *Pool) acquireHot(ctx context.Context, use runtimes.Launch, key string, patience time.Duration) (*Worker, error) {
-	var late <-chan time.Time
+	var late *time.Timer
+	began := p.now()
 	for {
 		p.mu.Lock()
 		if p.closed {
@@ -195,6 +197,7 @@ func (p *Pool) acquireHot(ctx context.Context, use runtimes.Launch, key string, 
 		c := p.classOf(use)
 		c.hot = true
 		if e := c.takeAt(p.now()); e != nil {
+			c.served = p.now()
 			p.mu.Unlock()
 			if isClosed(e.slot.Done()) {
 				p.drop(e)
@@ -218,20 +221,34 @@ func (p *Pool) acquireHot(ctx context.Context, use runtimes.Launch, key string, 
 			p.mu.Unlock()
 		}
 		if late == nil {
-			t := time.NewTimer(patience)
-			defer t.Stop()
-			late = t.C
+			late = time.NewTimer(patience)
+			defer late.Stop()
 		}
-		select {
-		case <-w:
-		case <-late:
-			p.giveUp(&c.turn, w)
-			return nil, nil
-		case <-ctx.Done():
-			p.giveUp(&c.turn, w)
-			return nil, ctx.Err()
+		for waiting := true; waiting; {
+			select {
+			case <-w:
+				waiting = false
+			case <-late.C:
+				more := p.stillServed(c, began, patience)
+				if more <= 0 {
+					p.giveUp(&c.turn, w)
+					return nil, nil
+				}
+				late.Reset(more)
+			case <-ctx.Done():
+				p.giveUp(&c.turn, w)
+				return nil, ctx.Err()
+			}
 		}
 	}
+}
+
+// stillServed is how much longer it is worth waiting for a slot of c since began; not at all when nobody got one within patience.
+func (p *Pool) stillServed(c *class, began time.Time, patience time.Duration) time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := p.now()
+	return min(c.served.Add(patience).Sub(now), began.Add(hotWait).Sub(now))
 }
 
 // grow opens another slot of use in the background, if there is room and memory for it and none is being opened. key is the

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/rs/zerolog"
 
@@ -208,4 +209,23 @@ func TestHotMemory(t *testing.T) {
 		t.Error("the slot is still there")
 	}
 	b.run(t, "ann", source, "ann:/mock")
+}
+
+// Who waits for a hot slot goes on doing so while others get theirs, but not for ever.
+func TestStillServed(t *testing.T) {
+	began := time.Now()
+	for name, c := range map[string]struct {
+		now, served time.Duration // after began
+		more        bool
+	}{
+		"nobody got one":       {20 * time.Millisecond, -time.Hour, false},
+		"long ago":             {20 * time.Millisecond, 5 * time.Millisecond, false},
+		"a moment ago":         {20 * time.Millisecond, 15 * time.Millisecond, true},
+		"but it takes forever": {hotWait, hotWait - time.Millisecond, false},
+	} {
+		p := &Pool{now: func() time.Time { return began.Add(c.now) }}
+		if got := p.stillServed(&class{served: began.Add(c.served)}, began, 10*time.Millisecond); (got > 0) != c.more {
+			t.Errorf("%s: %v more", name, got)
+		}
+	}
 }

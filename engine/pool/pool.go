@@ -53,14 +53,15 @@ type Pool struct {
 
 // class is the slots of one template (and, for processes started ahead, of one program).
 type class struct {
-	key   string
-	idle  []*entry // last used last; guarded by Pool.mu
-	kept  int      // slots that stay although idle; guarded by Pool.mu
-	slots int      // entries that exist or are being made, idle or not; guarded by Pool.mu
-	share string   // the folder that its slots share; "": none. Written once
-	over  bool     // that folder was taken away: its slots are not used again; guarded by Pool.mu
-	hot   bool     // its zygote has imported more than all do; guarded by Pool.mu
-	boots bool     // its processes boot before they wait for their jobs; written once
+	key    string
+	idle   []*entry  // last used last; guarded by Pool.mu
+	kept   int       // slots that stay although idle; guarded by Pool.mu
+	slots  int       // entries that exist or are being made, idle or not; guarded by Pool.mu
+	share  string    // the folder that its slots share; "": none. Written once
+	over   bool      // that folder was taken away: its slots are not used again; guarded by Pool.mu
+	hot    bool      // its zygote has imported more than all do; guarded by Pool.mu
+	served time.Time // when a run last got one of its slots, of a hot one; guarded by Pool.mu
+	boots  bool      // its processes boot before they wait for their jobs; written once
 	demand
 	// soon counts slots whose job has answered and whose process is being taken apart, and turn holds acquirers that wait for
 	// one of them: that is a matter of a millisecond, a new slot one of tens. Guarded by Pool.mu.

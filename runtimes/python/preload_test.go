@@ -5,6 +5,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -81,6 +82,31 @@ print(learn(` + script + `), learn("import os, third\nos.environ['A'] = 'b'\ndef
 `
 	if got := run(t, code); got != "['good', 'good.part', 'other'] []" {
 		t.Errorf("learned %s", got)
+	}
+}
+
+// What runs coroutines and workflows is in no interpreter but in those of scripts that use it often, whether or not they say so.
+func TestLearnCoroutines(t *testing.T) {
+	for name, source := range map[string]string{
+		"coroutine": "async def main():\n    return 1\n",
+		"generator": "async def main():\n    yield 'a'\n",
+		"says so":   "import asyncio\ndef main():\n    return asyncio.run(asyncio.sleep(0, 1))\n",
+		"workflow":  "from wmill import workflow\ndef main():\n    return 1\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got := run(t, `
+import json, sys, millrace_job as job, millrace_learn
+early = [m for m in ("asyncio", "hashlib", "millrace_workflow") if m in sys.modules]
+watch = millrace_learn.Watch(b"")
+job._send = lambda *_: None
+kind, payload = job._run({83: `+strconv.Quote(source)+`.encode(), 78: b"main", 65: b"{}"}, finish=lambda: None)
+print(early, kind, json.loads(watch.stop())["modules"], "ssl" in sys.modules)
+`)
+			if want := "[] R ['asyncio'] " + map[bool]string{true: "True", false: "False"}[name == "says so"]; got != want {
+				t.Errorf("got %s, want %s", got, want)
+			}
+		})
 	}
 }
 

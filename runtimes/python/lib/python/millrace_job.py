@@ -5,8 +5,8 @@ Frames: a type byte, the payload's length (uint32, little-endian), the payload. 
 last). Out: B before all else, T chunk of a stream, then R result or E failure, once.
 """
 import _random
-import asyncio
 import atexit
+import contextlib
 import gc
 import inspect
 import io
@@ -23,12 +23,11 @@ import types
 from importlib.util import MAGIC_NUMBER
 
 import millrace_environ as variables
-import millrace_loop as loops
-import millrace_package as package
+import millrace_late as late
 import millrace_values as values
-import millrace_workflow as workflows
 
 FD = 3
+own = contextlib.nullcontext  # a context in which the modules beside this file can be imported; the zygote says which
 _seed = _random.Random.seed  # without what random itself does around it, which is nothing for a seed of the system's
 MAX_PAYLOAD = 64 << 20
 _header = struct.Struct("<BI")
@@ -117,6 +116,34 @@ def renew():
         modules["numpy.random"].seed()
 
 
+def loops():
+    """What runs coroutines. asyncio is two megabytes, so it is in no zygote but in those that import it ahead, for scripts that run often
+    and say so or get here: millrace_learn takes this import for one of theirs."""
+    if "asyncio" not in sys.modules:
+        late.hold()
+        try:
+            import asyncio  # noqa: F401
+        finally:
+            late.release()
+    with own():
+        import millrace_loop
+    return millrace_loop
+
+
+def workflows():
+    loops()
+    with own():
+        import millrace_workflow
+    return millrace_workflow
+
+
+def package():
+    workflows()
+    with own():
+        import millrace_package
+    return millrace_package
+
+
 MAX_COMPILED = 1 << 20
 
 
@@ -202,21 +229,21 @@ def _result(result):
     if kind is types.GeneratorType:
         return _stream(result)
     if kind is types.AsyncGeneratorType:
-        return loops.run(_stream_async(result))
+        return loops().run(_stream_async(result))
     if inspect.isawaitable(result):
-        return loops.run(_await(result))
+        return loops().run(_await(result))
     return result
 
 
 def _enter(namespace, entry, args, filename, begun_before):
     """Calls what the job is: main, a workflow, or a task of one ("task:name")."""
     if entry.startswith("task:"):
-        return _result(workflows.call_task(workflows.task_of(entry[5:]), args))
+        return _result(workflows().call_task(workflows().task_of(entry[5:]), args))
     function = namespace.get(entry)
     if not callable(function):
         raise Failure("NameError", "the script defines no function %s" % entry)
     if getattr(function, "_is_workflow", False):
-        return workflows.run(function, *values.bind(function, args), filename, begun_before)
+        return workflows().run(function, *values.bind(function, args), filename, begun_before)
     return _call(function, args)
 
 
@@ -327,7 +354,7 @@ def _run(request, finish=_finish):
         args = values.decode(request[65])
         source = request.get(83, b"")
         if b"wmill" in source:
-            package.install()
+            package().install()
         namespace = _load(source.decode(), filename, request.get(66))
         entry = request.get(78, b"main").decode().split("\n", 1)[0] or "main"
         payload = values.encode(_enter(namespace, entry, args, filename, 72 in request))
@@ -350,8 +377,8 @@ def run_job():
         renew()
         request = _read_request()
         if 68 in request:
-            import millrace_share
-
+            with own():
+                import millrace_share
             millrace_share.serve(request, request["rest"])
         watch = None
         if 77 in request:
@@ -391,17 +418,32 @@ async def main(a):
 
 def rehearse(source):
     """Runs the parts of a job on a script that nobody asked for, so that children find them warm."""
-    request = {83: source.encode(), 80: b"warm", 78: b"main", 65: b'{"a": {"x": [1, 2.5, "s", null]}}'}
     # The main that is rehearsed returns a lambda, so that the slow encoder and the failure are rehearsed too.
-    real, sys.stderr = sys.stderr, io.StringIO()
-    alone, workflows.Alone = workflows.Alone, workflows.Rehearsal
-    plain, later = b"def main(a): return {'x': a, 'y': [1.5, True, None]}", b"async def main(a): return 1"
+    plain = b"def main(a): return {'x': a, 'y': [1.5, True, None]}"
+    compiled = MAGIC_NUMBER + marshal.dumps(compile(plain, "warm.py", "exec"))
+    _rehearse({83: source.encode()}, {83: source.encode()}, {83: plain}, {83: b"def main(:"}, {83: plain, 66: compiled})
+
+
+def rehearse_coroutines():
+    """The same of the parts that only coroutines and workflows need, and makes what is the same for all of them."""
+    flows, packages = workflows(), package()
+    alone, flows.Alone = flows.Alone, flows.Rehearsal
     try:
-        for source in (request[83], request[83], plain, later, WORKFLOW, b"def main(:"):
-            _run({**request, 83: source}, finish=gc.collect)  # not what ends a process: this one lives on
-        _run({**request, 83: plain, 66: MAGIC_NUMBER + marshal.dumps(compile(plain, "warm.py", "exec"))}, finish=gc.collect)
+        _rehearse({83: b"async def main(a): return 1"}, {83: WORKFLOW})
     finally:
-        sys.stderr, workflows.Alone = real, alone
-        package.uninstall()
+        flows.Alone = alone
+        packages.uninstall()
+    loops().prepare()
+    packages.prepare()
+
+
+def _rehearse(*requests):
+    real, sys.stderr = sys.stderr, io.StringIO()
+    try:
+        for request in requests:
+            ours = {80: b"warm", 78: b"main", 65: b'{"a": {"x": [1, 2.5, "s", null]}}'}
+            _run({**ours, **request}, finish=gc.collect)  # not what ends a process: this one lives on
+    finally:
+        sys.stderr = real
         sys.modules.pop("main", None)
         linecache.clearcache()

@@ -16,6 +16,8 @@ class Watch:
         sys.meta_path.insert(0, self)
 
     def find_spec(self, name, path=None, target=None):
+        if name.startswith("millrace_"):
+            return None  # one of ours, that only some jobs need
         self.last = time.perf_counter()
         frame = sys._getframe(1)
         while frame is not None:

@@ -250,7 +250,7 @@ def _failed(error, filename):
 def _function(request, filename):
     source = request.get(83, b"")
     if b"wmill" in source:
-        job.package.install()
+        job.package().install()
     namespace = job._load(source.decode(), filename)
     entry = request.get(78, b"main").decode().split("\n", 1)[0] or "main"
     function = namespace.get(entry)
@@ -279,8 +279,8 @@ def serve(request, rest):
                     plan = values.plan(function)
                     around.signals.keep()
                     if getattr(function, "_is_workflow", False):
-                        import millrace_abreast
-
+                        with job.own():
+                            import millrace_abreast
                         millrace_abreast.serve(function, filename, around, (number, args, runs.begun_before), runs.rest())
                 kind, payload = _answer(function, plan, args)
             except BaseException as error:

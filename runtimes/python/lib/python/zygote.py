@@ -8,6 +8,7 @@ MODULE is imported ahead too, if it bears that (millrace_preload); when none doe
 --once serves no forker: the process runs the one job that is on descriptor 3 and ends.
 """
 import gc
+import marshal
 import os
 import sys
 
@@ -71,12 +72,78 @@ def set_paths(deps):
             site.addsitedir(deps)
 
 
+class Apart:
+    """Finds the modules beside this file, compiled by a copy of this process: what compiling leaves in memory, in pieces between what
+    stays, goes with the copy. Those that only some jobs need wait here, packed, for the job that imports them."""
+
+    def __init__(self):
+        read, write = os.pipe()
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                os.close(read)
+                with open(write, "wb") as out:
+                    marshal.dump({name: marshal.dumps(self._compile(name)) for name in self._names()}, out)
+                status = 0
+            finally:
+                os._exit(status)
+        os.close(write)
+        with open(read, "rb") as told:
+            data = told.read()
+        if os.waitpid(child, 0)[1]:
+            sys.exit("millrace: the modules in %s cannot be compiled" % HERE)
+        self.packed = marshal.loads(data)
+
+    @staticmethod
+    def _path(name):
+        return os.path.join(HERE, name + ".py")
+
+    @staticmethod
+    def _names():
+        return [f[:-3] for f in os.listdir(HERE) if f.startswith("millrace_") and f.endswith(".py")]
+
+    def _compile(self, name):
+        with open(self._path(name), "rb") as source:
+            return compile(source.read(), self._path(name), "exec", dont_inherit=True)
+
+    def _unpack(self, name):
+        return marshal.loads(self.packed.pop(name))
+
+    def find_spec(self, name, path=None, target=None):
+        if name not in self.packed:
+            return None
+        from importlib.machinery import SourceFileLoader
+        from importlib.util import spec_from_file_location
+
+        loader = SourceFileLoader(name, self._path(name))
+        loader.get_code = self._unpack
+        return spec_from_file_location(name, self._path(name), loader=loader)
+
+
+class Own:
+    """A context in which the modules beside this file can be imported. Their folder is on no job's path."""
+
+    apart = None  # of a zygote, made at the first use
+    once = "--once" in sys.argv
+
+    def __enter__(self):
+        sys.path.insert(0, HERE)
+        if not Own.once:
+            Own.apart = Own.apart or Apart()
+            sys.meta_path.insert(0, Own.apart)
+
+    def __exit__(self, *_):
+        sys.path.remove(HERE)
+        if Own.apart in sys.meta_path:
+            sys.meta_path.remove(Own.apart)
+
+
 def import_own():
-    """Imports the modules beside this file without leaving their folder on the path."""
-    sys.path.insert(0, HERE)
-    try:
+    """Imports the modules beside this file that all jobs need."""
+    with Own():
         forker = None
-        if "--once" not in sys.argv:
+        if not Own.once:
             import _millrace_forker as forker
 
             forker.gather()
@@ -84,9 +151,8 @@ def import_own():
 
         late.hold()
         import millrace_job as job
-        import millrace_abreast, millrace_learn  # noqa: F401 for processes that run many calls, and that are asked what they import
-    finally:
-        sys.path.remove(HERE)
+        import millrace_learn  # noqa: F401 for processes that are asked what they import
+    job.own = Own
     return job, forker, late
 
 
@@ -112,13 +178,11 @@ def line_buffer():
 
 def warm(job):
     """Does once what every job does, and imports what many jobs import."""
-    import base64, collections, contextlib, csv, datetime, decimal, functools, hashlib, io, itertools, logging  # noqa
+    import base64, collections, contextlib, csv, datetime, decimal, functools, io, itertools, logging  # noqa
     import math, operator, pathlib, random, re, shutil, string, subprocess, tempfile, threading, time, typing  # noqa
     import urllib.parse, uuid  # noqa
 
     job.rehearse(WARM_SOURCE)
-    job.loops.prepare()
-    job.package.prepare()
     job.prepare()
     job.forget()
 
@@ -128,13 +192,14 @@ def import_ahead(job):
     if "--preload" not in sys.argv:
         return
     names = sys.argv[sys.argv.index("--preload") + 1].split(",")
-    sys.path.insert(0, HERE)
-    try:
+    if "asyncio" in names:
+        job.rehearse_coroutines()
+    with Own():
         import millrace_preload
-    finally:
-        sys.path.remove(HERE)
     if not millrace_preload.preload(names):
         sys.exit("millrace: none of the modules can be imported ahead")
+    if "asyncio" in sys.modules and "asyncio" not in names:
+        job.rehearse_coroutines()
     job.forget()
 
 
