@@ -261,17 +261,13 @@ const (
 	idleWatch  = 30 * time.Second
 )
 
-// idle measures the daemon's whole family: daemon, helper, Postgres, and the sandboxes that wait for work.
+// idle measures what is there when nothing runs: the daemon, its helper and PostgreSQL, after all that this run has done with them, and the
+// sandboxes that wait for work in a daemon that has just begun, where no process has been kept that ran something.
 func idle(ctx context.Context, b *bench) error {
 	if b.own == nil {
 		return errors.New("only a daemon of its own can be looked into; leave --server out")
 	}
-	for _, s := range scripts { // so that what is kept ready for them is there
-		if err := b.prepared(ctx, s); err != nil {
-			return err
-		}
-	}
-	if err := pause(ctx, idleSettle); err != nil {
+	if err := b.rested(ctx); err != nil {
 		return err
 	}
 	before := cpuOf(family(b.own.cmd.Process.Pid))
@@ -281,18 +277,29 @@ func idle(ctx context.Context, b *bench) error {
 	now := family(b.own.cmd.Process.Pid)
 	b.report.set("idle_cpu", 100*float64(cpuOf(now)-before)/float64(idleWatch), "%", int(idleWatch.Seconds()))
 	services := 0.0
-	waiting := map[string][]float64{}
 	for _, p := range now {
-		switch {
-		case strings.HasPrefix(p.name, "millrace"), strings.HasPrefix(p.name, "postgres"):
+		if strings.HasPrefix(p.name, "millrace") || strings.HasPrefix(p.name, "postgres") {
 			services += p.pss()
-		case strings.HasPrefix(p.name, "python"):
-			waiting["python"] = append(waiting["python"], p.pss())
-		case strings.HasPrefix(p.name, "bun"):
-			waiting["bun"] = append(waiting["bun"], p.pss())
 		}
 	}
 	b.report.set("idle_rss", services, "MB", len(now))
+	if err := b.stop(); err != nil {
+		return err
+	}
+	if err := b.start(ctx); err != nil {
+		return err
+	}
+	if err := b.rested(ctx); err != nil {
+		return err
+	}
+	waiting := map[string][]float64{}
+	for _, p := range family(b.own.cmd.Process.Pid) {
+		for _, key := range []string{"python", "bun"} {
+			if strings.HasPrefix(p.name, key) {
+				waiting[key] = append(waiting[key], p.pss())
+			}
+		}
+	}
 	for key, list := range waiting {
 		sum := 0.0
 		for _, mb := range list {
@@ -301,6 +308,16 @@ func idle(ctx context.Context, b *bench) error {
 		b.report.set("sandbox_pss_"+key, sum/float64(len(list)), "MB", len(list))
 	}
 	return nil
+}
+
+// rested returns when nothing has run for a while, and what is kept ready for the scripts is there.
+func (b *bench) rested(ctx context.Context) error {
+	for _, s := range scripts {
+		if err := b.prepared(ctx, s); err != nil {
+			return err
+		}
+	}
+	return pause(ctx, idleSettle)
 }
 
 func cpuOf(list []process) (sum time.Duration) {

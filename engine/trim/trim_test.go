@@ -70,9 +70,7 @@ func TestNotWhileJobsEnd(t *testing.T) {
 
 func TestUnusedCountsWhatNobodyHolds(t *testing.T) {
 	before := unused()
-	waste := make([]byte, 64<<20)
-	runtime.KeepAlive(waste)
-	waste = nil
+	func() { runtime.KeepAlive(make([]byte, 64<<20)) }()
 	runtime.GC()
 	if got := unused(); got < before+32<<20 {
 		t.Errorf("64 MB that nobody holds: from %d to %d bytes", before, got)

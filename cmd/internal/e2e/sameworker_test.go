@@ -25,10 +25,12 @@ const sharingFlow = `{"same_worker": true, "modules": [
   {"id": "w", "sleep": {"type": "javascript", "expr": "flow_input.wait"}, "value": {"type": "identity"}},
   {"id": "z", "value": {"type": "rawscript", "language": "python3", "input_transforms": {},
     "content": "import os\ndef main():\n    return [open('shared/a').read(), sorted(os.listdir('shared')), os.listdir('shared/d'), os.path.exists('alone')]"}}
-]}`
+], "failure_module": {"id": "failure", "value": {"type": "rawscript", "language": "python3",
+    "input_transforms": {"e": {"type": "javascript", "expr": "error.name + ': ' + error.message"}},
+    "content": "import os\ndef main(e: str):\n    return ['handled ' + e, os.path.exists('shared')]"}}}`
 
 // TestSameWorker: the steps of a flow with same_worker share ./shared and nothing else; the folder is gone after the flow, and after a
-// crash, which the flow says.
+// crash, which the flow says, and tells its handler.
 func TestSameWorker(t *testing.T) {
 	d := start(t, folder(t))
 	ask := func(wait string) client.Run {
@@ -55,7 +57,7 @@ func TestSameWorker(t *testing.T) {
 	}
 	d.stop(syscall.SIGKILL)
 	again := start(t, d.data)
-	if got := result(again.wait(t.Context(), id)); !strings.Contains(got, "SharedFolderLost") {
+	if got := result(again.wait(t.Context(), id)); !strings.Contains(got, "handled SharedFolderLost: ") || !strings.Contains(got, ",false]") {
 		t.Errorf("after a crash: %s", got)
 	}
 	shares(t, id, false)

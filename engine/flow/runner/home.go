@@ -7,6 +7,7 @@ import (
 
 	"github.com/millrace/millrace/engine"
 	"github.com/millrace/millrace/engine/flow"
+	"github.com/millrace/millrace/engine/flow/format"
 )
 
 // settle has the steps of x, and of all runs within it, run on this daemon when the flow says that they share a folder.
@@ -32,12 +33,14 @@ func (x *run) home() (found *run) {
 	return found
 }
 
-// homeTag is that of the steps of x; "": their own.
-func (x *run) homeTag() string {
-	if h := x.home(); h != nil {
-		return h.state.Home.Tag
+// homeTag is that of a step of x; "": its own. Once the folder is lost, what is to be told of failures is no step that shares it any more:
+// nothing else would tell of this one.
+func (o *operation) homeTag(x *run, step *format.Module) string {
+	h := x.home()
+	if h == nil || step == x.value.FailureModule && h.state.Home.Life != o.runner.life {
+		return ""
 	}
-	return ""
+	return h.state.Home.Tag
 }
 
 // moveIn makes the home of a run that was read back this daemon's life, if nothing of it has ended yet: the step that was running is

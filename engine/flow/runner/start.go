@@ -27,7 +27,7 @@ func (o *operation) start(x *run, e flow.Start) error {
 	}
 	j := o.child(x, e)
 	j.Args, j.Timeout = args, e.Timeout
-	st := StepOf{Module: e.Step, Flow: x.job.Path, Tag: x.job.Tag, KeepTags: x.value.PreserveStepTags, Home: x.homeTag(), Squash: x.squash(j.Step) != ""}
+	st := StepOf{Module: e.Step, Flow: x.job.Path, Tag: x.job.Tag, KeepTags: x.value.PreserveStepTags, Home: o.homeTag(x, e.Step), Squash: x.squash(j.Step) != ""}
 	if err := o.runner.cfg.Catalog.Step(o.ctx, j, st); err != nil {
 		if engine.CodeOf(err) == engine.Unavailable {
 			return err
