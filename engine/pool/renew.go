@@ -10,12 +10,15 @@ func (p *Pool) worn(e *entry) bool {
 	return e.jobs > p.cfg.Recycle || p.now().Sub(e.since) > p.cfg.MaxAge
 }
 
-// renew replaces a slot by a new one of its class in the background: opening one takes longer than a job should wait.
+// renew replaces a slot by a new one of its class in the background: opening one takes longer than a job should wait. A run that finds no
+// other waits for that one: to open one of its own would take as long, and leave one too many.
 func (p *Pool) renew(e *entry, l runtimes.Launch) {
 	p.mu.Lock()
 	closed := p.closed
 	if !closed {
+		e.class.soon++
 		p.work.Go(func() {
+			defer p.coming(e.class, -1)
 			p.discard(e)
 			w, err := p.openWorker(p.ctx, e.class, l)
 			if err != nil {

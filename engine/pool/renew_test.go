@@ -7,7 +7,7 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// TestWornSlotsAreRenewed: by count and by age, without giving up their place.
+// TestWornSlotsAreRenewed: by count and by age, without giving up their place, and without a second one for a run that comes meanwhile.
 func TestWornSlotsAreRenewed(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -20,7 +20,7 @@ func TestWornSlotsAreRenewed(t *testing.T) {
 		"young": {Config{MaxAge: time.Hour}, time.Minute, 1},
 	} {
 		f := &fake{}
-		c.config.Isolator, c.config.Log, c.config.MaxSlots = f, zerolog.Nop(), 1
+		c.config.Isolator, c.config.Log, c.config.MaxSlots = f, zerolog.Nop(), 2
 		p, err := New(c.config)
 		if err != nil {
 			t.Fatal(err)

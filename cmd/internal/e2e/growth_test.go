@@ -35,12 +35,17 @@ func TestNothingGrows(t *testing.T) {
 		}
 	}
 	d := start(t, folder(t), "--slots", "4")
-	d.storm(max(300, n/20)) // so that whatever is made once, or kept ready, is there
+	// So that whatever is made once, or kept ready, is there: as many slots for each language as can be busy at once, too, which
+	// the mixture comes to need once in ten thousands of jobs.
+	for _, k := range []stormJob{stormy[0], stormy[1], stormyBun} {
+		d.storm(64, func(int64) stormJob { return k })
+	}
+	d.storm(max(300, n/20), mixed)
 	before := d.rest()
 	t.Logf("before %v", before)
 	for done := 0; done < n; {
 		part := min(growthPart, n-done)
-		d.storm(part)
+		d.storm(part, mixed)
 		done += part
 		after := d.rest()
 		t.Logf("after %d jobs %v", done, after)
@@ -63,8 +68,16 @@ func (before holding) held(t *testing.T, after holding, jobs int) {
 	}
 }
 
+// mixed is the i-th job of a storm of all kinds.
+func mixed(i int64) stormJob {
+	if i%40 == 0 {
+		return stormyBun
+	}
+	return stormy[i%int64(len(stormy))]
+}
+
 // storm runs n jobs, eight at a time, and checks each answer.
-func (d *daemon) storm(n int) {
+func (d *daemon) storm(n int, pick func(i int64) stormJob) {
 	d.t.Helper()
 	socket := filepath.Join(d.data, "run", "millrace.sock")
 	c := http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 8, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -76,10 +89,7 @@ func (d *daemon) storm(n int) {
 	for range 8 {
 		wg.Go(func() {
 			for i := next.Add(1); i <= int64(n) && wrong.Load() < 5; i = next.Add(1) {
-				k := stormy[i%int64(len(stormy))]
-				if i%40 == 0 {
-					k = stormyBun
-				}
+				k := pick(i)
 				body := fmt.Sprintf(`{"language":%q,"content":%q,"args":{}}`, k.language, k.source)
 				r, err := c.Post("http://daemon/api/w/main/jobs/run_wait_result/preview", "application/json", strings.NewReader(body))
 				if err != nil {
