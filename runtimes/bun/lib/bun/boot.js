@@ -13,7 +13,8 @@
 const FD = 3;
 const MAX_PAYLOAD = 64 << 20;
 // Milliseconds from the answer to the end: the kernel takes a while to take so large a process apart, and meanwhile the commit of its
-// result would take four times as long. Who needs the place sooner kills the process.
+// result would take half as long again. A run that finds no other place
+// waits for that.
 const LINGER = 2;
 const READ = 2048; // at least: all of most requests, and no memory that nobody has touched yet
 const work = process.cwd();
