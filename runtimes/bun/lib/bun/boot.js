@@ -12,9 +12,8 @@
 
 const FD = 3;
 const MAX_PAYLOAD = 64 << 20;
-// Milliseconds from the answer to the end: the kernel takes a while to take so large a process apart, and meanwhile the commit of its
-// result would take half as long again. A run that finds no other place
-// waits for that.
+// Milliseconds from the answer to the end: the kernel takes a while to take so large a process apart, and whoever waits for the result
+// would wait half as long again, for the commit that comes just then. A run that finds no other place waits these two.
 const LINGER = 2;
 const READ = 2048; // at least: all of most requests, and no memory that nobody has touched yet
 const work = process.cwd();
