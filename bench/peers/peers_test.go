@@ -271,7 +271,7 @@ func TestEveryWorkOfAPeer(t *testing.T) {
 
 func TestTheFirstOfFewRunsDoesNotCount(t *testing.T) {
 	a := startFake(t, "right")
-	r := request{Work: "payload", Arg: "x"}
+	r := request{Work: "payload", N: 1}
 	for _, cold := range []bool{true, false} {
 		before := a.next
 		one, err := size{turn: time.Minute, cold: cold}.warmed(r, 3)(t.Context(), a)

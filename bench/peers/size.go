@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -141,7 +140,7 @@ func (z size) works() []work {
 	}
 	for _, n := range z.payloads {
 		list = append(list, work{name: "W11", key: fmt.Sprintf("payload-%d", n), title: fmt.Sprintf("argument and result of %d KB", n>>10), unit: "ms",
-			needs: "payload", once: true, run: z.warmed(request{Work: "payload", Arg: strings.Repeat("x", n)}, z.payload)})
+			needs: "payload", once: true, run: z.warmed(request{Work: "payload", N: n}, z.payload)})
 	}
 	for _, n := range z.jobs {
 		list = append(list, work{name: "W6", key: fmt.Sprintf("jobs-%d", n), title: fmt.Sprintf("burn-down of %d empty jobs", n), unit: "1/s", higher: true,

@@ -1,5 +1,6 @@
 // The JavaScript side of what the driver and a peer's adapter say to each other; contract.go says what each request means.
 // A peer is an object with async methods start, deploy, one, many, backlog, load and stop.
+import { createHash } from 'node:crypto'
 import { createInterface } from 'node:readline'
 import { writeSync } from 'node:fs'
 import { connect } from 'node:net'
@@ -53,6 +54,18 @@ export class Count {
   }
 }
 
+const texts = new Map()
+
+// text is the argument of payload, as in contract.go.
+const text = (n) => {
+  if (!texts.has(n)) {
+    let s = ''
+    for (let i = 0; s.length < n; i++) s += createHash('sha256').update(String(i)).digest('hex')
+    texts.set(n, s.slice(0, n))
+  }
+  return texts.get(n)
+}
+
 const write = (text) => {
   const bytes = Buffer.from(text)
   for (let at = 0; at < bytes.length; ) {
@@ -71,8 +84,12 @@ export function serve(peer) {
     const r = JSON.parse(line)
     let answer = { id: r.id }
     try {
+      const payload = r.op === 'one' && r.work === 'payload'
+      if (payload) r.arg = text(r.n)
       const value = await peer[r.op](r)
-      if (value?.spans) answer = { ...answer, ...value }
+      if (payload && value !== r.arg) throw new Error(`payload: the result is not the ${r.n} characters of the argument`)
+      if (payload) answer.value = r.n
+      else if (value?.spans) answer = { ...answer, ...value }
       else answer.value = value ?? null
     } catch (e) {
       console.error(e)

@@ -3,7 +3,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"log/slog"
 	"os"
 	"runtime/debug"
@@ -74,11 +73,7 @@ func run[P, R any](p *peer, workflow dbos.Workflow[P, R], input P) (R, error) {
 func (p *peer) One(_ context.Context, r contract.Request) (any, [][3]float64, error) {
 	switch r.Work {
 	case "payload":
-		var text string
-		if err := json.Unmarshal(r.Arg, &text); err != nil {
-			return nil, nil, err
-		}
-		value, err := run(p, payload, text)
+		value, err := run(p, payload, r.Text)
 		return value, nil, err
 	case "fan":
 		value, err := run(p, fan, r.N)

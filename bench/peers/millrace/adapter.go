@@ -172,11 +172,10 @@ func (p *peer) create(ctx context.Context, script object) error {
 func (p *peer) One(ctx context.Context, r contract.Request) (any, [][3]float64, error) {
 	run := client.Run{}
 	switch r.Work {
-	case "empty", "payload", "steps":
+	case "payload":
+		return p.payload(ctx, r.Text)
+	case "empty", "steps":
 		run.Path, run.Args = p.lane.path(r.Work), fmt.Appendf(nil, `{"n":%s}`, r.Arg)
-		if r.Work == "payload" {
-			run.Args = fmt.Appendf(nil, `{"text":%s}`, r.Arg)
-		}
 		if r.Urgent {
 			run.Priority = 100
 		}
@@ -193,7 +192,7 @@ func (p *peer) One(ctx context.Context, r contract.Request) (any, [][3]float64, 
 		return nil, nil, err
 	}
 	switch r.Work {
-	case "empty", "payload", "steps":
+	case "empty", "steps":
 		return result, nil, nil
 	case "fibo":
 		return fiboResult(result)
@@ -207,6 +206,20 @@ func (p *peer) One(ctx context.Context, r contract.Request) (any, [][3]float64, 
 		sum += n
 	}
 	return sum, nil, nil
+}
+
+func (p *peer) payload(ctx context.Context, text string) (any, [][3]float64, error) {
+	args, err := json.Marshal(map[string]string{"text": text})
+	if err != nil {
+		return nil, nil, err
+	}
+	result, err := p.client.RunWait(ctx, client.Run{Path: p.lane.path("payload"), Args: args})
+	if err != nil {
+		return nil, nil, err
+	}
+	var got string
+	err = json.Unmarshal(result, &got)
+	return got, nil, err
 }
 
 // fiboResult takes the list of numbers and the times apart. When a step was created is not known inside it; the end of the step before

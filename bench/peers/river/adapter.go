@@ -3,7 +3,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"runtime/debug"
 	"sync"
@@ -156,11 +155,7 @@ func (p *peer) One(ctx context.Context, r contract.Request) (any, [][3]float64, 
 	case "fibo":
 		args = stepArgs{Run: run, Left: r.N - 1, K: r.K, Created: contract.Now()}
 	case "payload":
-		var text string
-		if err := json.Unmarshal(r.Arg, &text); err != nil {
-			return nil, nil, err
-		}
-		args = payloadArgs{text, run}
+		args = payloadArgs{r.Text, run}
 	default:
 		return nil, nil, fmt.Errorf("%w: %s", contract.ErrUnsupported, r.Work)
 	}

@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -171,11 +170,7 @@ func execute[T any](ctx context.Context, p *peer, workflow any, args ...any) (va
 func (p *peer) One(ctx context.Context, r contract.Request) (any, [][3]float64, error) {
 	switch r.Work {
 	case "payload":
-		var text string
-		if err := json.Unmarshal(r.Arg, &text); err != nil {
-			return nil, nil, err
-		}
-		value, err := execute[string](ctx, p, payload, text)
+		value, err := execute[string](ctx, p, payload, r.Text)
 		return value, nil, err
 	case "fan":
 		value, err := execute[int](ctx, p, fan, 0, r.N)
