@@ -76,7 +76,7 @@ func (o *options) time(name string) time.Time {
 	}
 	// The '+' of a zone arrives as a space when it was not escaped.
 	t, err := time.Parse(time.RFC3339Nano, strings.Replace(s, " ", "+", 1))
-	if err != nil || t.Year() < 1 || t.Year() > 9999 {
+	if err != nil || !tellable(t) {
 		o.fail("query parameter %s must be a time like 2026-12-01T15:04:05Z", name)
 		return time.Time{}
 	}

@@ -79,7 +79,7 @@ func (a *Ask) body(v any) error {
 	if err := json.Unmarshal(b, v); err != nil {
 		return invalid("the body is not the JSON that is expected here: %v", err)
 	}
-	return nil
+	return moments(v)
 }
 
 // windmillCLI tells Windmill's own command line, whose habits differ in two places.

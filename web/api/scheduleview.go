@@ -81,6 +81,9 @@ func decodeSchedule(body []byte) (*scheduleBody, error) {
 	if err := json.Unmarshal(body, &n); err != nil {
 		return nil, invalid("the body is not a schedule: %v", err)
 	}
+	if err := moments(&n); err != nil {
+		return nil, err
+	}
 	b.preserve = n.PreservePermissionedAs
 	s := &b.schedule
 	*s = engine.Schedule{Path: n.Path, Summary: n.Summary, Description: n.Description, Cron: n.Cron, CronVersion: n.CronVersion,
