@@ -24,6 +24,7 @@ type shard struct {
 	done map[uuid.UUID]*engine.JobView // the last of recent; guarded by mu
 	ring [recent]uuid.UUID             // keys of done, oldest at next; guarded by mu
 	next int                           // guarded by mu
+	held map[uuid.UUID]*engine.JobView // too large to be remembered, while somebody watches; guarded by mu
 }
 
 // sub is one who watches a job.
@@ -43,6 +44,7 @@ func New() *Bus {
 	for i := range b.shard {
 		b.shard[i].subs = map[uuid.UUID][]sub{}
 		b.shard[i].done = map[uuid.UUID]*engine.JobView{}
+		b.shard[i].held = map[uuid.UUID]*engine.JobView{}
 	}
 	return b
 }
@@ -85,6 +87,7 @@ func (s *shard) drop(id uuid.UUID, c chan struct{}) {
 	}
 	if len(list) == 0 {
 		delete(s.subs, id)
+		delete(s.held, id)
 		return
 	}
 	s.subs[id] = list
@@ -119,8 +122,8 @@ func (s *shard) signal(id uuid.UUID, matters bool) {
 	}
 }
 
-// PublishDone remembers a completed job whose outcome is durable, and signals everybody who watches it. v must not be changed
-// afterwards.
+// PublishDone remembers a completed job whose outcome is durable, a large one for as long as somebody watches it, and signals everybody who
+// does. v must not be changed afterwards.
 func (b *Bus) PublishDone(v *engine.JobView) {
 	s := b.of(v.ID)
 	s.mu.Lock()
@@ -129,6 +132,8 @@ func (b *Bus) PublishDone(v *engine.JobView) {
 		s.ring[s.next] = v.ID
 		s.next = (s.next + 1) % recent
 		s.done[v.ID] = v
+	} else if len(s.subs[v.ID]) > 0 { // reading a megabyte back takes longer than many a job
+		s.held[v.ID] = v
 	}
 	s.signal(v.ID, true)
 	s.mu.Unlock()
@@ -138,7 +143,10 @@ func (b *Bus) PublishDone(v *engine.JobView) {
 func (b *Bus) Done(id uuid.UUID) (*engine.JobView, bool) {
 	s := b.of(id)
 	s.mu.Lock()
-	v, ok := s.done[id]
-	s.mu.Unlock()
+	defer s.mu.Unlock()
+	if v, ok := s.done[id]; ok {
+		return v, true
+	}
+	v, ok := s.held[id]
 	return v, ok
 }

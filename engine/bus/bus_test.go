@@ -89,6 +89,17 @@ func TestRemembersTheLastCompletedJobs(t *testing.T) {
 	if _, ok := b.Done(big); ok {
 		t.Fatal("a large result is kept in memory")
 	}
+	_, stop1 := b.Watch(big)
+	_, stop2 := b.Await(big)
+	b.PublishDone(&engine.JobView{Job: engine.Job{ID: big}, Result: make([]byte, recentMax+1)})
+	stop1()
+	if v, ok := b.Done(big); !ok || len(v.Result) != recentMax+1 {
+		t.Error("a large result is not kept for who waits for it")
+	}
+	stop2()
+	if _, ok := b.Done(big); ok || len(b.of(big).held) > 0 {
+		t.Error("a large result is kept in memory when nobody waits any more")
+	}
 	for range recent {
 		other := engine.NewJobID()
 		other[15] = id[15]

@@ -77,7 +77,7 @@ func name(b []byte, i int) int {
 	if i == len(b) || b[i] != '"' {
 		return -1
 	}
-	if i = text(b, i+1); i < 0 {
+	if i = Text(b, i+1); i < 0 {
 		return -1
 	}
 	if i = blanks(b, i); i == len(b) || b[i] != ':' {
@@ -89,7 +89,7 @@ func name(b []byte, i int) int {
 func scalar(b []byte, i int) int {
 	switch b[i] {
 	case '"':
-		return text(b, i+1)
+		return Text(b, i+1)
 	case 't':
 		return word(b, i, "true")
 	case 'f':
@@ -145,8 +145,8 @@ func digits(b []byte, i int) int {
 	return i
 }
 
-// text reads the rest of a string, to behind its closing quote.
-func text(b []byte, i int) int {
+// Text reads the rest of a string, whose opening quote is before i, to behind its closing quote; -1: it has none, or is not right.
+func Text(b []byte, i int) int {
 	for {
 		if i = plain(b, i); i == len(b) {
 			return -1

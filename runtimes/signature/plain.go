@@ -3,6 +3,8 @@ package signature
 import (
 	"bytes"
 	"encoding/json"
+
+	"github.com/millrace/millrace/runtimes/jsontext"
 )
 
 // plain are the parameters of a schema that says nothing of them but their types, as those of most scripts do. Arguments that fit it are
@@ -54,7 +56,7 @@ func plainType(prop any) (kind string, ok bool) {
 // fits says whether args certainly fit.
 func (p *plain) fits(args json.RawMessage) bool {
 	args = bytes.TrimSpace(args)
-	if args[0] != '{' || !json.Valid(args) {
+	if args[0] != '{' || !jsontext.Valid(args) {
 		return false
 	}
 	var seen [16]bool
@@ -101,14 +103,11 @@ func valueEnd(b []byte, at int) int {
 	for ; ; at++ {
 		switch b[at] {
 		case '"':
-			for at++; b[at] != '"'; at++ {
-				if b[at] == '\\' {
-					at++
-				}
-			}
+			at = jsontext.Text(b, at+1)
 			if depth == 0 {
-				return at + 1
+				return at
 			}
+			at-- // the loop goes on behind the quote
 		case '{', '[':
 			depth++
 		case '}', ']':

@@ -117,7 +117,7 @@ func handle(ctx context.Context, p Peer, r Request) (a Answer, err error) {
 		err = p.Deploy(ctx)
 	case "one":
 		if r.Work == "payload" {
-			r.Text = text(r.N)
+			r.Text = text(r.N, r.ID)
 		}
 		a.Value, a.Spans, err = p.One(ctx, r)
 		if r.Work == "payload" && err == nil {
@@ -144,10 +144,12 @@ func handle(ctx context.Context, p Peer, r Request) (a Answer, err error) {
 
 var texts sync.Map // by length
 
-// text returns n characters that compress about as well as the values of users do: hexadecimal hashes of 0, 1, 2 ...
-func text(n int) string {
+// text returns n characters that compress about as well as the values of users do: hexadecimal hashes of 0, 1, 2 ... The first are the
+// request's id, so that no system has had the same before.
+func text(n, id int) string {
+	name := fmt.Sprintf("%016x", id)
 	if s, ok := texts.Load(n); ok {
-		return s.(string)
+		return name + s.(string)[len(name):]
 	}
 	var b strings.Builder
 	for i := 0; b.Len() < n; i++ {
@@ -155,7 +157,7 @@ func text(n int) string {
 	}
 	s := b.String()[:n]
 	texts.Store(n, s)
-	return s
+	return name + s[len(name):]
 }
 
 // Tell says to the driver that job i ran.

@@ -56,7 +56,7 @@ export class Count {
 
 const texts = new Map()
 
-// text is the argument of payload, as in contract.go.
+// text is the argument of payload, as in contract.go, but for its first 16 characters.
 const text = (n) => {
   if (!texts.has(n)) {
     let s = ''
@@ -85,7 +85,7 @@ export function serve(peer) {
     let answer = { id: r.id }
     try {
       const payload = r.op === 'one' && r.work === 'payload'
-      if (payload) r.arg = text(r.n)
+      if (payload) r.arg = r.id.toString(16).padStart(16, '0') + text(r.n).slice(16)
       const value = await peer[r.op](r)
       if (payload && value !== r.arg) throw new Error(`payload: the result is not the ${r.n} characters of the argument`)
       if (payload) answer.value = r.n

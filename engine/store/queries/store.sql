@@ -1,5 +1,6 @@
 -- name: ServerVersion
-select current_setting('server_version_num')::int4, current_setting('server_version');
+select current_setting('server_version_num')::int4, current_setting('server_version'),
+       exists (select from pg_settings where name = 'default_toast_compression' and 'lz4' = any (enumvals));
 
 -- name: MigrationLock
 select pg_advisory_lock($1);
