@@ -4,13 +4,19 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
-// markdown is everything but the single works, whose table is the page's.
+// markdown is everything but the single works, whose table is the page's. Where there are no others, as in a series, it is them.
 func (r *results) markdown(elsewhere []published) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s\n\n%s", r.conditions(), r.summary(false))
+	fmt.Fprintf(&b, "%s\n\n", r.conditions())
+	if slices.ContainsFunc(r.Comparisons, isHeadline) {
+		b.WriteString(r.summary(false))
+	} else {
+		b.WriteString(r.each())
+	}
 	if len(r.Kills) > 0 {
 		fmt.Fprintf(&b, "\n%s\n\n| system | jobs accepted | had run before the kill | ran twice | had not run when the time was over | time, s | first job, s | all, s |\n|---|---|---|---|---|---|---|---|\n", killNote)
 		for _, k := range r.kills() {
@@ -27,6 +33,22 @@ func (r *results) markdown(elsewhere []published) string {
 	b.WriteString("| system | work | figure | machine | source |\n|---|---|---|---|---|\n")
 	for _, p := range elsewhere {
 		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", p.System, p.Work, p.Figure, p.Machine, p.Source)
+	}
+	return b.String()
+}
+
+func isHeadline(c comparison) bool {
+	return slices.ContainsFunc(headlines, func(h struct{ Key, Title string }) bool { return h.Key == c.Key })
+}
+
+// each is the table of single works.
+func (r *results) each() string {
+	var b strings.Builder
+	b.WriteString("How many times better Millrace was in the same run: isolated / dedicated. **Bold: Millrace lost.**\n\n" +
+		"| system | work | key | its figure | Millrace, isolated | Millrace, dedicated | ratios |\n|---|---|---|---|---|---|---|\n")
+	for _, w := range r.rows() {
+		fmt.Fprintf(&b, "| %s | %s: %s | %s | %s | %s | %s | %s / %s |\n", w.Peer, w.Work, w.Title, w.Key, w.Theirs, w.Isolated, w.Dedicated,
+			w.RatioIsolated.markdown(), w.RatioDedicated.markdown())
 	}
 	return b.String()
 }

@@ -43,6 +43,11 @@ func TestReport(t *testing.T) {
 	if err := writeReport(file, "published.json", filepath.Join(dir, "r.html"), ""); err != nil {
 		t.Fatal(err)
 	}
+	series := *r
+	series.Comparisons = r.Comparisons[1:]
+	if text := series.markdown(nil); strings.Contains(text, summaryNote) || !strings.Contains(text, "| System peer | W1:  | rate-4 | 5/s | 5/s | 5/s | 1x / 1x |") {
+		t.Errorf("a series without headlines reads\n%s", text)
+	}
 	for name, wants := range map[string][]string{
 		"r.html": {"System peer", "Throughput against clients", "taken apart", "<svg", "A quick run", "Hatchet", "Killed in mid-load", "Burn-down against jobs", fmt.Sprintf("System peer, %d slots", 2*cores())},
 		"r.md":   {"| System peer: shared | 5 ms; 1x / 1x |", "| **System millrace**: shared | 5 ms |", "Not comparable", "| Broken: ; failed: start broken: no such thing |", "| System peer | 40 | 10 | 3 | 2 |"},
