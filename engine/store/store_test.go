@@ -98,3 +98,22 @@ func TestServerVersion(t *testing.T) {
 		t.Errorf("the tests run on version %d, not on that of %s: %d, %v", major, bin, asked.Major, err)
 	}
 }
+
+// TestCompression: every connection compresses large values by what costs least, where the server has it.
+func TestCompression(t *testing.T) {
+	t.Parallel()
+	db := storetest.Open(t, storetest.URL(t))
+	want := "pglz"
+	err := db.InTx(t.Context(), func(tx store.Tx) error {
+		return tx.QueryRow(t.Context(), `select case when 'lz4' = any (enumvals) then 'lz4' else reset_val end
+			from pg_settings where name = 'default_toast_compression'`).Scan(&want)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for kind, ask := range store.Connections(db) {
+		if got, err := ask(t.Context(), "default_toast_compression"); err != nil || got != want {
+			t.Errorf("%s compresses by %s, want %s (%v)", kind, got, want, err)
+		}
+	}
+}
