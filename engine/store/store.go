@@ -123,8 +123,8 @@ func (db *DB) Ping(ctx context.Context) error { return db.pool.Ping(ctx) }
 // ServerVersion is server_version_num of the server, such as 150018.
 func (db *DB) ServerVersion() int { return db.server }
 
-// look asks the server what it is, and has further connections compress large values by lz4 where it can: the server's default took
-// 4 ms for arguments of 100 KB, which is longer than all else that became of them.
+// look asks the server what it is, and has further connections compress large values by lz4 where it can: its own default takes
+// 3 ms for 100 KB, half of what a run with so much in and out takes in all.
 func (db *DB) look(ctx context.Context, cfg *pgx.ConnConfig) error {
 	c, err := pgx.ConnectConfig(ctx, cfg)
 	if err != nil {

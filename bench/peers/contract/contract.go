@@ -144,7 +144,7 @@ func handle(ctx context.Context, p Peer, r Request) (a Answer, err error) {
 
 var texts sync.Map // by length
 
-// text returns n characters that compress about as well as the values of users do: hexadecimal hashes of 0, 1, 2 ... The first are the
+// text returns n characters, at least 16, that compress about as well as the values of users do: hexadecimal hashes of 0, 1, 2 ... The first are the
 // request's id, so that no system has had the same before.
 func text(n, id int) string {
 	name := fmt.Sprintf("%016x", id)
