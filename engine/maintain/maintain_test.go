@@ -62,6 +62,7 @@ func TestTidy(t *testing.T) {
 		if t.Context().Err() != nil {
 			t.Fatal("it stays large")
 		}
-		storetest.Row(t, db, "select pg_relation_size('q_pkey') < 100000 and pg_relation_size('q_ready') < 100000", &small)
+		// Null: the index was exchanged between the look at its name and that at its file.
+		storetest.Row(t, db, "select coalesce(pg_relation_size('q_pkey') < 100000 and pg_relation_size('q_ready') < 100000, false)", &small)
 	}
 }
