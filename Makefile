@@ -60,7 +60,7 @@ test/all: build ## unit and integration tests, as root where possible
 	@packaging/setup.sh --browser || [ $$? = 3 ]
 	@exec="$(TEST_EXEC)"; if wmill=$$(packaging/setup.sh --wmill); then export MILLRACE_TEST_WMILL="$$wmill"; \
 	elif [ $$? = 3 ]; then export MILLRACE_TEST_WMILL_MISSING="no wmill to be had here, see above"; else exit 1; fi; \
-	$(GO) test -json -count=1 -timeout 10m $${exec:+-exec "$$exec"} ./... | $(GO) run ./cmd/internal/house/testsum
+	$(GO) test -json -count=1 -timeout 15m $${exec:+-exec "$$exec"} ./... | $(GO) run ./cmd/internal/house/testsum
 
 # test/all runs them as plain processes; this is where their system calls, files and secrets meet the walls.
 .PHONY: test/walls
