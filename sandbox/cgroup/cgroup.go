@@ -45,6 +45,9 @@ const (
 	MeterMost    = "pids_peak"    // most processes there have ever been
 	MeterNow     = "pids_current" // processes there are
 	MeterIO      = "io"           // lines "MAJ:MIN Read N" and "MAJ:MIN Write N", or "MAJ:MIN rbytes=N wbytes=N ..."
+	MeterUsed    = "used"         // bytes in use
+	MeterKernel  = "kernel"       // those of them that the kernel holds, for names of files it has looked up for one: a number, or a line "slab_reclaimable N"
+	MeterReclaim = "reclaim"      // written to with a number of bytes, it gives back so much of what is only cached; cannot be read
 )
 
 // openMeters opens the named files and leaves out what is not there.
@@ -52,8 +55,11 @@ func openMeters(files map[string]string) (map[string]*os.File, error) {
 	out := map[string]*os.File{}
 	for name, path := range files {
 		flag := os.O_RDONLY
-		if name == MeterPeak {
+		switch name {
+		case MeterPeak:
 			flag = os.O_RDWR
+		case MeterReclaim:
+			flag = os.O_WRONLY
 		}
 		f, err := os.OpenFile(path, flag, 0)
 		switch {

@@ -155,6 +155,8 @@ func (g *groupV1) Meters() (map[string]*os.File, error) {
 		MeterCPU: file("cpuacct", "cpuacct.usage"), MeterSystem: file("cpuacct", "cpuacct.usage_sys"),
 		MeterStalled: file("cpu", "cpu.stat"), MeterPids: file("pids", "pids.events"), MeterMost: file("pids", "pids.peak"),
 		MeterNow: file("pids", "pids.current"), MeterIO: file("blkio", "blkio.throttle.io_service_bytes"),
+		MeterUsed: file("memory", "memory.usage_in_bytes"), MeterKernel: file("memory", "memory.kmem.usage_in_bytes"),
+		MeterReclaim: file("memory", "memory.force_empty"),
 	})
 }
 

@@ -135,6 +135,7 @@ func (g *groupV2) Meters() (map[string]*os.File, error) {
 	return openMeters(map[string]string{
 		MeterEvents: file("memory.events"), MeterPeak: file("memory.peak"), MeterCPU: file("cpu.stat"),
 		MeterPids: file("pids.events"), MeterMost: file("pids.peak"), MeterNow: file("pids.current"), MeterIO: file("io.stat"),
+		MeterUsed: file("memory.current"), MeterKernel: file("memory.stat"), MeterReclaim: file("memory.reclaim"),
 	})
 }
 

@@ -29,8 +29,8 @@ func Exercise(t *testing.T, open Open) {
 		{"Reuse", testReuse}, {"ConcurrentSlots", testConcurrentSlots}, {"SlotClose", testSlotClose},
 		{"Daemon", testDaemon}, {"DaemonUnderInit", testDaemonUnderInit}, {"BrokenSlot", testBrokenSlot},
 		{"WorkSize", testWorkSize}, {"OpenFiles", testOpenFiles}, {"Pids", testPids}, {"PidsPeak", testPidsPeak},
-		{"Memory", testMemory}, {"PageCache", testPageCache}, {"CPU", testCPU}, {"OutputFlood", testOutputFlood},
-		{"Shared", testShared},
+		{"Memory", testMemory}, {"PageCache", testPageCache}, {"NameCache", testNameCache}, {"CPU", testCPU},
+		{"OutputFlood", testOutputFlood}, {"Shared", testShared},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.test(setup(t, open)) })
 	}

@@ -1,9 +1,13 @@
 package sandboxtest
 
 import (
+	"os"
 	"strconv"
 	"strings"
+	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/millrace/millrace/sandbox"
 )
@@ -137,19 +141,49 @@ func testPageCache(b *bench) {
 	// there is is read, because on a busy disk that takes minutes.
 	s := bash("for f in $(find /usr/bin /usr/lib -type f -size +1M -size -32M -readable 2> /dev/null | head -n 64); do " +
 		"dd if=$f iflag=nocache count=0 2> /dev/null; cat $f; done | head -c 160000000 > /dev/null; echo read")
-	s.Limits.Memory = 32 << 20
+	s.Limits.Memory = 64 << 20
 	r := b.run(s)
 	b.check(r, 0, "read\n")
-	if r.OOM || r.Usage.OOMKills != 0 || r.Usage.MemoryPeak > 32<<20 {
+	if r.OOM || r.Usage.OOMKills != 0 || r.Usage.MemoryPeak > 65<<20 { // the kernel exceeds it by some pages of its own
 		b.t.Errorf("killed for what was cached: %+v", r)
 	}
-	if r.Usage.MemoryPeak != 0 && r.Usage.MemoryPeak < 24<<20 {
+	if r.Usage.MemoryPeak != 0 && r.Usage.MemoryPeak < 48<<20 && onDisk(b.t) {
 		b.t.Errorf("what was cached is not on its account: %+v", r.Usage)
 	}
-	next := b.probe("allocate", "24")
-	next.Limits.Memory = 32 << 20
-	if r := b.run(next); r.OOM || r.Code != 0 {
-		b.t.Errorf("24 of 32 MB after the cache was filled: %+v", r)
+	testRoom(b)
+}
+
+// onDisk says that programs lie on a disk, so that there is something to cache.
+func onDisk(t *testing.T) bool {
+	var fs unix.Statfs_t
+	if err := unix.Statfs("/usr/bin", &fs); err != nil {
+		t.Fatal(err)
+	}
+	return fs.Type != unix.TMPFS_MAGIC && fs.Type != unix.RAMFS_MAGIC
+}
+
+// The names and inodes of files that a process has looked at are on its account too, and are given back more slowly. Those of the
+// work folder are gone with it; those of the host are dropped from its cache before where the tests run as root, as far as they
+// are not in use.
+func testNameCache(b *bench) {
+	b.need(sandbox.LackMemory)
+	_ = os.WriteFile("/proc/sys/vm/drop_caches", []byte("2"), 0)
+	s := bash("find /usr ! -size +1G 2> /dev/null | head -n 20000 > /dev/null; echo found")
+	s.Limits.Memory = 32 << 20
+	r := b.run(s)
+	b.check(r, 0, "found\n")
+	testRoom(b)
+}
+
+// testRoom looks that a process has nearly all of its memory, though others ran before it.
+func testRoom(b *bench) {
+	b.t.Helper()
+	for range 2 {
+		next := b.probe("allocate", "24")
+		next.Limits.Memory = 32 << 20
+		if r := b.run(next); r.OOM || r.Code != 0 {
+			b.t.Errorf("24 of 32 MB after the cache was filled: %+v", r)
+		}
 	}
 }
 

@@ -18,6 +18,7 @@ import (
 // none is read twice a process but those that also move between two.
 type meter struct {
 	files map[string]*os.File // by the names of package cgroup; any may be missing
+	rest  int64               // bytes that the kernel would not give back; of makeRoom, which is called before start
 
 	mu    sync.Mutex // the process's end and who only waits for its answer read at the same time
 	left  counts     // what the process before left; guarded by mu

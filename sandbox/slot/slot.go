@@ -210,6 +210,7 @@ func (s *Slot) greet(ctx context.Context, o jail.Opened) error {
 }
 
 func (s *Slot) beforeStart(l sandbox.Limits) error {
+	s.meter.makeRoom(l.Memory)
 	if kernel(l) != kernel(s.limits) {
 		ctx, cancel := context.WithTimeout(context.Background(), helperTimeout)
 		defer cancel()

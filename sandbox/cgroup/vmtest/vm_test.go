@@ -19,7 +19,7 @@ import (
 var suites = map[string]string{
 	"cgroup": ".",
 	"slot": "^(TestMeter.*|TestFull)$/^(none)?$/^(Exercise)?$/" +
-		"^(Usage|Kill|Reuse|WorkSize|OpenFiles|Pids|PidsPeak|Memory|PageCache|CPU|OutputFlood)?$",
+		"^(Usage|Kill|Reuse|WorkSize|OpenFiles|Pids|PidsPeak|Memory|PageCache|NameCache|CPU|OutputFlood)?$",
 }
 
 // programs are what the tests use of the host, besides the libraries of those.
