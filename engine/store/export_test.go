@@ -23,6 +23,12 @@ func ListStatement(active, completed, specs bool, states ...int16) string {
 	return l.query()
 }
 
+// LatestStatement returns the statement of a list of what completed of a script, among the latest that completed.
+func LatestStatement() string { return list{completed: true, specs: true, latest: true}.query() }
+
+// LatestListed is how many of those it looks at.
+const LatestListed = latestListed
+
 // ListIDs are the further parameters of a list of completed jobs of any time.
 func ListIDs(now time.Time) (out []any) {
 	for _, id := range idRange(time.Time{}, time.Time{}, now) {

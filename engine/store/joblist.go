@@ -14,6 +14,7 @@ type list struct {
 	ids               bool    // only completed ones, in the order of their ids
 	rare              []int16 // with ids: only of these states, which have indexes
 	ofSpecs           bool    // with rare: narrowed by what the jobs run, too
+	latest            bool    // with specs and only completed ones: only among the latest that completed
 	batch             bool    // only jobs of one batch, whose ids are in the order of their creation
 	ascending         bool
 }
@@ -50,7 +51,10 @@ func (l list) query() string {
 		dir = "asc"
 	}
 	sql := q("JobList")
-	if l.ids {
+	switch {
+	case l.latest:
+		sql = q("JobListLatest")
+	case l.ids:
 		sql = l.endedQuery()
 	}
 	where := strings.NewReplacer("{states}", q("JobListStates"), "{specs}", q("JobListSpecs")).Replace(q("JobListWhere"))

@@ -7,6 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/millrace/millrace/engine"
 	"github.com/millrace/millrace/engine/store"
 	"github.com/millrace/millrace/engine/store/storetest"
 )
@@ -53,27 +54,79 @@ func listPlans(t *testing.T, c *pgx.Conn, statistics string) {
 		active, completed bool
 		spec              any
 		states            []int16
+		latest            bool
 		rows, old         int
 	}{
 		"all": {active: true, completed: true, rows: 1000}, "completed": {completed: true, rows: 5000}, "active": {active: true, rows: 2_000_000},
-		"of a script":                    {active: true, completed: true, spec: []int32{7}, rows: 1000},
-		"failed":                         {completed: true, states: []int16{3}, rows: 1000, old: 12_000},
-		"canceled":                       {completed: true, states: []int16{4}, rows: 1000, old: 12_000},
-		"failed or canceled":             {completed: true, states: []int16{3, 4}, rows: 1000, old: 24_000},
-		"failed of a script":             {completed: true, spec: []int32{51}, states: []int16{3}, rows: 1000, old: 12_000},
-		"failed of a script without any": {completed: true, spec: []int32{7}, states: []int16{3}, rows: 1000, old: 12_000},
-		"canceled of two scripts":        {completed: true, spec: []int32{2, 7}, states: []int16{4}, rows: 1000, old: 12_000},
-		"succeeded of a script":          {completed: true, spec: []int32{7}, states: []int16{2}, rows: 10_000}, // after 5000 that wait
+		"of a script":                          {active: true, completed: true, spec: []int32{7}, rows: 1000},
+		"failed":                               {completed: true, states: []int16{3}, rows: 1000, old: 12_000},
+		"canceled":                             {completed: true, states: []int16{4}, rows: 1000, old: 12_000},
+		"failed or canceled":                   {completed: true, states: []int16{3, 4}, rows: 1000, old: 24_000},
+		"failed of a script":                   {completed: true, spec: []int32{51}, states: []int16{3}, rows: 1000, old: 12_000},
+		"failed of a script without any":       {completed: true, spec: []int32{7}, states: []int16{3}, rows: 1000, old: 12_000},
+		"canceled of two scripts":              {completed: true, spec: []int32{2, 7}, states: []int16{4}, rows: 1000, old: 12_000},
+		"succeeded of a script":                {completed: true, spec: []int32{7}, states: []int16{2}, rows: 10_000}, // after 5000 that wait
+		"succeeded of a script, of the latest": {completed: true, spec: []int32{7}, states: []int16{2}, latest: true, rows: 10_000},
 	} {
 		var text []byte
 		args := []any{pgx.QueryExecModeExec, "main", l.states, nil, nil, nil, nil, nil, nil, nil, nil, nil, false, nil, nil, 30, 0, nil, l.spec, nil, nil}
-		if l.completed && !l.active && (l.spec == nil || !slices.Contains(l.states, 2)) {
+		sql := store.ListStatement(l.active, l.completed, l.spec != nil, l.states...)
+		if l.completed && !l.active && (l.spec == nil || l.latest || !slices.Contains(l.states, 2)) {
 			args = append(args, store.ListIDs(time.Now())...)
 		}
-		sql := store.ListStatement(l.active, l.completed, l.spec != nil, l.states...)
+		if l.latest {
+			sql, args = store.LatestStatement(), append(args, store.LatestListed)
+		}
 		if err := c.QueryRow(t.Context(), "explain (analyze, timing off, format json) "+sql, args...).Scan(&text); err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
 		judge(t, want{rows: l.rows, old: l.old}, statement{name: "JobList " + name, statistics: statistics}, text)
 	}
+}
+
+// TestListBehindQueue: what succeeded of a script is found at once, however many of it wait, and all of it is found.
+func TestListBehindQueue(t *testing.T) {
+	t.Parallel()
+	db := storetest.New(t)
+	c := dial(t, db)
+	run(t, c, `create function tid(i int8) returns uuid language sql immutable return ('01a19a98-0000-7000-8000-' || lpad(to_hex(i), 12, '0'))::uuid;
+		insert into spec (hash, workspace, kind, tag, path, script, prio, timeout_ms, language, network, created_by, email, permissioned_as, trigger, trigger_path)
+			select gen_random_uuid(), 'main', 'noop', 'noop', path, 0, 0, 0, '', '', 'ann', '', '', '', '' from unnest('{u/ann/much,u/ann/rare}'::text[]) path;
+		insert into job (id, created_at, scheduled_for, spec, workspace, args)
+			select tid(i), now() + i * interval '1 ms', now(), (select id from spec where path = case when i % 1000 = 7 then 'u/ann/rare' else 'u/ann/much' end), 'main', '{}'
+			from generate_series(1, 9000) i;
+		insert into done (id, started_at, finished_at, worker, attempt, state, cpu_us, memory_peak, log_off)
+			select id, now(), now(), 1, 1, case when id = tid(10) then 3 else 2 end, 0, 0, 0 from job where id <= tid(6000);
+		insert into q (id, scheduled_for, tag, spec) select id, now(), 'noop', spec from job where id > tid(6000);
+		select pg_stat_force_next_flush()`)
+	for waiting := 0; waiting < 3000; {
+		if err := c.QueryRow(t.Context(), "select pg_stat_get_live_tuples('q'::regclass)").Scan(&waiting); err != nil {
+			t.Fatal(err)
+		}
+	}
+	check := func(path string, page, perPage, first, n int) {
+		t.Helper()
+		jobs, err := db.JobList(t.Context(), "main", engine.JobFilter{
+			PathExact: path, States: []engine.JobState{engine.StateSuccess}, Page: page, PerPage: perPage,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var want string
+		if err := c.QueryRow(t.Context(), "select tid($1)", first).Scan(&want); err != nil {
+			t.Fatal(err)
+		}
+		if len(jobs) != n || jobs[0].ID.String() != want {
+			t.Errorf("page %d of %s: %d jobs from %v on, want %d from %s on", page, path, len(jobs), jobs[0].ID, n, want)
+		}
+	}
+	check("u/ann/much", 1, 20, 6000, 20)
+	check("u/ann/much", 3, 20, 5960, 20)
+	check("u/ann/much", 1, 6000, 6000, 5993) // more than are looked at; one of them has failed
+	check("u/ann/rare", 1, 20, 5007, 6)
+	run(t, c, `insert into job (id, created_at, scheduled_for, spec, workspace, args)
+			select '00000000-0000-4000-8000-000000000001', now() + interval '1 day', now(), min(id), 'main', '{}' from spec where path = 'u/ann/much';
+		insert into done (id, started_at, finished_at, worker, attempt, state, cpu_us, memory_peak, log_off)
+			values ('00000000-0000-4000-8000-000000000001', now(), now(), 1, 1, 2, 0, 0, 0)`)
+	check("u/ann/much", 2, 1, 6000, 1) // an id of somebody else's making, which says nothing of its time, is before it
 }

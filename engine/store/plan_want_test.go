@@ -139,7 +139,7 @@ var jobReads = map[string]want{
 	"JobColumns": {why: partOf}, "JobViewColumns": {why: partOf}, "BatchCount": {why: partOf}, "JobListOfSpecs": {why: partOf},
 	"JobList": {why: "see listPlans"}, "JobListCompleted": {why: "see listPlans"}, "JobListWhere": {why: partOf},
 	"JobListPart": {why: partOf}, "JobListEnded": {why: partOf}, "JobListStates": {why: partOf}, "JobListSpecs": {why: partOf},
-	"JobListWorker": {why: partOf}, "JobListRareWorker": {why: partOf},
+	"JobListWorker": {why: partOf}, "JobListRareWorker": {why: partOf}, "JobListLatest": {why: "see listPlans"}, "QueueEstimate": {},
 	"JobKey":      {args: `'main', 'key 777'`},
 	"JobArgsMade": {via: "q_pkey", args: `tid(1001000), 1, 1, '{}', null`}, "JobPreprocessed": {hot: true, args: `tid(1001000)`},
 	"JobOwned":    {via: "q_pkey", args: `tid(1001000)`},
