@@ -57,17 +57,16 @@ const specsListed = 500
 // JobList returns the jobs that f selects, without arguments kept in blobs and without results.
 func (db *DB) JobList(ctx context.Context, ws string, f engine.JobFilter) ([]*engine.JobView, error) {
 	l := list{ascending: f.Ascending}
-	var states []int16
 	for _, s := range f.States {
 		n := stateNumber(s)
 		if n < 0 {
 			return nil, engine.Errorf(engine.Invalid, "job.list", "%q is not a state of jobs", s)
 		}
-		states = append(states, n)
-		if n == stateQueued {
-			states = append(states, stateBlocked)
-		}
 		l.active, l.completed = l.active || n <= stateRunning, l.completed || n > stateRunning
+	}
+	states := stateNumbers(f.States)
+	if f.Worker != "" && !handled(f.States) {
+		return db.ofWorker(ctx, ws, f)
 	}
 	var kinds []string
 	for _, k := range f.Kinds {

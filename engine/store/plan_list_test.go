@@ -130,3 +130,56 @@ func TestListBehindQueue(t *testing.T) {
 			values ('00000000-0000-4000-8000-000000000001', now(), now(), 1, 1, 2, 0, 0, 0)`)
 	check("u/ann/much", 2, 1, 6000, 1) // an id of somebody else's making, which says nothing of its time, is before it
 }
+
+// TestListOfWorker: what a worker runs and what it ran are one list, in order, and what waits is in none.
+func TestListOfWorker(t *testing.T) {
+	t.Parallel()
+	db := storetest.New(t)
+	c := dial(t, db)
+	run(t, c, `create function tid(i int8) returns uuid language sql immutable return ('01a19a98-0000-7000-8000-' || lpad(to_hex(i), 12, '0'))::uuid;
+		insert into spec (hash, workspace, kind, tag, path, script, prio, timeout_ms, language, network, created_by, email, permissioned_as, trigger, trigger_path)
+			values (gen_random_uuid(), 'main', 'noop', 'noop', '', 0, 0, 0, '', '', 'ann', '', '', '', '');
+		insert into worker (host, pid, name, version, tags, slots) values ('h', 1, 'one', '', '{}', 4), ('h', 2, 'two', '', '{}', 4);
+		insert into job (id, created_at, scheduled_for, spec, workspace, args)
+			select tid(i), now() + i * interval '1 ms', now(), (select id from spec), 'main', '{}' from generate_series(1, 40) i;
+		insert into done (id, started_at, finished_at, worker, attempt, state, cpu_us, memory_peak, log_off)
+			select tid(i), now(), now(), (select id from worker where name = case when i % 2 = 1 then 'one' else 'two' end), 1, 2 + (i % 4) / 2, 0, 0, 0
+			from generate_series(1, 20) i;
+		insert into q (id, scheduled_for, tag, spec, state, worker, attempt, started_at)
+			select tid(i), now(), 'noop', spec.id, 1, worker.id, 1, now() from generate_series(15, 26) i, spec, worker where worker.name = 'one' and i > 20 and i % 2 = 1;
+		update q set state = 6, worker = 0 where id = tid(23); -- a flow that waits for its steps
+		insert into q (id, scheduled_for, tag, spec) select tid(i), now(), 'noop', spec.id from generate_series(27, 40) i, spec`)
+	for _, l := range []struct {
+		f    engine.JobFilter
+		want []int64
+	}{
+		{engine.JobFilter{Worker: "one", Page: 1, PerPage: 5}, []int64{25, 21, 19, 17, 15}},
+		{engine.JobFilter{Worker: "one", Page: 2, PerPage: 5}, []int64{13, 11, 9, 7, 5}},
+		{engine.JobFilter{Worker: "one", Page: 3, PerPage: 5}, []int64{3, 1}},
+		{engine.JobFilter{Worker: "one", Page: 4, PerPage: 5}, nil},
+		{engine.JobFilter{Worker: "one", Page: 1, PerPage: 3, Ascending: true}, []int64{1, 3, 5}},
+		{engine.JobFilter{Worker: "one", Page: 3, PerPage: 5, Ascending: true}, []int64{21, 25}},
+		{engine.JobFilter{Worker: "one", Page: 1, PerPage: 3, States: []engine.JobState{engine.StateSuccess, engine.StateRunning}}, []int64{25, 21, 17}},
+		{engine.JobFilter{Worker: "one", Page: 2, PerPage: 3, States: []engine.JobState{engine.StateSuccess, engine.StateRunning}}, []int64{13, 9, 5}},
+		{engine.JobFilter{Worker: "one", Page: 1, PerPage: 3, States: []engine.JobState{engine.StateFailure}}, []int64{19, 15, 11}},
+		{engine.JobFilter{Worker: "one", Page: 1, PerPage: 3, States: []engine.JobState{engine.StateQueued}}, nil},
+		{engine.JobFilter{Worker: "two", Page: 1, PerPage: 3}, []int64{20, 18, 16}},
+		{engine.JobFilter{Page: 1, PerPage: 9, States: []engine.JobState{engine.StateRunning}}, []int64{25, 23, 21}},
+		{engine.JobFilter{Worker: "nobody", Page: 1, PerPage: 3}, nil},
+	} {
+		jobs, err := db.JobList(t.Context(), "main", l.f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []int64
+		for _, j := range jobs {
+			got = append(got, int64(j.ID[14])<<8+int64(j.ID[15]))
+		}
+		if !slices.Equal(got, l.want) {
+			t.Errorf("%+v: %v, want %v", l.f, got, l.want)
+		}
+	}
+	if _, err := db.JobList(t.Context(), "main", engine.JobFilter{Worker: "one", Page: 1, PerPage: 3, States: []engine.JobState{"no"}}); err == nil {
+		t.Error("a state that there is not was taken")
+	}
+}

@@ -168,7 +168,7 @@ var workerWants = map[string]want{
 	"WorkerInsert": {args: `'host', 1, 'name', '', '{}', 1`},
 	"WorkerBeat":   {hot: true, args: `1, 1, interval '30 s', 1`},
 	"WorkerLeave":  {args: `1`}, "WorkerBury": {args: `interval '30 s', now()`}, "WorkerList": {args: `interval '30 s'`},
-	"WorkerForget": {why: seldom},
+	"WorkerForget": {why: seldom}, "WorkerKnown": {args: `'nobody'`},
 }
 
 var specWants = map[string]want{

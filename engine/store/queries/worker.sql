@@ -21,5 +21,8 @@ returning id;
 select id, name, host, pid, tags, slots, busy, executed, version, started, heartbeat from worker
 where gone is null and heartbeat > now() - $1::interval order by id;
 
+-- name: WorkerKnown
+select exists (select from worker where name = $1);
+
 -- name: WorkerForget
 delete from worker where gone < now() - $1::interval;
