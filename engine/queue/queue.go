@@ -263,11 +263,11 @@ type held struct {
 	urgent  bool  // it has a priority
 }
 
-// hold notes that an attempt is in this process's hands; false: it was noted before, or handed back before it came.
+// hold notes that an attempt is in this process's hands; false: it was noted before, or a later one, or handed back before it came.
 func (q *Queue) hold(c *engine.Claim) bool {
 	q.runMu.Lock()
 	defer q.runMu.Unlock()
-	if q.running[c.Job.ID].attempt == c.Attempt {
+	if q.running[c.Job.ID].attempt >= c.Attempt {
 		return false
 	}
 	if p, ok := q.strays.given[c.Job.ID]; ok && p.attempt == c.Attempt {

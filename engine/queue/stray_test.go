@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/millrace/millrace/engine"
 	"github.com/millrace/millrace/engine/store"
 	"github.com/millrace/millrace/engine/store/storetest"
 )
@@ -95,4 +96,23 @@ func (q *Queue) unclear() int {
 	q.beatMu.Lock()
 	defer q.beatMu.Unlock()
 	return len(q.strays.seen)
+}
+
+// TestEarlierAttemptComesLate: a push that is sent again, and learns late that its job is here, does not take a later attempt of it out
+// of the books, whose job would be given back while it runs.
+func TestEarlierAttemptComesLate(t *testing.T) {
+	t.Parallel()
+	q := start(t, quiet(storetest.New(t), nil))
+	job := noop()
+	attempt := func(n int32) *engine.Claim { return &engine.Claim{Job: job, Worker: q.Worker(), Attempt: n} }
+	if !q.hold(attempt(2)) || q.hold(attempt(2)) || q.hold(attempt(1)) {
+		t.Error("an attempt is held twice, or one before it")
+	}
+	q.letGo(job.ID, 1)
+	if h, ok := q.holding(job.ID, 2); !ok || h.attempt != 2 {
+		t.Errorf("the attempt that runs is not in hand any more: %+v", h)
+	}
+	if !q.hold(attempt(3)) {
+		t.Error("the next attempt is not taken")
+	}
 }
