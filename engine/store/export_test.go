@@ -23,6 +23,11 @@ func ListStatement(active, completed, specs bool, states ...int16) string {
 	return l.query()
 }
 
+// BatchListStatement returns the statement of a list of a batch's jobs.
+func BatchListStatement(active, completed bool) string {
+	return list{active: active, completed: completed, batch: true}.query()
+}
+
 // LatestStatement returns the statement of a list of what completed of a script, among the latest that completed.
 func LatestStatement() string { return list{completed: true, specs: true, latest: true}.query() }
 

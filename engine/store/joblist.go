@@ -29,6 +29,9 @@ func rareOnly(states []int16) []int16 {
 	return slices.Compact(states)
 }
 
+// rows says that the list is of a batch's rows, whatever became of them.
+func (l list) rows() bool { return l.batch && l.completed == l.active }
+
 // query picks the joins that let the planner start from the smaller table.
 func (l list) query() string {
 	order := "j.created_at {dir}, j.id {dir}"
@@ -54,6 +57,10 @@ func (l list) query() string {
 	switch {
 	case l.latest:
 		sql = q("JobListLatest")
+	case l.batch && l.completed && !l.active:
+		sql = q("JobListOfBatch")
+	case l.rows():
+		sql = q("JobListOfRows")
 	case l.ids:
 		sql = l.endedQuery()
 	}

@@ -98,7 +98,11 @@ func (db *DB) JobList(ctx context.Context, ws string, f engine.JobFilter) ([]*en
 		}
 	}
 	// The statement is planned for these very values: conditions that do not filter fold away.
-	views, err := db.views(ctx, db.pool, l.query(), args...)
+	read := func() ([]*engine.JobView, error) { return db.views(ctx, db.pool, l.query(), args...) }
+	if l.rows() {
+		read = func() ([]*engine.JobView, error) { return db.viewsInOrder(ctx, l.query(), args...) }
+	}
+	views, err := read()
 	if err != nil {
 		return nil, fmt.Errorf("list jobs: %w", err)
 	}
@@ -106,7 +110,8 @@ func (db *DB) JobList(ctx context.Context, ws string, f engine.JobFilter) ([]*en
 }
 
 // A list of what completed of a script passes by all of its jobs that still wait and are younger. When that may be manyWaiting, the
-// latestListed jobs that completed last are looked at first: where so many of one script wait, most are of that script.
+// jobs that completed last are looked at first, latestListed and twice as many as are wanted: where so many of one script wait, most are
+// of that script.
 const (
 	manyWaiting  = 2000
 	latestListed = 5000
@@ -124,7 +129,7 @@ func (db *DB) latest(ctx context.Context, l list, f engine.JobFilter, args []any
 	}
 	l.latest = true
 	args = append(slices.Clone(args), idRange(f.CreatedAfter, f.CreatedBefore, time.Now())...)
-	views, err := db.views(ctx, db.pool, l.query(), append(args, latestListed)...)
+	views, err := db.views(ctx, db.pool, l.query(), append(args, latestListed+2*f.Page*f.PerPage)...)
 	if err != nil {
 		return nil, fmt.Errorf("list jobs: %w", err)
 	}
@@ -162,8 +167,19 @@ func (db *DB) views(ctx context.Context, pool *pgxpool.Pool, sql string, args ..
 	return out, err
 }
 
-func viewsOnce(ctx context.Context, pool *pgxpool.Pool, sql string, args ...any) ([]*engine.JobView, error) {
-	rows, err := pool.Query(ctx, sql, args...)
+// viewsInOrder does so in a transaction where Postgres has no choice but indexes.
+func (db *DB) viewsInOrder(ctx context.Context, sql string, args ...any) (out []*engine.JobView, err error) {
+	err = db.read(ctx, func() error {
+		return db.inOrder(ctx, func(tx pgx.Tx) error {
+			out, err = viewsOnce(ctx, tx, sql, args...)
+			return err
+		})
+	})
+	return out, err
+}
+
+func viewsOnce(ctx context.Context, on querier, sql string, args ...any) ([]*engine.JobView, error) {
+	rows, err := on.Query(ctx, sql, args...)
 	if err != nil {
 		return nil, err
 	}

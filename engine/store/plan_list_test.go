@@ -1,10 +1,12 @@
 package store_test
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
 	"github.com/millrace/millrace/engine"
@@ -54,7 +56,7 @@ func listPlans(t *testing.T, c *pgx.Conn, statistics string) {
 		active, completed bool
 		spec              any
 		states            []int16
-		latest            bool
+		latest, batch     bool
 		rows, old         int
 	}{
 		"all": {active: true, completed: true, rows: 1000}, "completed": {completed: true, rows: 5000}, "active": {active: true, rows: 2_000_000},
@@ -67,19 +69,29 @@ func listPlans(t *testing.T, c *pgx.Conn, statistics string) {
 		"canceled of two scripts":              {completed: true, spec: []int32{2, 7}, states: []int16{4}, rows: 1000, old: 12_000},
 		"succeeded of a script":                {completed: true, spec: []int32{7}, states: []int16{2}, rows: 10_000}, // after 5000 that wait
 		"succeeded of a script, of the latest": {completed: true, spec: []int32{7}, states: []int16{2}, latest: true, rows: 10_000},
+		"succeeded of a batch that waits":      {completed: true, states: []int16{2}, batch: true, rows: 1000},
+		"of a batch that waits":                {active: true, completed: true, batch: true, rows: 1000, old: 12_000},
 	} {
 		var text []byte
 		args := []any{pgx.QueryExecModeExec, "main", l.states, nil, nil, nil, nil, nil, nil, nil, nil, nil, false, nil, nil, 30, 0, nil, l.spec, nil, nil}
 		sql := store.ListStatement(l.active, l.completed, l.spec != nil, l.states...)
-		if l.completed && !l.active && (l.spec == nil || l.latest || !slices.Contains(l.states, 2)) {
+		if l.batch {
+			sql, args[17], args[20] = store.BatchListStatement(l.active, l.completed), fillID(1_300_000), fillID(1_400_000)
+		}
+		if l.completed && !l.active && !l.batch && (l.spec == nil || l.latest || !slices.Contains(l.states, 2)) {
 			args = append(args, store.ListIDs(time.Now())...)
 		}
 		if l.latest {
 			sql, args = store.LatestStatement(), append(args, store.LatestListed)
 		}
+		run(t, c, "begin")
+		if l.batch && l.active {
+			run(t, c, store.Statement("BatchInOrder"))
+		}
 		if err := c.QueryRow(t.Context(), "explain (analyze, timing off, format json) "+sql, args...).Scan(&text); err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
+		run(t, c, "rollback")
 		judge(t, want{rows: l.rows, old: l.old}, statement{name: "JobList " + name, statistics: statistics}, text)
 	}
 }
@@ -124,6 +136,29 @@ func TestListBehindQueue(t *testing.T) {
 	check("u/ann/much", 3, 20, 5960, 20)
 	check("u/ann/much", 1, 6000, 6000, 5993) // more than are looked at; one of them has failed
 	check("u/ann/rare", 1, 20, 5007, 6)
+	batch := uuid.MustParse("01a19a98-0000-7000-8000-000000000000")
+	run(t, c, "update job set batch = '01a19a98-0000-7000-8000-000000000000'")
+	for _, l := range []struct {
+		f           engine.JobFilter
+		first, last int
+	}{
+		{engine.JobFilter{Page: 1, PerPage: 20, States: []engine.JobState{engine.StateSuccess}}, 6000, 5981},
+		{engine.JobFilter{Page: 3, PerPage: 20, States: []engine.JobState{engine.StateSuccess, engine.StateFailure}}, 5960, 5941},
+		{engine.JobFilter{Page: 1, PerPage: 20, States: []engine.JobState{engine.StateSuccess}, Ascending: true}, 1, 21},
+		{engine.JobFilter{Page: 300, PerPage: 20, States: []engine.JobState{engine.StateSuccess}, Ascending: true}, 5982, 6000},
+		{engine.JobFilter{Page: 1, PerPage: 20, States: []engine.JobState{engine.StateFailure}}, 10, 10},
+		{engine.JobFilter{Page: 1, PerPage: 20, States: []engine.JobState{engine.StateQueued}}, 9000, 8981},
+		{engine.JobFilter{Page: 1, PerPage: 20}, 9000, 8981},
+	} {
+		l.f.Batch = &batch
+		jobs, err := db.JobList(t.Context(), "main", l.f)
+		if err != nil || len(jobs) == 0 {
+			t.Fatalf("%+v: %d jobs, %v", l.f, len(jobs), err)
+		}
+		if first, last := serial(jobs[0]), serial(jobs[len(jobs)-1]); first != l.first || last != l.last {
+			t.Errorf("%+v: from %d to %d, want from %d to %d", l.f, first, last, l.first, l.last)
+		}
+	}
 	run(t, c, `insert into job (id, created_at, scheduled_for, spec, workspace, args)
 			select '00000000-0000-4000-8000-000000000001', now() + interval '1 day', now(), min(id), 'main', '{}' from spec where path = 'u/ann/much';
 		insert into done (id, started_at, finished_at, worker, attempt, state, cpu_us, memory_peak, log_off)
@@ -151,29 +186,29 @@ func TestListOfWorker(t *testing.T) {
 		insert into q (id, scheduled_for, tag, spec) select tid(i), now(), 'noop', spec.id from generate_series(27, 40) i, spec`)
 	for _, l := range []struct {
 		f    engine.JobFilter
-		want []int64
+		want []int
 	}{
-		{engine.JobFilter{Worker: "one", Page: 1, PerPage: 5}, []int64{25, 21, 19, 17, 15}},
-		{engine.JobFilter{Worker: "one", Page: 2, PerPage: 5}, []int64{13, 11, 9, 7, 5}},
-		{engine.JobFilter{Worker: "one", Page: 3, PerPage: 5}, []int64{3, 1}},
+		{engine.JobFilter{Worker: "one", Page: 1, PerPage: 5}, []int{25, 21, 19, 17, 15}},
+		{engine.JobFilter{Worker: "one", Page: 2, PerPage: 5}, []int{13, 11, 9, 7, 5}},
+		{engine.JobFilter{Worker: "one", Page: 3, PerPage: 5}, []int{3, 1}},
 		{engine.JobFilter{Worker: "one", Page: 4, PerPage: 5}, nil},
-		{engine.JobFilter{Worker: "one", Page: 1, PerPage: 3, Ascending: true}, []int64{1, 3, 5}},
-		{engine.JobFilter{Worker: "one", Page: 3, PerPage: 5, Ascending: true}, []int64{21, 25}},
-		{engine.JobFilter{Worker: "one", Page: 1, PerPage: 3, States: []engine.JobState{engine.StateSuccess, engine.StateRunning}}, []int64{25, 21, 17}},
-		{engine.JobFilter{Worker: "one", Page: 2, PerPage: 3, States: []engine.JobState{engine.StateSuccess, engine.StateRunning}}, []int64{13, 9, 5}},
-		{engine.JobFilter{Worker: "one", Page: 1, PerPage: 3, States: []engine.JobState{engine.StateFailure}}, []int64{19, 15, 11}},
+		{engine.JobFilter{Worker: "one", Page: 1, PerPage: 3, Ascending: true}, []int{1, 3, 5}},
+		{engine.JobFilter{Worker: "one", Page: 3, PerPage: 5, Ascending: true}, []int{21, 25}},
+		{engine.JobFilter{Worker: "one", Page: 1, PerPage: 3, States: []engine.JobState{engine.StateSuccess, engine.StateRunning}}, []int{25, 21, 17}},
+		{engine.JobFilter{Worker: "one", Page: 2, PerPage: 3, States: []engine.JobState{engine.StateSuccess, engine.StateRunning}}, []int{13, 9, 5}},
+		{engine.JobFilter{Worker: "one", Page: 1, PerPage: 3, States: []engine.JobState{engine.StateFailure}}, []int{19, 15, 11}},
 		{engine.JobFilter{Worker: "one", Page: 1, PerPage: 3, States: []engine.JobState{engine.StateQueued}}, nil},
-		{engine.JobFilter{Worker: "two", Page: 1, PerPage: 3}, []int64{20, 18, 16}},
-		{engine.JobFilter{Page: 1, PerPage: 9, States: []engine.JobState{engine.StateRunning}}, []int64{25, 23, 21}},
+		{engine.JobFilter{Worker: "two", Page: 1, PerPage: 3}, []int{20, 18, 16}},
+		{engine.JobFilter{Page: 1, PerPage: 9, States: []engine.JobState{engine.StateRunning}}, []int{25, 23, 21}},
 		{engine.JobFilter{Worker: "nobody", Page: 1, PerPage: 3}, nil},
 	} {
 		jobs, err := db.JobList(t.Context(), "main", l.f)
 		if err != nil {
 			t.Fatal(err)
 		}
-		var got []int64
+		var got []int
 		for _, j := range jobs {
-			got = append(got, int64(j.ID[14])<<8+int64(j.ID[15]))
+			got = append(got, serial(j))
 		}
 		if !slices.Equal(got, l.want) {
 			t.Errorf("%+v: %v, want %v", l.f, got, l.want)
@@ -183,3 +218,9 @@ func TestListOfWorker(t *testing.T) {
 		t.Error("a state that there is not was taken")
 	}
 }
+
+// fillID is tid, for callers outside of the database.
+func fillID(i int) string { return fmt.Sprintf("01a19a98-0000-7000-8000-%012x", i) }
+
+// serial is the number of a job of tid.
+func serial(j *engine.JobView) int { return int(j.ID[14])<<8 + int(j.ID[15]) }

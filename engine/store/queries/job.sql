@@ -378,6 +378,31 @@ where (select not exists (select from job_default where job_default.id < $21 or 
 order by d.id desc
 limit $15 offset $16;
 
+-- name: JobListOfBatch
+-- What completed of a batch, in the order of its rows: from done, so that it does not walk over rows that wait.
+select {job}, null::bytea, {view}, null::json, null::bytea
+from done d
+cross join lateral (select * from job where job.id = d.id offset 0) j
+cross join lateral (select * from spec where spec.id = j.spec offset 0) s
+left join q on false
+left join lateral (select * from worker where worker.id = d.worker offset 0) w on true
+where d.id > $17 and d.id <= $20 and {where}
+order by d.id {dir}
+limit $15 offset $16;
+
+-- name: JobListOfRows
+-- The jobs of a batch in the order of its rows, whatever became of them. Run with BatchInOrder: while its statistics are of before the
+-- batch Postgres would sort all rows.
+select {job}, null::bytea, {view}, null::json, null::bytea
+from (select * from job where job.id > $17 and job.id <= $20 order by job.id {dir} offset 0) j
+cross join lateral (select * from spec where spec.id = j.spec offset 0) s
+left join lateral (select * from q where q.id = j.id offset 0) q on true
+left join lateral (select * from done where done.id = j.id offset 0) d on true
+left join lateral (select * from worker where worker.id = coalesce(d.worker, q.worker) offset 0) w on true
+where {where}
+order by j.id {dir}
+limit $15 offset $16;
+
 -- name: QueueEstimate
 select pg_stat_get_live_tuples('q'::regclass);
 
