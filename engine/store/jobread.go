@@ -65,8 +65,8 @@ func (db *DB) JobList(ctx context.Context, ws string, f engine.JobFilter) ([]*en
 		l.active, l.completed = l.active || n <= stateRunning, l.completed || n > stateRunning
 	}
 	states := stateNumbers(f.States)
-	if f.Worker != "" && !handled(f.States) {
-		return db.ofWorker(ctx, ws, f)
+	if inTwo(f) {
+		return db.listHanded(ctx, ws, f)
 	}
 	var kinds []string
 	for _, k := range f.Kinds {

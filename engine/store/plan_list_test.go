@@ -166,8 +166,8 @@ func TestListBehindQueue(t *testing.T) {
 	check("u/ann/much", 2, 1, 6000, 1) // an id of somebody else's making, which says nothing of its time, is before it
 }
 
-// TestListOfWorker: what a worker runs and what it ran are one list, in order, and what waits is in none.
-func TestListOfWorker(t *testing.T) {
+// TestListHanded: what a worker runs and what it ran are one list, in order, and what waits is in none.
+func TestListHanded(t *testing.T) {
 	t.Parallel()
 	db := storetest.New(t)
 	c := dial(t, db)
@@ -200,6 +200,8 @@ func TestListOfWorker(t *testing.T) {
 		{engine.JobFilter{Worker: "one", Page: 1, PerPage: 3, States: []engine.JobState{engine.StateQueued}}, nil},
 		{engine.JobFilter{Worker: "two", Page: 1, PerPage: 3}, []int{20, 18, 16}},
 		{engine.JobFilter{Page: 1, PerPage: 9, States: []engine.JobState{engine.StateRunning}}, []int{25, 23, 21}},
+		{engine.JobFilter{Page: 1, PerPage: 6, States: []engine.JobState{engine.StateFailure, engine.StateRunning}}, []int{25, 23, 21, 19, 18, 15}},
+		{engine.JobFilter{Page: 2, PerPage: 6, States: []engine.JobState{engine.StateFailure, engine.StateRunning}}, []int{14, 11, 10, 7, 6, 3}},
 		{engine.JobFilter{Worker: "nobody", Page: 1, PerPage: 3}, nil},
 	} {
 		jobs, err := db.JobList(t.Context(), "main", l.f)

@@ -13,20 +13,23 @@ import (
 // handed are the states of jobs that a worker has or had: what it runs, and what completed.
 var handed = [2][]engine.JobState{{engine.StateRunning}, {engine.StateSuccess, engine.StateFailure, engine.StateCanceled}}
 
-// handled says that a list of states is of one of those.
-func handled(states []engine.JobState) bool {
-	return len(states) > 0 && slices.ContainsFunc(handed[:], func(part []engine.JobState) bool {
-		return !slices.ContainsFunc(states, func(s engine.JobState) bool { return !slices.Contains(part, s) })
-	})
+// inTwo says that f selects only jobs that a worker has or had, and not only of one of those.
+func inTwo(f engine.JobFilter) bool {
+	within := func(states []engine.JobState) bool {
+		return len(f.States) > 0 && !slices.ContainsFunc(f.States, func(s engine.JobState) bool { return !slices.Contains(states, s) })
+	}
+	return (f.Worker != "" || within(slices.Concat(handed[:]...))) && !within(handed[0]) && !within(handed[1])
 }
 
-// ofWorker is a list of the jobs that a worker has or had: what it runs and what completed, each found without a look at what
-// waits, and merged.
-func (db *DB) ofWorker(ctx context.Context, ws string, f engine.JobFilter) ([]*engine.JobView, error) {
-	var known bool
-	err := db.read(ctx, func() error { return db.quick.QueryRow(ctx, q("WorkerKnown"), f.Worker).Scan(&known) })
-	if err != nil {
-		return nil, fmt.Errorf("list jobs: %w", err)
+// listHanded is a list of jobs that a worker has or had: what runs and what completed, each found without a look at what waits, and
+// merged.
+func (db *DB) listHanded(ctx context.Context, ws string, f engine.JobFilter) ([]*engine.JobView, error) {
+	known := f.Worker == ""
+	if !known {
+		err := db.read(ctx, func() error { return db.quick.QueryRow(ctx, q("WorkerKnown"), f.Worker).Scan(&known) })
+		if err != nil {
+			return nil, fmt.Errorf("list jobs: %w", err)
+		}
 	}
 	if !known {
 		return nil, nil
@@ -55,7 +58,10 @@ func (db *DB) ofWorker(ctx context.Context, ws string, f engine.JobFilter) ([]*e
 		out = append(out, jobs...)
 	}
 	slices.SortFunc(out, func(a, b *engine.JobView) int {
-		order := cmp.Or(a.CreatedAt.Compare(b.CreatedAt), bytes.Compare(a.ID[:], b.ID[:]))
+		order := bytes.Compare(a.ID[:], b.ID[:])
+		if f.Batch == nil {
+			order = cmp.Or(a.CreatedAt.Compare(b.CreatedAt), order)
+		}
 		if !f.Ascending {
 			order = -order
 		}
