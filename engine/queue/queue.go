@@ -267,7 +267,10 @@ type held struct {
 func (q *Queue) hold(c *engine.Claim) bool {
 	q.runMu.Lock()
 	defer q.runMu.Unlock()
-	if q.running[c.Job.ID].attempt >= c.Attempt {
+	if has := q.running[c.Job.ID].attempt; has >= c.Attempt {
+		if has > c.Attempt { // a push that is late, or a database that has lost what it had stored: then nobody has this attempt
+			q.suspect()
+		}
 		return false
 	}
 	if p, ok := q.strays.given[c.Job.ID]; ok && p.attempt == c.Attempt {

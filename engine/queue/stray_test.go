@@ -105,8 +105,11 @@ func TestEarlierAttemptComesLate(t *testing.T) {
 	q := start(t, quiet(storetest.New(t), nil))
 	job := noop()
 	attempt := func(n int32) *engine.Claim { return &engine.Claim{Job: job, Worker: q.Worker(), Attempt: n} }
-	if !q.hold(attempt(2)) || q.hold(attempt(2)) || q.hold(attempt(1)) {
+	if !q.hold(attempt(2)) || q.hold(attempt(2)) || q.strays.looks.Load() != 0 || q.hold(attempt(1)) {
 		t.Error("an attempt is held twice, or one before it")
+	}
+	if q.strays.looks.Load() == 0 {
+		t.Error("if this process has that attempt by the books, no heartbeat will see it")
 	}
 	q.letGo(job.ID, 1)
 	if h, ok := q.holding(job.ID, 2); !ok || h.attempt != 2 {

@@ -13,7 +13,8 @@ import (
 // process needs the memory. What was kept of the files' names and inodes is not: it is freed only after a grace period (RCU), so
 // that the kernel gives up, and kills, before it has what it set free. Nor can a limit be set below it.
 
-// A process starts with three quarters of its memory at its disposal, and at most an eighth of it in the hands of the kernel.
+// When a quarter of a process's memory is in use before it starts, at most an eighth of it may be the kernel's, beside what that would
+// not give back.
 const (
 	mostUsed = 4
 	mostKept = 8
