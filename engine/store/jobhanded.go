@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/google/uuid"
+
 	"github.com/millrace/millrace/engine"
 )
 
@@ -23,7 +25,7 @@ func inTwo(f engine.JobFilter) bool {
 
 // listHanded is a list of jobs that a worker has or had: what runs and what completed, each found without a look at what waits, and
 // merged.
-func (db *DB) listHanded(ctx context.Context, ws string, f engine.JobFilter) ([]*engine.JobView, error) {
+func (db *DB) listHanded(ctx context.Context, ws string, f engine.JobFilter, offset, limit int) ([]*engine.JobView, error) {
 	known := f.Worker == ""
 	if !known {
 		err := db.read(ctx, func() error { return db.quick.QueryRow(ctx, q("WorkerKnown"), f.Worker).Scan(&known) })
@@ -34,29 +36,35 @@ func (db *DB) listHanded(ctx context.Context, ws string, f engine.JobFilter) ([]
 	if !known {
 		return nil, nil
 	}
-	first := (f.Page - 1) * f.PerPage
-	var out []*engine.JobView
-	for _, part := range handed {
+	part := func(states []engine.JobState, offset, limit int) ([]*engine.JobView, error) {
 		g := f
-		g.Page, g.PerPage, g.States = 1, first+f.PerPage, nil
-		for _, s := range part {
-			if len(f.States) == 0 || slices.Contains(f.States, s) {
-				g.States = append(g.States, s)
-			}
+		g.States = slices.Clone(states)
+		if len(f.States) > 0 {
+			g.States = slices.DeleteFunc(g.States, func(s engine.JobState) bool { return !slices.Contains(f.States, s) })
 		}
-		if g.States == nil {
-			continue
+		if len(g.States) == 0 {
+			return nil, nil
 		}
-		jobs, err := db.JobList(ctx, ws, g)
-		if err != nil {
-			return nil, err
-		}
-		// A job that completed between the two is in both; later it will be what it is in the second.
-		out = slices.DeleteFunc(out, func(o *engine.JobView) bool {
-			return slices.ContainsFunc(jobs, func(v *engine.JobView) bool { return v.ID == o.ID })
-		})
-		out = append(out, jobs...)
+		return db.jobList(ctx, ws, g, offset, limit)
 	}
+	out, err := part(handed[0], 0, offset+limit)
+	if err != nil {
+		return nil, err
+	}
+	// All that runs may be before the page, or none: so many more of those that completed can be in it. What is left out here is before
+	// the page in any case.
+	skip := max(0, offset-len(out))
+	ended, err := part(handed[1], skip, offset+limit-skip)
+	if err != nil {
+		return nil, err
+	}
+	// A job that completed between the two is in both; later it will be what it is in the second.
+	over := make(map[uuid.UUID]bool, len(ended))
+	for _, v := range ended {
+		over[v.ID] = true
+	}
+	out = slices.DeleteFunc(out, func(v *engine.JobView) bool { return over[v.ID] })
+	out = append(out, ended...)
 	slices.SortFunc(out, func(a, b *engine.JobView) int {
 		order := bytes.Compare(a.ID[:], b.ID[:])
 		if f.Batch == nil {
@@ -67,5 +75,6 @@ func (db *DB) listHanded(ctx context.Context, ws string, f engine.JobFilter) ([]
 		}
 		return order
 	})
-	return out[min(first, len(out)):min(first+f.PerPage, len(out))], nil
+	first := min(offset-skip, len(out))
+	return out[first:min(first+limit, len(out))], nil
 }

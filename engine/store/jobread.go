@@ -56,6 +56,11 @@ const specsListed = 500
 
 // JobList returns the jobs that f selects, without arguments kept in blobs and without results.
 func (db *DB) JobList(ctx context.Context, ws string, f engine.JobFilter) ([]*engine.JobView, error) {
+	return db.jobList(ctx, ws, f, (f.Page-1)*f.PerPage, f.PerPage)
+}
+
+// jobList is JobList with the rows that are left out before and those that are wanted, instead of a page.
+func (db *DB) jobList(ctx context.Context, ws string, f engine.JobFilter, offset, limit int) ([]*engine.JobView, error) {
 	l := list{ascending: f.Ascending}
 	for _, s := range f.States {
 		n := stateNumber(s)
@@ -66,7 +71,7 @@ func (db *DB) JobList(ctx context.Context, ws string, f engine.JobFilter) ([]*en
 	}
 	states := stateNumbers(f.States)
 	if inTwo(f) {
-		return db.listHanded(ctx, ws, f)
+		return db.listHanded(ctx, ws, f, offset, limit)
 	}
 	var kinds []string
 	for _, k := range f.Kinds {
@@ -87,13 +92,13 @@ func (db *DB) JobList(ctx context.Context, ws string, f engine.JobFilter) ([]*en
 		!f.HasNoParent && len(f.Args) == 0 && len(f.Result) == 0
 	args := []any{pgx.QueryExecModeDescribeExec, ws, states, kinds, orNull(f.PathExact), orNull(f.PathStart),
 		orNull(f.CreatedBy), orNull(f.Tag), orNull(f.Worker), (*[16]byte)(f.Parent), timeOrNull(f.CreatedAfter), timeOrNull(f.CreatedBefore),
-		f.HasNoParent, orNull(string(f.Args)), orNull(string(f.Result)), f.PerPage, (f.Page - 1) * f.PerPage, (*[16]byte)(f.Batch), specs, orNull(f.Schedule),
+		f.HasNoParent, orNull(string(f.Args)), orNull(string(f.Result)), limit, offset, (*[16]byte)(f.Batch), specs, orNull(f.Schedule),
 		lastOfBatch(f.Batch)}
 	if l.ids {
 		args = append(args, idRange(f.CreatedAfter, f.CreatedBefore, time.Now())...)
 	}
 	if l.specs && ended && !l.ascending {
-		if views, err := db.latest(ctx, l, f, args); err != nil || len(views) == f.PerPage {
+		if views, err := db.latest(ctx, l, f, offset+limit, args); err != nil || len(views) == limit {
 			return views, err
 		}
 	}
@@ -118,7 +123,7 @@ const (
 )
 
 // latest is the list of l if it is a full page and can be had that way.
-func (db *DB) latest(ctx context.Context, l list, f engine.JobFilter, args []any) ([]*engine.JobView, error) {
+func (db *DB) latest(ctx context.Context, l list, f engine.JobFilter, wanted int, args []any) ([]*engine.JobView, error) {
 	var waiting int64
 	err := db.read(ctx, func() error { return db.quick.QueryRow(ctx, q("QueueEstimate")).Scan(&waiting) })
 	if err != nil {
@@ -129,7 +134,7 @@ func (db *DB) latest(ctx context.Context, l list, f engine.JobFilter, args []any
 	}
 	l.latest = true
 	args = append(slices.Clone(args), idRange(f.CreatedAfter, f.CreatedBefore, time.Now())...)
-	views, err := db.views(ctx, db.pool, l.query(), append(args, latestListed+2*f.Page*f.PerPage)...)
+	views, err := db.views(ctx, db.pool, l.query(), append(args, latestListed+2*wanted)...)
 	if err != nil {
 		return nil, fmt.Errorf("list jobs: %w", err)
 	}
